@@ -67,7 +67,10 @@ def test_assign_at_zero_iou_still_needs_overlap():
     assert assign(detections((FAR, 1, 0.9)), np.array([A]), np.array([1]), 0.0).tolist() == [-1]
 
 
-@pytest.mark.parametrize('row', [[0, 0, 0, 0], [np.nan] * 4, [0, 0, np.inf, 10]])
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(
+    'row', [[0, 0, 0, 0], [np.nan] * 4, [0, 0, np.inf, 10], [np.inf, 0, np.inf, 10]]
+)
 def test_assign_never_matches_an_object_without_a_mask(row):
     objects = np.array([row, A], float)
     found = detections((A, 1, 0.9), (A, 1, 0.9))

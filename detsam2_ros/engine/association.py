@@ -60,7 +60,7 @@ def assign(
     rows = np.full(len(detections), -1, np.int64)
     iou = _class_iou(detections.boxes, detections.class_ids, boxes, class_ids)
     # What may not be paired weighs nothing, so it never changes which allowed pairs win.
-    weight = np.where((iou >= match_iou) & (iou > 0), iou, 0.0)
+    weight = np.where(iou >= match_iou, iou, 0.0)
     for i, j in zip(*linear_sum_assignment(weight, maximize=True), strict=True):
         if weight[i, j] > 0:
             rows[i] = j
