@@ -28,6 +28,7 @@ class Shot:
     speed: float
     origin: np.ndarray
     countdown: int
+    number: int
 
 
 class Motion:
@@ -65,6 +66,7 @@ class Motion:
         self._lips = np.zeros((count, 2))
         self._spared = np.zeros(count, dtype=bool)
         self.shot: Shot | None = None
+        self.shots = 0
         if late is not None:
             ball, frame = late
             self.phase[ball] = GONE
@@ -82,8 +84,8 @@ class Motion:
         steps = max(1, math.ceil(fastest / (0.35 * self.radius)))
         for _ in range(steps):
             self.pos[playing] += self.vel[playing] / steps
-            self._cushions()
             self._collide()
+            self._cushions()
         self._friction()
         self._pockets()
         self._roll(self.pos - before)
@@ -101,13 +103,13 @@ class Motion:
     def _deal(self) -> np.ndarray:
         room = self.half - 1.25 * self.radius
         gap = 2.15 * self.radius
-        for _ in range(200):
-            spots: list[np.ndarray] = []
-            for _ in range(60 * self.count):
-                spot = self.rng.uniform(-room, room)
-                if np.min(np.hypot(*(self.pockets - spot).T)) < 2.2 * self.radius:
-                    continue
-                if all(np.hypot(*(spot - other)) > gap for other in spots):
+        for _ in range(30):
+            # Balls are dropped one by one; a layout that jams starts anew.
+            drops = self.rng.uniform(-room, room, (40 * self.count, 2))
+            holes = np.hypot(*np.moveaxis(drops[:, None] - self.pockets, -1, 0))
+            spots: list[list[float]] = []
+            for spot in drops[holes.min(1) > 2.2 * self.radius].tolist():
+                if all(math.dist(spot, other) > gap for other in spots):
                     spots.append(spot)
                     if len(spots) == self.count:
                         return np.array(spots)
@@ -265,8 +267,10 @@ class Motion:
             direction=np.array([math.cos(angle), math.sin(angle)]),
             speed=self.rng.uniform(0.028, 0.062) * self.speed,
             origin=self.pos[order[0]].copy(),
-            countdown=int(self.rng.integers(6, 12)),
+            countdown=int(self.rng.integers(8, 13)),
+            number=self.shots,
         )
+        self.shots += 1
 
 
 def pocket_radius(radius: float) -> float:

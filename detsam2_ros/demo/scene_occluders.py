@@ -66,7 +66,8 @@ class Occluders:
         self.rate = options.occluders * (1 + 4 * self.boost) / 100
         self.cue_chance = min(1.0, 0.25 * options.occluders)
         self.hand = HANDS[rng.integers(len(HANDS))]
-        self._pass: _Pass | None = None
+        self._passes: list[_Pass] = []
+        self._most = 2 if rng.random() < self.boost else 1
         self._gap = self._draw_gap()
         self._cue: int | None = None
         self._show_cue = False
@@ -77,19 +78,18 @@ class Occluders:
         poses = []
         if self.rate > 0:
             poses += self._strike(motion)
-        if self._pass is None and self._gap <= 0:
-            self._pass = self._plan(motion)
-            self._gap = self._draw_gap()
-        elif self._pass is None:
-            self._gap -= 1
         if self._hurried and self.rate > 0:
+            # A short training clip would end before a pass that starts outside arrives.
             self._hurried = False
-            self._pass = self._plan(motion)
-            self._pass.age = int(self.rng.integers(0, sum(self._pass.frames[:2])))
-        if self._pass is not None:
-            poses.append(self._advance(self._pass, motion))
-            if self._pass.age > sum(self._pass.frames):
-                self._pass = None
+            self._passes.append(self._plan(motion))
+            self._passes[0].age = int(self.rng.integers(0, sum(self._passes[0].frames[:2])))
+        elif len(self._passes) < self._most and self._gap <= 0:
+            self._passes.append(self._plan(motion))
+            self._gap = self._draw_gap()
+        elif len(self._passes) < self._most:
+            self._gap -= 1
+        poses += [self._advance(move, motion) for move in self._passes]
+        self._passes = [move for move in self._passes if move.age <= sum(move.frames)]
         return poses
 
     def _draw_gap(self) -> float:
@@ -98,15 +98,14 @@ class Occluders:
     def _strike(self, motion: Motion) -> list[Pose]:
         shot = motion.shot
         if shot is None:
-            self._cue = None
             return []
-        if self._cue != id(shot):
-            self._cue = id(shot)
+        if self._cue != shot.number:
+            self._cue = shot.number
             self._show_cue = bool(self.rng.random() < self.cue_chance)
         if not self._show_cue:
             return []
         count = shot.countdown
-        back = 0.05 * count**1.5 if count > 0 else 0.055 * abs(count + 1) - 0.05
+        back = 0.05 * count**1.5 if count > 0 else 0.02 * count**2 - 0.06
         tip = shot.origin - shot.direction * (motion.radius * 1.05 + max(back, 0.0))
         return [Pose('cue', tip[0], tip[1], math.atan2(shot.direction[1], shot.direction[0]))]
 
@@ -125,7 +124,7 @@ class Occluders:
         frames = (int(rng.integers(7, 16)), int(rng.integers(3, 18)), int(rng.integers(7, 16)))
         swing = 0.0
         sprite = self.hand
-        if draw > 0.55:
+        if draw > 0.55 + 0.15 * self.boost:
             swing = rng.uniform(0.35, 0.9) * rng.choice((-1, 1))
             sprite = 'cue' if draw > 0.8 else 'arm'
             frames = (0, int(rng.integers(20, 45)), 0)
@@ -168,7 +167,7 @@ def draw_sprite(
     rng: np.random.Generator, name: str, scale: float, radius: float, length: float
 ) -> Sprite:
     """Draw 'cue', 'arm' or a hand; scale in pixels per unit, radius and length in units."""
-    unit = radius * scale
+    unit = radius * scale  # sprites are proportioned in ball radii
     if name == 'cue':
         return _cue(rng, unit, length * scale)
     return _arm(rng, unit, length * scale, name)
@@ -177,27 +176,21 @@ def draw_sprite(
 def _finish(
     colour: np.ndarray, alpha: np.ndarray, origin: tuple[float, float], unit: float, height: float
 ) -> Sprite:
-    # Drawn at twice the size: area averaging gives exact-looking edges.
-    small = (alpha.shape[1] // 2, alpha.shape[0] // 2)
     plane = alpha.astype(np.float32)[..., None] / 255
     rgba = np.concatenate([np.clip(colour, 0, 255) * plane, alpha[..., None]], 2)
-    rgba = cv2.resize(rgba.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    shadow = cv2.GaussianBlur(rgba[..., 3], (0, 0), 0.35 * unit + 0.5) * 0.5
-    place = ((origin[0] + 0.5) / 2 - 0.5, (origin[1] + 0.5) / 2 - 0.5)
-    return Sprite(
-        np.round(rgba).astype(np.uint8), np.round(shadow).astype(np.uint8), place, height
-    )
+    shadow = cv2.GaussianBlur(alpha, (0, 0), 0.35 * unit + 0.5)
+    dark = cv2.convertScaleAbs(shadow, alpha=0.5)
+    return Sprite(np.round(rgba).astype(np.uint8), dark, origin, height)
 
 
 def _cue(rng: np.random.Generator, unit: float, length: float) -> Sprite:
-    ball = 2 * unit
-    pad = round(1.2 * ball)
-    wide, high = round(2 * length) + 2 * pad, 2 * pad + round(1.2 * ball)
+    pad = round(1.2 * unit)
+    wide, high = round(length) + 2 * pad, 2 * pad + round(1.2 * unit)
     tip, middle = wide - 1 - pad, (high - 1) / 2
     x = np.arange(wide, dtype=np.float32)
     # Full width at a real cue's length; what is farther away is always the butt.
-    part = np.clip((tip - x) / (20 * ball), 0, 1)
-    half = (0.13 + 0.13 * part) * ball
+    part = np.clip((tip - x) / (20 * unit), 0, 1)
+    half = (0.13 + 0.13 * part) * unit
     y = np.arange(high, dtype=np.float32)[:, None] - middle
     inside = np.clip(half - np.abs(y) + 0.5, 0, 1) * np.clip(tip + 0.5 - x, 0, 1)
     inside *= np.clip(x - 1.5, 0, 1)
@@ -205,10 +198,10 @@ def _cue(rng: np.random.Generator, unit: float, length: float) -> Sprite:
     butt = np.array(SLEEVES[rng.integers(len(SLEEVES))], np.float32) * 0.7 + 8
     colour = np.empty((high, wide, 3), np.float32)
     colour[:] = wood
-    colour[:, tip - x > 9 * ball] = butt
-    colour[:, (tip - x > 8.6 * ball) & (tip - x < 9 * ball)] = (210, 200, 170)
-    colour[:, tip - x < 0.75 * ball] = (232, 228, 214)
-    colour[:, tip - x < 0.22 * ball] = (60, 100, 140)
+    colour[:, tip - x > 9 * unit] = butt
+    colour[:, (tip - x > 8.6 * unit) & (tip - x < 9 * unit)] = (210, 200, 170)
+    colour[:, tip - x < 0.75 * unit] = (232, 228, 214)
+    colour[:, tip - x < 0.22 * unit] = (60, 100, 140)
     grain = texture(rng, (high, wide), [(2, 0.04)]) * texture(rng, (1, wide), [(9, 0.05)])
     across = np.clip(1 - (y / half + 0.25) ** 2, 0, 1)
     colour *= (grain * (0.5 + 0.6 * across))[..., None]
@@ -217,10 +210,9 @@ def _cue(rng: np.random.Generator, unit: float, length: float) -> Sprite:
 
 
 def _arm(rng: np.random.Generator, unit: float, length: float, name: str) -> Sprite:
-    ball = 2 * unit  # one ball radius in the doubled picture
-    reach = 4.2 * ball  # from the palm to the longest fingertip
-    pad = round(1.3 * ball)
-    wide, high = round(2 * length + reach) + 2 * pad, round(7.0 * ball) + 2 * pad
+    reach = 4.2 * unit  # from the palm to the longest fingertip
+    pad = round(1.3 * unit)
+    wide, high = round(length + reach) + 2 * pad, round(7.0 * unit) + 2 * pad
     ox, oy = wide - 1 - pad - reach, (high - 1) / 2
     colour = np.zeros((high, wide, 3), np.float32)
     alpha = np.zeros((high, wide), np.uint8)
@@ -228,25 +220,29 @@ def _arm(rng: np.random.Generator, unit: float, length: float, name: str) -> Spr
     if rng.random() < 0.2:
         skin = np.array((44, 44, 48), np.float32)  # a glove
     sleeve = np.array(SLEEVES[rng.integers(len(SLEEVES))], np.float32)
-    rough = texture(rng, (high, wide), [(2, 0.05), (0.5 * ball, 0.06)])
+    bare = rng.random() < 0.35
+    sizes = rng.uniform(0.95, 1.05, 4)
+    # Textures last: how much they draw depends on the picture's size, and the shape must not.
+    rough = texture(rng, (high, wide), [(2, 0.05), (0.5 * unit, 0.06)])
 
     def part(points: list[tuple[float, float]], width: float, tint: np.ndarray) -> None:
         mask = np.zeros_like(alpha)
-        track = [(round((ox + x * ball) * 16), round((oy + y * ball) * 16)) for x, y in points]
-        thick = max(1, round(width * ball))
+        track = [(round((ox + x * unit) * 16), round((oy + y * unit) * 16)) for x, y in points]
+        thick = max(1, round(width * unit))
         for a, b in zip(track, track[1:], strict=False):
             cv2.line(mask, a, b, 255, thick, cv2.LINE_AA, 4)
         x, y, w, h = cv2.boundingRect(mask)
         box = (slice(y, y + h), slice(x, x + w))
-        inner = cv2.distanceTransform(mask[box], cv2.DIST_L2, 3) / (0.5 * thick)
+        # Without a zero around it a part that fills its box has no finite distance.
+        framed = cv2.copyMakeBorder(mask[box], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        inner = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1] / (0.5 * thick)
         shade = 0.5 + 0.55 * np.sqrt(np.clip(inner, 0, 1))
         plane = mask[box].astype(np.float32)[..., None] / 255
         shaded = tint * (shade * rough[box])[..., None]
         colour[box] += (shaded - colour[box]) * plane
         np.maximum(alpha[box], mask[box], out=alpha[box])
 
-    far = -(2 * length) / ball - 2
-    bare = rng.random() < 0.35
+    far = -length / unit - 2
     cuff = -5.5 if bare else -1.9
     part([(far, 0.5), (-1.2, 0.0)], 2.0, skin)
     part([(far, 0.6), (cuff, 0.1)], 2.9, sleeve)
@@ -258,7 +254,7 @@ def _arm(rng: np.random.Generator, unit: float, length: float, name: str) -> Spr
     for k, (root, fan, size) in enumerate(
         ((-0.95, -0.28, 3.0), (-0.32, -0.08, 3.4), (0.32, 0.1, 3.2), (0.92, 0.3, 2.7))
     ):
-        size = size * rng.uniform(0.95, 1.05) if shown[k] else 1.75
+        size = size * sizes[k] if shown[k] else 1.75
         knuckle = (0.9, root)
         end = (size * math.cos(fan) + 0.3, root + size * math.sin(fan))
         part([knuckle, end], 0.66, skin * (1.0 if shown[k] else 0.9))

@@ -133,18 +133,20 @@ def draw_table(
     felt = np.array(CLOTHS[cloth], np.float32) * rng.uniform(0.85, 1.15)
     felt += rng.uniform(-8, 8, 3).astype(np.float32)
 
-    canvas.pixels += floor * texture(rng, shape, [(2, 0.1), (scale * 0.06, 0.14)])[..., None]
+    # Textures draw from their own generator: their size must not move the litter.
+    own = np.random.default_rng(rng.integers(2**32))
+    canvas.pixels += floor * texture(own, shape, [(2, 0.1), (scale * 0.06, 0.14)])[..., None]
     rail = RAIL * 0.98
     shade = canvas.box(half_x + rail + 0.012, half_y + rail + 0.012)
     canvas.paint(cv2.GaussianBlur(shade, (0, 0), 0.012 * scale + 0.5), (8, 8, 8), 0.6)
 
-    grain = texture(rng, shape, [(1.5, 0.05), (scale * 0.1, 0.08)])
-    across = texture(rng, (shape[0], 3), [(1.2, 0.1)])[:, 1:2]
+    grain = texture(own, shape, [(1.5, 0.05), (scale * 0.1, 0.08)])
+    across = texture(own, (shape[0], 3), [(1.2, 0.1)])[:, 1:2]
     canvas.paint(canvas.box(half_x + rail, half_y + rail), wood * (grain * across)[..., None])
     canvas.paint(canvas.box(half_x + 0.42 * rail, half_y + 0.42 * rail), wood * 0.55)
 
     grains = [(1, 0.045), (2.2, 0.03), (scale * 0.05, 0.025), (scale * 0.3, 0.04)]
-    weave = texture(rng, shape, grains)
+    weave = texture(own, shape, grains)
     cushion = felt * 0.8 * weave[..., None]
     canvas.paint(canvas.box(half_x + 0.36 * rail, half_y + 0.36 * rail), cushion)
     canvas.paint(canvas.box(half_x + 0.04 * rail, half_y + 0.04 * rail), felt * 0.35)
@@ -209,7 +211,7 @@ def _litter(
     if wanted[1]:
         centre = rng.uniform(-0.5, 0.5, 2) * half
         ink = felt * rng.choice((0.72, 1.4))
-        canvas.paint(canvas.disc(*centre, 2.4 * radius, ring=0.2 * radius), ink, 0.6)
+        canvas.paint(canvas.disc(centre[0], centre[1], 2.4 * radius, 0.2 * radius), ink, 0.6)
         mask = canvas.mask()
         word = rng.choice(('POOL', 'B&B', 'CLUB', 'ACE'))
         size = 1.3 * radius * canvas.scale / 22
@@ -223,8 +225,8 @@ def _litter(
             spot = rng.uniform(-0.85, 0.85, 2) * half
             colour = np.array(CLASS_COLOURS[int(rng.integers(len(CLASS_COLOURS)))])
             size = radius * rng.uniform(0.35, 0.8)
-            canvas.paint(canvas.disc(*spot, size), 0.6 * colour + 0.3 * felt, 0.85)
-            canvas.paint(canvas.disc(*spot, 0.7 * size, ring=0.1 * size), felt, 0.5)
+            canvas.paint(canvas.disc(spot[0], spot[1], size), 0.6 * colour + 0.3 * felt, 0.85)
+            canvas.paint(canvas.disc(spot[0], spot[1], 0.7 * size, 0.1 * size), felt, 0.5)
     if wanted[3]:
         x = rng.choice((-0.5, 0.5)) * half[0]
         canvas.paint(canvas.line((x, -half[1]), (x, half[1]), 0.004), felt * 1.5, 0.6)
