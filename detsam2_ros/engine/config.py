@@ -1,0 +1,94 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Every parameter of the method, with range and default, validated together."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+from detsam2_ros.engine.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+MODES = ('window',)
+ASSOCIATIONS = ('instance', 'class')
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """The parameters of the method (design: K, D, M); raises ConfigError naming the parameter.
+
+    window_size: K, frames that accumulate before inference, >= 1.
+    detect_interval: D, every D-th frame reaches the detector; 0 = never.
+    max_propagation: M >= K, frames that one reverse pass covers.
+    mode: 'window', the report's method.
+    association: 'instance', or 'class' for the report's one object per class.
+    match_iou: least IoU of a detection with a tracked object's box to be that object, 0..1.
+    new_object_score: least detector score that starts an object, 0..1.
+    merge_iou: two objects of a class whose masks overlap at least this much are one, 0..1.
+    max_objects: objects alive at once in a stream; further detections are counted, not taken.
+    max_lost_frames: an object retires after so many frames unseen and undetected.
+    max_conditioned_memories: conditioned memories that an object keeps and attends to.
+    correction_iou: a past mask is corrected when the IoU with its published one is below
+    this; 1 = when any pixel differs.
+    encode_batch: images that are encoded in one batch; 1 encodes each on arrival.
+    """
+
+    window_size: int = 10
+    detect_interval: int = 10
+    max_propagation: int = 20
+    mode: str = 'window'
+    association: str = 'instance'
+    match_iou: float = 0.3
+    new_object_score: float = 0.5
+    merge_iou: float = 0.8
+    max_objects: int = 32
+    max_lost_frames: int = 60
+    max_conditioned_memories: int = 4
+    correction_iou: float = 1.0
+    encode_batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ('window_size', 1),
+            ('detect_interval', 0),
+            ('max_propagation', 1),
+            ('max_objects', 1),
+            ('max_lost_frames', 1),
+            ('max_conditioned_memories', 1),
+            ('encode_batch', 1),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f'{name} must be a whole number >= {least}, got {value!r}')
+        for name in ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou'):
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not math.isfinite(value)
+                or not 0 <= value <= 1
+            ):
+                raise ConfigError(f'{name} must be a number in 0..1, got {value!r}')
+        if self.max_objects > 65535:
+            raise ConfigError(f'max_objects must be <= 65535, got {self.max_objects}')
+        if self.mode not in MODES:
+            raise ConfigError(f'mode must be one of {", ".join(MODES)}, got {self.mode!r}')
+        if self.association not in ASSOCIATIONS:
+            raise ConfigError(
+                f'association must be one of {", ".join(ASSOCIATIONS)}, got {self.association!r}'
+            )
+        if self.max_propagation < self.window_size:
+            raise ConfigError(
+                f'max_propagation ({self.max_propagation}) must be >= window_size '
+                f'({self.window_size}): a shorter pass would leave new frames without a mask'
+            )
+        if self.max_propagation < 2 * self.window_size:
+            _log.warning(
+                'max_propagation (%d) is below 2 x window_size (%d): not every frame of the '
+                'previous window can be corrected',
+                self.max_propagation,
+                2 * self.window_size,
+            )

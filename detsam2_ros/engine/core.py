@@ -1,0 +1,56 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: one model and one detector, any number of streams."""
+
+from __future__ import annotations
+
+from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.detection import Detector
+from detsam2_ros.engine.errors import ConfigError, EngineError
+from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.stats import Stats, StatsRecorder
+from detsam2_ros.engine.stream import Stream
+
+
+class Engine:
+    """SAM 2 and a detector, shared by all streams; call it and its streams from one thread.
+
+    detector: None tracks what memory banks know and nothing else.
+    """
+
+    def __init__(
+        self, model: Sam2Model, detector: Detector | None, config: EngineConfig | None = None
+    ):
+        if detector is not None and not isinstance(detector, Detector):
+            raise ConfigError(
+                f'detector must have class_names and detect(images), '
+                f'{type(detector).__name__} has not'
+            )
+        self.model = model
+        self.detector = detector
+        self.config = config or EngineConfig()
+        self._stats = StatsRecorder(model.device)
+        self._streams: dict[str, Stream] = {}
+
+    @property
+    def streams(self) -> dict[str, Stream]:
+        """The open streams by name."""
+        return dict(self._streams)
+
+    def open_stream(self, name: str) -> Stream:
+        """Start a stream, one a camera. Raises EngineError when the name is open already."""
+        if name in self._streams:
+            raise EngineError(f"stream '{name}' is open already; close it first")
+        stream = Stream(name, self.model, self.detector, self.config, self._stats)
+        self._streams[name] = stream
+        return stream
+
+    def close_stream(self, name: str) -> None:
+        """Drop a stream and all it holds; `flush` it first to have its last frames."""
+        if name not in self._streams:
+            raise EngineError(f"stream '{name}' is not open")
+        self._streams.pop(name).reset()
+
+    def stats(self) -> Stats:
+        """Return counts and times since the engine was made; safe from any thread."""
+        return self._stats.snapshot()

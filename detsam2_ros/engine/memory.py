@@ -1,0 +1,135 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What SAM 2 remembers of a frame of an object, and which of it another frame attends to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from detsam2_ros.engine.sam2_model import Sam2Model
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What SAM 2 remembers of one frame of one object.
+
+    spatial: bfloat16 [C, h, w], from the memory encoder (SAM 2 stores it so, and so do banks).
+    pointer: float32 [D], the object pointer of the mask decoder. score: float32 [], the object
+    score logit; > 0 means that the object was there.
+    """
+
+    spatial: torch.Tensor
+    pointer: torch.Tensor
+    score: torch.Tensor
+
+    def to(self, device: torch.device) -> Memory:
+        """Return the same memory on a device."""
+        return Memory(self.spatial.to(device), self.pointer.to(device), self.score.to(device))
+
+
+@dataclass(frozen=True)
+class Context:
+    """The memories that one object attends to on one frame, with their place in time.
+
+    spatial: memories with the row of `Sam2Model.temporal_code` that marks their distance.
+    pointers: memories whose pointer is read, with the distance in time scaled to about 0..1.
+    Objects with equal `layout` can be tracked as one batch.
+    """
+
+    spatial: tuple[tuple[Memory, int], ...]
+    pointers: tuple[tuple[Memory, float], ...]
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """How many spatial memories and how many pointers there are."""
+        return len(self.spatial), len(self.pointers)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What one object remembers, by frame index.
+
+    conditioned: memories of frames with a prompt, all attended to. bank: memories from another
+    recording, attended to like conditioned ones, but without pointers: they lie in no time of
+    this stream. passing: memories of frames that count by their nearness only - prompted ones
+    beyond the cap; a pass adds those that it tracks.
+    """
+
+    conditioned: Mapping[int, Memory]
+    bank: Sequence[Memory] = ()
+    passing: Mapping[int, Memory] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.conditioned) or bool(self.bank)
+
+
+def select_context(
+    model: Sam2Model,
+    recall: Recall,
+    tracked: Mapping[int, Memory],
+    frame: int,
+    frames_seen: int,
+    reverse: bool,
+) -> Context:
+    """Choose what an object attends to on a frame, as SAM 2 does.
+
+    tracked: memories of neighbouring frames, written on the way to this frame: later ones in
+    a reverse pass, earlier ones going forward. frames_seen: frames of the stream up to its
+    newest. (SAM2Base._prepare_memory_conditioned_features, whose comments call the rows t_pos)
+    """
+    module = model.module
+    step = 1 if reverse else -1
+    conditioned_row = module.num_maskmem - 1
+    spatial = [(memory, conditioned_row) for memory in recall.bank]
+    spatial += [(memory, conditioned_row) for memory in recall.conditioned.values()]
+    for distance in range(module.num_maskmem - 1, 0, -1):
+        memory = tracked.get(frame + step * distance)
+        if memory is not None:
+            spatial.append((memory, distance - 1))
+
+    reach = min(frames_seen, module.max_obj_ptrs_in_encoder)
+    scale = max(reach - 1, 1)
+    pointers = []
+    for at, memory in recall.conditioned.items():
+        ahead = (at - frame) * step  # how far it lies on the side the pass comes from
+        if ahead < 0 and module.only_obj_ptrs_in_the_past_for_eval:
+            continue
+        signed = module.use_signed_tpos_enc_to_obj_ptrs
+        pointers.append((memory, (ahead if signed else abs(ahead)) / scale))
+    for distance in range(1, reach):
+        memory = tracked.get(frame + step * distance)
+        if memory is not None:
+            pointers.append((memory, distance / scale))
+    return Context(tuple(spatial), tuple(pointers))
+
+
+def summary(memory: Memory) -> torch.Tensor:
+    """Describe a memory by a short unit vector on the CPU, to tell different ones apart."""
+    pooled = F.adaptive_avg_pool2d(memory.spatial.float()[None], 4).flatten()
+    return F.normalize(torch.cat([pooled, memory.pointer]), dim=0).cpu()
+
+
+def choose(frames: Sequence[int], summaries: Mapping[int, torch.Tensor], cap: int) -> list[int]:
+    """Choose at most `cap` of an object's conditioned frames: the newest, then the most different.
+
+    Greedy farthest-point choice on `summary` vectors; ties go to the newer frame, so the choice
+    is deterministic. Returns frame indices in ascending order.
+    """
+    if len(frames) <= cap:
+        return sorted(frames)
+    rest = sorted(frames, reverse=True)
+    chosen = [rest.pop(0)]
+    nearest = {f: float(summaries[f] @ summaries[chosen[0]]) for f in rest}
+    while len(chosen) < cap:
+        farthest = min(rest, key=lambda f: nearest[f])
+        chosen.append(farthest)
+        rest.remove(farthest)
+        for f in rest:
+            nearest[f] = max(nearest[f], float(summaries[f] @ summaries[farthest]))
+    return sorted(chosen)

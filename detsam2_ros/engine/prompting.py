@@ -1,0 +1,165 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""From detections to prompts: which object each one is, and what SAM 2 makes of its box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from detsam2_ros.engine.association import IdAllocator, assign, assign_by_class, new_objects
+from detsam2_ros.engine.compose import Composer
+from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.detection import Detections
+from detsam2_ros.engine.frames import Frame
+from detsam2_ros.engine.memory import Context, Memory, select_context
+from detsam2_ros.engine.objects import Conditioning, TrackedObject
+from detsam2_ros.engine.reverse import memories_of, same_layout
+from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.stages import Decoded, condition, memorise, track
+from detsam2_ros.engine.stats import StatsRecorder
+
+# A detection that overlaps a matched one of its class this much is the same thing seen twice.
+_DUPLICATE_IOU = 0.5
+_BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
+
+
+@dataclass(frozen=True)
+class Prompter:
+    """Turns the detections of one window into conditioned memories.
+
+    It works on drafts of the objects: `objects` is changed in place, new ones are appended.
+    ids_in_use: ids that a new object must not get. frames_seen: frames of the stream so far.
+    """
+
+    model: Sam2Model
+    config: EngineConfig
+    composer: Composer
+    stats: StatsRecorder
+    class_names: Mapping[int, str]
+    ids: IdAllocator
+    ids_in_use: set[int]
+    objects: list[TrackedObject]
+    frames_seen: int
+
+    def condition_window(self, window: Sequence[Frame]) -> None:
+        """Match and condition on every frame of the window that has detections."""
+        frames = [frame for frame in window if frame.detections]
+        for frame in frames:
+            assert frame.detections is not None
+            if self.config.association == 'class':
+                rows, starts = self._match_classes(frame.detections)
+            else:
+                rows, starts = self._match_instances(frame, frame.detections, frame is frames[-1])
+            self._condition(frame, frame.detections, rows, starts)
+
+    def _match_classes(self, detections: Detections) -> tuple[np.ndarray, list[int]]:
+        known = {entry.class_id: row for row, entry in reversed(list(enumerate(self.objects)))}
+        return assign_by_class(detections, known, self.config.new_object_score)
+
+    def _match_instances(
+        self, frame: Frame, detections: Detections, last: bool
+    ) -> tuple[np.ndarray, list[int]]:
+        with self.stats.clock('associate'):
+            boxes = self._locate(frame, remember=not last)
+        classes = np.array([entry.class_id for entry in self.objects], np.int64)
+        rows = assign(detections, boxes, classes, self.config.match_iou)
+        starts = new_objects(
+            detections, rows, boxes, classes, self.config.new_object_score, _DUPLICATE_IOU
+        )
+        return rows, starts
+
+    def _locate(self, frame: Frame, remember: bool) -> np.ndarray:
+        """Track every object forward to a frame; returns boxes, float32 [m, 4], zeros unseen.
+
+        remember: keep what was tracked for the next detection frame of this window.
+        """
+        assert frame.features is not None
+        boxes = np.zeros((len(self.objects), 4), np.float32)
+        contexts = {
+            row: self._forward_context(entry, frame.index)
+            for row, entry in enumerate(self.objects)
+            if entry.remembers
+        }
+        for rows in same_layout(contexts):
+            decoded = track(self.model, frame.features, [contexts[row] for row in rows])
+            boxes[rows] = self.composer.boxes(decoded.logits)
+            if remember:
+                spatial = memorise(self.model, frame.features, decoded, prompted=False)
+                for row, memory in zip(rows, memories_of(decoded, spatial), strict=True):
+                    self._remember(self.objects[row], frame.index, memory)
+        self.stats.add(associated_frames=len(contexts))
+        return boxes
+
+    def _forward_context(self, entry: TrackedObject, frame: int) -> Context:
+        """Choose what an object attends to when it is looked for ahead of the last pass.
+
+        Frames between are not tracked, so the nearest memories there are stand in for the
+        nearest frames: they are numbered by rank instead of by distance, as SAM 2 does with
+        memory_temporal_stride_for_eval.
+        """
+        newest_first = sorted((at for at in entry.recent if at < frame), reverse=True)
+        ranked = {frame - rank: entry.recent[at] for rank, at in enumerate(newest_first, start=1)}
+        recall = replace(entry.recall(self.config.max_conditioned_memories), passing={})
+        return select_context(self.model, recall, ranked, frame, self.frames_seen, reverse=False)
+
+    def _remember(self, entry: TrackedObject, frame: int, memory: Memory) -> None:
+        entry.recent[frame] = memory
+        for at in sorted(entry.recent)[: -(self.model.module.num_maskmem - 1)]:
+            del entry.recent[at]
+
+    def _condition(
+        self, frame: Frame, detections: Detections, rows: np.ndarray, starts: Sequence[int]
+    ) -> None:
+        prompted = [(int(i), self.objects[rows[i]]) for i in np.flatnonzero(rows >= 0)]
+        for i in starts:
+            if sum(entry.id is not None for entry in self.objects) >= self.config.max_objects:
+                self.stats.add(ignored_detections=1)
+                continue
+            entry = self._new_object(int(detections.class_ids[i]), frame.index)
+            self.objects.append(entry)
+            prompted.append((i, entry))
+        if not prompted:
+            return
+        with self.stats.clock('condition'):
+            decoded, spatial = self._prompt(frame, detections.boxes[[i for i, _ in prompted]])
+        memories = memories_of(decoded, spatial)
+        for row, ((_, entry), memory) in enumerate(zip(prompted, memories, strict=True)):
+            if entry.id is None:  # a bank object, seen for the first time
+                entry.id, entry.born = self.take_id(), frame.index
+            entry.conditioned[frame.index] = Conditioning.of(
+                memory, decoded.logits[row], frame.stamp
+            )
+            entry.recent.pop(frame.index, None)
+            entry.last_seen = max(entry.last_seen, frame.index)
+        self.stats.add(conditioned_frames=len(prompted))
+
+    def _prompt(self, frame: Frame, boxes: np.ndarray) -> tuple[Decoded, torch.Tensor]:
+        assert frame.features is not None
+        size = self.model.image_size
+        scale = np.array([size / self.composer.width, size / self.composer.height] * 2)
+        corners = (boxes * scale).astype(np.float32).reshape(-1, 2, 2)
+        points_bp2 = torch.from_numpy(corners).to(self.model.device)
+        labels_bp = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=self.model.device)
+        decoded = condition(
+            self.model, frame.features, points_bp2, labels_bp.expand(len(boxes), -1)
+        )
+        return decoded, memorise(self.model, frame.features, decoded, prompted=True)
+
+    def _new_object(self, class_id: int, frame: int) -> TrackedObject:
+        return TrackedObject(
+            id=self.take_id(),
+            class_id=class_id,
+            class_name=self.class_names.get(class_id, str(class_id)),
+            born=frame,
+            last_seen=frame,
+        )
+
+    def take_id(self) -> int:
+        """Return a fresh id."""
+        id_ = self.ids.take(self.ids_in_use)
+        self.ids_in_use.add(id_)
+        return id_
