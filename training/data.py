@@ -1,0 +1,223 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered clips on disk (one folder of arrays per clip) and random training samples from them.
+
+    python training/data.py --out DIR --scenes 900 --shapes 300 --workers 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from detsam2_ros.demo.scene import Scene, SceneOptions  # noqa: E402
+from training.shapes import ShapesClip  # noqa: E402
+
+HELD_OUT = 1_000_000  # seeds from here on are never trained on
+SCENE_FRAMES = 40
+SHAPES_FRAMES = 24
+MIN_AREA = 24  # pixels; less of an object is no fair prompt
+
+
+def training_options(seed: int) -> SceneOptions:
+    """Return harder settings than the default scene: more hiding, more look-alikes."""
+    rng = np.random.default_rng([seed, 30])
+    return SceneOptions(
+        occlusion_boost=float(rng.choice([0.0, 0.5, 1.0])),
+        occluders=float(rng.uniform(1.0, 5.0)),
+        duplicate_colours=0.4,
+        look_alikes=0.35,
+        speed=float(rng.uniform(0.6, 1.8)),
+        pocketing=0.7,
+        light_change=float(rng.uniform(0.5, 1.5)),
+        late_ball=0.3,
+    )
+
+
+def boxes_of(labels_hw: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes float32 [count, 4] (xyxy, exclusive end) and areas int32 [count] of ids 1..count."""
+    boxes = np.zeros((count, 4), np.float32)
+    areas = np.bincount(labels_hw.ravel(), minlength=count + 1)[1 : count + 1].astype(np.int32)
+    for i in np.flatnonzero(areas):
+        ys, xs = np.nonzero(labels_hw == i + 1)
+        boxes[i] = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+    return boxes, areas
+
+
+def render(kind: str, seed: int, size: int = 256) -> dict[str, np.ndarray]:
+    """Render one clip: images [T, S, S, 3], labels uint8 [T, S, S], boxes [T, n, 4], areas [T, n]."""
+    class_ids = np.zeros(0, np.int32)
+    if kind == 'scene':
+        scene = Scene(seed, size, size, length=SCENE_FRAMES, options=training_options(seed))
+        pairs = [(f.image, f.labels.astype(np.uint8)) for f in scene]
+        class_ids = np.asarray(scene.class_ids, np.int32)
+    else:
+        pairs = list(ShapesClip(seed, size, SHAPES_FRAMES).frames())
+    images = np.stack([p[0] for p in pairs])
+    labels = np.stack([p[1] for p in pairs])
+    count = len(class_ids) or int(labels.max())
+    measured = [boxes_of(x, count) for x in labels]
+    return {
+        'images': images, 'labels': labels, 'class_ids': class_ids,
+        'boxes': np.stack([m[0] for m in measured]), 'areas': np.stack([m[1] for m in measured]),
+    }
+
+
+def _render_to(job: tuple[Path, str, int]) -> None:
+    root, kind, seed = job
+    final = root / f'{kind}_{seed:05d}'
+    if final.exists():
+        return
+    part = root / f'.{final.name}.{os.getpid()}'
+    part.mkdir(parents=True)
+    for name, value in render(kind, seed).items():
+        np.save(part / f'{name}.npy', value)
+    part.rename(final)  # a reader sees whole clips only
+
+
+@dataclass
+class Clip:
+    """T frames and O objects of one clip, after augmentation."""
+
+    images: np.ndarray  # uint8 [T, S, S, 3]
+    targets: np.ndarray  # bool [O, T, S, S]
+    boxes: np.ndarray  # float32 [O, T, 4], zeros where hidden
+    conditioned: list[int]  # frames on which all objects are prompted
+
+
+class Store:
+    """Random images and clips from a folder of rendered clips, which may still be growing."""
+
+    def __init__(self, root: Path, shapes_share: float = 0.22) -> None:
+        self.root, self.shapes_share = root, shapes_share
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for clips rendered since."""
+        names = sorted(p.name for p in self.root.iterdir() if not p.name.startswith('.'))
+        self.scenes = [n for n in names if n.startswith('scene')]
+        self.shapes = [n for n in names if n.startswith('shapes')]
+
+    def _pick(self, rng: np.random.Generator) -> Path:
+        shapes = self.shapes and (not self.scenes or rng.random() < self.shapes_share)
+        names = self.shapes if shapes else self.scenes
+        return self.root / names[int(rng.integers(len(names)))]
+
+    @staticmethod
+    def _load(path: Path, name: str) -> np.ndarray:
+        big = name in ('images', 'labels')
+        return np.load(path / f'{name}.npy', mmap_mode='r' if big else None)
+
+    def image(self, rng: np.random.Generator, objects: int) -> Clip:
+        """Return a one-frame clip with up to `objects` objects (at least one)."""
+        while True:
+            path = self._pick(rng)
+            areas = self._load(path, 'areas')
+            t = int(rng.integers(len(areas)))
+            ids = np.flatnonzero(areas[t] >= MIN_AREA)
+            if len(ids):
+                chosen = rng.permutation(ids)[:objects]
+                return self._cut(path, rng, [t], chosen, [0])
+
+    def clip(self, rng: np.random.Generator, length: int, objects: int) -> Clip:
+        """Return a clip in which objects vanish and come back more often than in a random one."""
+        while True:
+            path = self._pick(rng)
+            areas = self._load(path, 'areas')
+            conditioned = conditioned_frames(rng, length)
+            best: tuple[float, list[int], np.ndarray] | None = None
+            for _ in range(4 if rng.random() < 0.6 else 1):
+                stride = int(rng.choice([1, 1, 2, 3]))
+                stride = min(stride, (len(areas) - 1) // (length - 1))
+                start = int(rng.integers(len(areas) - (length - 1) * stride))
+                frames = list(range(start, start + length * stride, stride))
+                if rng.random() < 0.5:
+                    frames.reverse()
+                seen = areas[frames]
+                ids = np.flatnonzero((seen[conditioned] >= MIN_AREA).all(0))
+                if not len(ids):
+                    continue
+                low = seen[:, ids].min(0) / areas[:, ids].max(0)
+                events = (low < 0.1) * 1.0 + (low < 0.6) * 0.5
+                order = np.argsort(-(events + rng.random(len(ids))))
+                value = events.sum() + rng.random()
+                if best is None or value > best[0]:
+                    best = value, frames, ids[order[:objects]]
+            if best is not None:
+                return self._cut(path, rng, best[1], best[2], conditioned)
+
+    def _cut(self, path: Path, rng: np.random.Generator, frames: list[int],
+             ids: np.ndarray, conditioned: list[int]) -> Clip:
+        images = np.stack([self._load(path, 'images')[t] for t in frames])
+        labels = np.stack([self._load(path, 'labels')[t] for t in frames])
+        targets = labels[None] == (ids + 1)[:, None, None, None].astype(np.uint8)
+        boxes = self._load(path, 'boxes')[frames][:, ids].transpose(1, 0, 2)
+        return augment(Clip(images, targets, boxes, conditioned), rng)
+
+
+def conditioned_frames(rng: np.random.Generator, length: int) -> list[int]:
+    """Half the time the first frame (a user's box), else one to three anywhere (a detector's)."""
+    if length == 1 or rng.random() < 0.5:
+        return [0]
+    count = int(rng.choice([1, 1, 2, 3]))
+    return sorted(rng.choice(length, min(count, length - 1), replace=False).tolist())
+
+
+def augment(clip: Clip, rng: np.random.Generator) -> Clip:
+    """Flip, transpose and tint a whole clip at random."""
+    images, targets, boxes = clip.images, clip.targets, clip.boxes.copy()
+    size = images.shape[1]
+    shown = (boxes[..., 2] > boxes[..., 0])[..., None]
+    if rng.random() < 0.5:
+        images, targets = images[:, :, ::-1], targets[..., ::-1]
+        boxes[..., [0, 2]] = size - boxes[..., [2, 0]]
+    if rng.random() < 0.5:
+        images, targets = images[:, ::-1], targets[..., ::-1, :]
+        boxes[..., [1, 3]] = size - boxes[..., [3, 1]]
+    if rng.random() < 0.5:
+        images, targets = images.swapaxes(1, 2), targets.swapaxes(2, 3)
+        boxes = boxes[..., [1, 0, 3, 2]]
+    if rng.random() < 0.6:
+        table = np.arange(256)[:, None] * rng.normal(1, 0.08, 3) * rng.uniform(0.8, 1.2)
+        table = np.clip(table + rng.normal(0, 8), 0, 255).astype(np.uint8)
+        images = np.stack([table[images[..., c], c] for c in range(3)], -1)
+    return Clip(np.ascontiguousarray(images), np.ascontiguousarray(targets), boxes * shown,
+                clip.conditioned)
+
+
+def main() -> None:
+    """Render clips in parallel; clips already there are kept."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--scenes', type=int, default=900)
+    parser.add_argument('--shapes', type=int, default=300)
+    parser.add_argument('--workers', type=int, default=2)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(args.out, 'scene', s) for s in range(args.scenes)]
+    jobs += [(args.out, 'shapes', s) for s in range(args.shapes)]
+    # Interleaved, so that training may start while this runs.
+    order = np.random.default_rng(0).permutation(len(jobs))
+    os.environ['OMP_NUM_THREADS'] = '1'
+    with multiprocessing.get_context('spawn').Pool(args.workers, _quiet) as pool:
+        for done, _ in enumerate(pool.imap_unordered(_render_to, [jobs[i] for i in order]), 1):
+            if done % 100 == 0:
+                print(f'{done}/{len(jobs)}', flush=True)
+
+
+def _quiet() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+if __name__ == '__main__':
+    main()

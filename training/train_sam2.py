@@ -1,0 +1,207 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Train the small SAM 2 for a wall-clock budget: first single images, then clips.
+
+    python training/train_sam2.py --data DIR --out RUN --minutes 90 --ranks 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from training import fast_cpu  # noqa: E402
+from training.data import Store  # noqa: E402
+from training.network import CONFIG, build, save_half  # noqa: E402
+from training.unroll import DecoderTap, clip_step, image_step, mean_parts  # noqa: E402
+
+SAVE_EVERY = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its share of the budget and its learning rate over its own fraction 0..1."""
+
+    name: str
+    share: float
+    peak: float
+    floor: float  # as a share of the peak
+    hold: float  # fraction before the cosine starts
+
+    def rate(self, fraction: float) -> float:
+        """Warm-up over 2 %, constant until `hold`, then a cosine to the floor."""
+        warm = min(1.0, fraction / 0.02 + 0.02)
+        x = min(1.0, max(0.0, (fraction - self.hold) / (1 - self.hold)))
+        return self.peak * warm * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * x)))
+
+
+# One descent over both stages: annealing to zero in between and starting anew loses more.
+STAGES = (
+    Stage('images', 0.33, 1.0e-3, 0.6, 0.3),
+    Stage('clips', 0.67, 6.0e-4, 0.01, 0.25),
+)
+
+
+class Run:
+    """Model, optimiser and clock of one rank."""
+
+    def __init__(self, args: argparse.Namespace, rank: int) -> None:
+        self.args, self.rank = args, rank
+        torch.manual_seed(args.seed)
+        self.model = build(CONFIG).to(args.device)
+        if args.device == 'cpu':
+            fast_cpu.speed_up(self.model)
+        with torch.no_grad():  # else the no-object gate blanks everything from the start
+            self.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias += 3
+        self.tap = DecoderTap(self.model)
+        decay = [p for p in self.model.parameters() if p.ndim > 1]
+        rest = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{'params': decay, 'weight_decay': 0.03}, {'params': rest, 'weight_decay': 0.0}],
+            lr=1e-3, betas=(0.9, 0.98), fused=True)
+        self.store = Store(args.data)
+        self.rng = np.random.default_rng([args.seed, rank, int(time.time()) if args.resume else 0])
+        self.stage_index, self.fraction, self.steps, self.spent = 0, 0.0, 0, 0.0
+        if args.resume:
+            self._load(args.resume)
+
+    def _load(self, path: Path) -> None:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        self.model.load_state_dict(state['model'])
+        self.optimiser.load_state_dict(state['optimiser'])
+        self.stage_index, self.fraction = state['stage'], state['fraction']
+        self.steps, self.spent = state['steps'], state['seconds']
+
+    def save(self) -> None:
+        """Write the full-precision state to resume from, and the float16 weights."""
+        state = {
+            'model': self.model.state_dict(), 'optimiser': self.optimiser.state_dict(),
+            'stage': self.stage_index, 'fraction': self.fraction, 'steps': self.steps,
+            'seconds': self.spent,
+        }
+        part = self.args.out / 'state.part'
+        torch.save(state, part)
+        part.rename(self.args.out / 'state.pt')
+        save_half(self.model, self.args.out / 'weights.pt')
+
+    def loss(self, stage: Stage) -> tuple[torch.Tensor, dict[str, float]]:
+        """Draw a batch for this rank and return its loss."""
+        rng, args = self.rng, self.args
+        # Background weight rises over the first half of the image stage, see focused_bce.
+        focus = min(1.0, 2 * self.fraction) if stage.name == 'images' else 1.0
+        if stage.name == 'images' or rng.random() < 0.12:
+            clips = [self.store.image(rng, 5) for _ in range(args.images_per_step)]
+            return image_step(self.model, self.tap, clips, rng, focus, args.device)
+        length = int(rng.choice([6, 8, 10, 14], p=[0.2, 0.4, 0.3, 0.1]))
+        clip = self.store.clip(rng, length, args.objects_per_clip)
+        return clip_step(
+            self.model, self.tap, clip, rng, focus, rng.random() < 0.5, args.device)
+
+    def step(self, stage: Stage, now: float) -> dict[str, float]:
+        """One optimiser step on the mean gradient of all ranks; the first rank keeps the time."""
+        for group in self.optimiser.param_groups:
+            group['lr'] = stage.rate(self.fraction)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, parts = self.loss(stage)
+        loss.backward()
+        parameters = list(self.model.parameters())
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+            + [torch.tensor([now if self.rank == 0 else 0.0], device=self.args.device)])
+        if self.args.ranks > 1:
+            dist.all_reduce(flat)
+        clock = float(flat[-1])
+        flat /= self.args.ranks
+        norm = flat[:-1].norm()
+        offset = 0
+        if torch.isfinite(norm):
+            flat *= min(1.0, 1.0 / (float(norm) + 1e-6))
+            for p in parameters:
+                p.grad = flat[offset : offset + p.numel()].view_as(p)
+                offset += p.numel()
+            self.optimiser.step()
+        self.steps += 1
+        self.fraction = clock
+        return {**parts, 'loss': float(loss.detach()), 'norm': float(norm)}
+
+    def run(self) -> None:
+        """Go through the stages until the budget is spent."""
+        for index, stage in enumerate(STAGES):
+            if index < self.stage_index or self.args.stage not in ('all', stage.name):
+                continue
+            if index > self.stage_index:
+                self.stage_index, self.fraction = index, 0.0
+            share = stage.share if self.args.stage == 'all' else 1.0
+            budget = 60 * self.args.minutes * share
+            start = time.time() - self.fraction * budget
+            begun, logged, saved, window = time.time(), time.time(), time.time(), []
+            spent = self.spent
+            while self.fraction < 1:
+                window.append(self.step(stage, (time.time() - start) / budget))
+                self.spent = spent + time.time() - begun
+                if self.steps % 200 == 0:
+                    self.store.refresh()
+                if self.rank == 0 and time.time() - logged > self.args.log_every:
+                    line = {'stage': stage.name, 'fraction': round(self.fraction, 4),
+                            'steps': self.steps, 'seconds': round(self.spent)}
+                    line |= {k: round(v, 4) for k, v in mean_parts(window).items()}
+                    print(json.dumps(line), flush=True)
+                    logged, window = time.time(), []
+                if self.rank == 0 and time.time() - saved > SAVE_EVERY:
+                    self.save()
+                    saved = time.time()
+            if self.rank == 0:
+                self.save()
+                save_half(self.model, self.args.out / f'{stage.name}.pt')
+
+
+def _rank(rank: int, args: argparse.Namespace) -> None:
+    if args.device == 'cpu':
+        torch.set_num_threads(1)
+    if args.ranks > 1:
+        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+        os.environ.setdefault('MASTER_PORT', str(args.port))
+        dist.init_process_group('gloo', rank=rank, world_size=args.ranks)
+    Run(args, rank).run()
+
+
+def main() -> None:
+    """Parse the command line and start the ranks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--data', type=Path, required=True, help='folder of data.py')
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--stage', choices=('all', *(s.name for s in STAGES)), default='all')
+    parser.add_argument('--minutes', type=float, default=90, help='wall clock of all stages run')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--ranks', type=int, default=2, help='processes of one thread each')
+    parser.add_argument('--device', default='cpu', help='cpu, or cuda with --ranks 1')
+    parser.add_argument('--resume', type=Path, help='a state.pt; goes on where its clock stopped')
+    parser.add_argument('--images-per-step', type=int, default=6, help='per rank')
+    parser.add_argument('--objects-per-clip', type=int, default=4)
+    parser.add_argument('--log-every', type=float, default=20, help='seconds')
+    parser.add_argument('--port', type=int, default=29511)
+    args = parser.parse_args()
+    fast_cpu.restart_with_fast_malloc()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.ranks == 1:
+        _rank(0, args)
+    else:
+        torch.multiprocessing.start_processes(
+            _rank, (args,), nprocs=args.ranks, start_method='spawn')
+
+
+if __name__ == '__main__':
+    main()
