@@ -26,6 +26,7 @@ from detsam2_ros.engine.errors import BankError
 from detsam2_ros.engine.identity import ModelIdentity
 from detsam2_ros.engine.memory import Memory
 
+FLOATS = ('pointer', 'score')
 MODEL = ModelIdentity('tiny', 'ab' * 32, 64, (4, 3, 2), 8)
 
 
@@ -126,6 +127,16 @@ def test_the_file_is_a_usual_safetensors_file(path: Path):
         assert len(list(file.keys())) == 9
         assert torch.equal(file.get_tensor('2.spatial'), bank.entries[2].memory.spatial)
         assert torch.equal(file.get_tensor('0.score'), bank.entries[0].memory.score)
+
+
+def test_tensors_start_at_multiples_of_their_element_size(path: Path):
+    model = dataclasses.replace(MODEL, memory_shape=(1, 1, 1))
+    bank = MemoryBank(model, tuple(BankEntry('x', 1, '', i, memory(i, model)) for i in range(3)))
+    bank.save(path)
+    header, data = parts(path)
+    begins = [header[f'{i}.{part}']['data_offsets'][0] for i in range(3) for part in FLOATS]
+    assert (path.stat().st_size - len(data)) % 8 == 0
+    assert all(begin % 4 == 0 for begin in begins)
 
 
 def test_loaded_tensors_own_their_memory(path: Path):
@@ -437,6 +448,19 @@ def test_a_container_that_lies_is_refused(path: Path, change, message: str):
     rewrite(path, header, data)
     with pytest.raises(BankError, match=message):
         inspect(path)
+    refusal(path)
+
+
+@pytest.mark.parametrize('depth', [100, 700, 800, 850, 900, 920, 940, 960, 980, 5000])
+def test_values_nested_too_deep_are_refused(path: Path, depth: int):
+    make_bank().save(path)
+    header, data = parts(path)
+    own = header['__metadata__'][METADATA_KEY]
+    nested = '[' * depth + ']' * depth
+    header['__metadata__'][METADATA_KEY] = own.replace(
+        '"format_version":1', f'"format_version":{nested}'
+    )
+    rewrite(path, header, data)
     refusal(path)
 
 

@@ -138,7 +138,7 @@ def write_tensors(
             f'{len(tensors)} tensors need a header of {len(text)} bytes, at most '
             f'{MAX_HEADER_BYTES} are accepted'
         )
-    data = (t.detach().contiguous().reshape(-1).view(torch.uint8).numpy() for _, t in ordered)
+    data = (t.detach().reshape(-1).view(torch.uint8).numpy() for _, t in ordered)
     try:
         _write_atomically(path, (len(text).to_bytes(8, 'little'), text), data, overwrite)
     except (OSError, ValueError) as error:
