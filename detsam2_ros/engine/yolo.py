@@ -120,7 +120,9 @@ class YoloDetector:
         for indices in by_size.values():
             for start in range(0, len(indices), _BATCH):
                 chunk = indices[start : start + _BATCH]
-                for i, boxes in zip(chunk, self._predict([images[i] for i in chunk])):
+                for i, boxes in zip(
+                    chunk, self._predict([images[i] for i in chunk]), strict=False
+                ):
                     found[i] = boxes
         return [detections for detections in found if detections is not None]
 
@@ -222,7 +224,7 @@ def _find(weights: str | os.PathLike[str]) -> Path:
         raise ModelError(f'detector weights {path} is a folder; give a .pt, .onnx or .engine file')
     from ultralytics.utils import downloads
 
-    published = getattr(downloads, 'GITHUB_ASSETS_NAMES', frozenset())
+    published: frozenset[str] = getattr(downloads, 'GITHUB_ASSETS_NAMES', frozenset())
     if path.name != text or text not in published:
         raise ModelError(
             f'detector weights {path} do not exist, and are no model that Ultralytics publishes '

@@ -1,0 +1,157 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The options of segment_video; one a parameter of the engine, so that none is left out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from detsam2_ros.cli.output import OVERLAYS
+from detsam2_ros.engine import EngineConfig
+
+_SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
+_KINDS = {'int': int, 'float': float, 'str': str}
+
+_EPILOG = """\
+examples:
+  segment_video in.mp4 -o out --sam2 facebook/sam2.1-hiera-small --yolo yolo11n.pt
+  segment_video in.mp4 -o out --yolo best.pt --classes cup,bottle -K 5 -D 5 -M 20
+  segment_video first.mp4 -o out1 --yolo best.pt --bank-out cups.safetensors
+  segment_video second.mp4 -o out2 --no-detector --bank-in cups.safetensors
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog='segment_video',
+        description='Segment a video: a detector prompts SAM 2 every few frames, and reverse '
+        'passes correct frames that are already out. Leaves an overlay video, 16-bit masks, '
+        'objects by frame and revision, and a report.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument('input', type=Path, help='a video file, or a folder of images')
+    top.add_argument('-o', '--output', type=Path, required=True, help='folder for the results')
+    _add_models(top.add_argument_group('models'))
+    _add_parameters(top.add_argument_group('parameters of the method'))
+    _add_banks(top.add_argument_group('memory bank'))
+    _add_files(top.add_argument_group('input and output'))
+    return top
+
+
+def engine_config(options: argparse.Namespace) -> EngineConfig:
+    """Return the engine's parameters; raises ConfigError naming a bad one."""
+    given = {name: getattr(options, name) for name in _parameters()}
+    return EngineConfig(**{name: value for name, value in given.items() if value is not None})
+
+
+def wanted_classes(text: str | None) -> list[int | str] | None:
+    """Return the names and ids of a list such as 'cup,bottle,0'; None keeps all classes."""
+    return None if text is None else [part.strip() for part in text.split(',') if part.strip()]
+
+
+def _add_models(group: Any) -> None:
+    group.add_argument(
+        '--sam2',
+        default='demo',
+        metavar='MODEL',
+        help="'demo' (shipped, small, knows billiard balls only; the default), a Hugging Face "
+        "id such as facebook/sam2.1-hiera-small, or a checkpoint of SAM 2's own form",
+    )
+    group.add_argument('--sam2-config', metavar='YAML', help='config of a checkpoint file')
+    group.add_argument(
+        '--yolo',
+        default='demo',
+        metavar='MODEL',
+        help="'demo' (shipped; the default), a .pt, .onnx or .engine file, or a published name "
+        'such as yolo11n.pt; needs the package ultralytics (AGPL-3.0)',
+    )
+    group.add_argument('--no-detector', action='store_true', help='follow the memory bank only')
+    group.add_argument('--classes', metavar='A,B', help='class names or ids to detect')
+    group.add_argument('--confidence', type=float, default=0.25, help='default 0.25')
+    group.add_argument('--device', help='default: cuda when there is a GPU, else cpu')
+    group.add_argument('--dtype', choices=('float32', 'bfloat16'), help="of SAM 2's arithmetic")
+
+
+def _add_parameters(group: Any) -> None:
+    told = _told()
+    for name, field in _parameters().items():
+        short = [f'-{_SHORT[name]}'] if name in _SHORT else []
+        text = told.get(name, '').replace('%', '%%')
+        group.add_argument(
+            *short,
+            '--' + name.replace('_', '-'),
+            type=_kind(field),
+            metavar=_SHORT.get(name, 'X'),
+            help=f'{text} Default {field.default}.'.strip(),
+        )
+
+
+def _add_banks(group: Any) -> None:
+    group.add_argument('--bank-in', type=Path, metavar='FILE', help='memory bank to look for')
+    group.add_argument('--bank-out', type=Path, metavar='FILE', help='write one at the end')
+    group.add_argument(
+        '--bank-entries', type=int, default=8, metavar='N', help='most an object; default 8'
+    )
+
+
+def _add_files(group: Any) -> None:
+    group.add_argument('--max-frames', type=int, metavar='N', help='stop after N frames')
+    group.add_argument(
+        '--fps', type=float, help='replaces the rate of the video; of a folder, default 30'
+    )
+    group.add_argument(
+        '--overlay',
+        choices=sorted(OVERLAYS),
+        default='mp4',
+        help='mp4 (MPEG-4 Part 2, the default) or webm (VP8: plays in browsers, slower)',
+    )
+    group.add_argument('--no-overlay', action='store_true', help='no overlay video')
+    group.add_argument('--no-masks', action='store_true', help='no mask images')
+    group.add_argument('--no-report', action='store_true', help='no report.html')
+    group.add_argument(
+        '--force', action='store_true', help='replace the results in a folder that has some'
+    )
+    group.add_argument('-q', '--quiet', action='store_true', help='errors and warnings only')
+
+
+def _parameters() -> dict[str, Any]:
+    """Return the fields of EngineConfig that a command line can express."""
+    return {
+        field.name: field for field in dataclasses.fields(EngineConfig) if _kind(field) is not None
+    }
+
+
+def _kind(field: Any) -> Any:
+    name = field.type if isinstance(field.type, str) else field.type.__name__
+    return _KINDS.get(name.removesuffix(' | None'), _truth if name == 'bool' else None)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in ('true', 'yes', 'on', '1'):
+        return True
+    if text.lower() in ('false', 'no', 'off', '0'):
+        return False
+    raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
+
+
+def _told() -> dict[str, str]:
+    """Return what EngineConfig's docstring says of each parameter: 'name: text' by name."""
+    told: dict[str, str] = {}
+    name = ''
+    for line in (inspect.getdoc(EngineConfig) or '').splitlines():
+        match = re.match(r'(\w+): (.*)', line)
+        if match:
+            name = match[1]
+            told[name] = match[2]
+        elif name and line.strip():
+            told[name] += ' ' + line.strip()
+        else:
+            name = ''
+    return told

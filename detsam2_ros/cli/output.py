@@ -1,0 +1,125 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The folder that a run leaves behind, written frame by frame as frames become final."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from detsam2_ros.cli.overlay import draw_overlay, enlarged, enlargement
+from detsam2_ros.cli.timeline import Settled
+from detsam2_ros.cli.video import CODECS, InputError, VideoWriter, write_png
+
+MASKS = 'masks'
+OBJECTS = 'objects.jsonl'
+REPORT = 'report.html'
+OVERLAYS = {kind: f'overlay.{kind}' for kind in CODECS}
+# What a run may leave; --force replaces these and leaves everything else alone.
+_OURS = (MASKS, OBJECTS, REPORT, *OVERLAYS.values())
+
+
+class OutputFolder:
+    """Writes masks, object lines and the overlay video; use it as a context manager.
+
+    folder: made if it is not there. size: (width, height). overlay: 'mp4', 'webm' or None.
+    Raises InputError when the folder holds something and force is not set, or on a failed write.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        size: tuple[int, int],
+        fps: float,
+        overlay: str | None = 'mp4',
+        masks: bool = True,
+        force: bool = False,
+    ) -> None:
+        self.folder = folder
+        prepare(folder, force)
+        self._masks = folder / MASKS if masks else None
+        self._video: VideoWriter | None = None
+        try:
+            if self._masks is not None:
+                self._masks.mkdir(parents=True, exist_ok=True)
+            self._objects = (folder / OBJECTS).open('w', encoding='utf-8')
+        except OSError as error:
+            raise InputError(f'cannot write into {folder}: {error.strerror}') from error
+        if overlay is not None:
+            factor = enlargement(size)
+            size = (size[0] * factor, size[1] * factor)
+            self._video = VideoWriter(folder / OVERLAYS[overlay], size, fps)
+
+    def write(self, settled: Settled) -> None:
+        """Write one frame that is done."""
+        try:
+            for record in settled.records:
+                self._objects.write(json.dumps(record, ensure_ascii=False) + '\n')
+            # So that what a user sees while it runs, or after a power cut, is whole lines.
+            self._objects.flush()
+        except OSError as error:
+            raise InputError(f'cannot write {self._objects.name}: {error.strerror}') from error
+        if self._masks is not None:
+            write_png(self._masks / f'{settled.index:06d}.png', settled.last.labels)
+        if self._video is not None:
+            self._video.write(overlay_of(settled))
+
+    def files(self) -> list[Path]:
+        """Return what is there now, for the last lines of a run."""
+        return [self.folder / name for name in _OURS if (self.folder / name).exists()]
+
+    def close(self) -> None:
+        """Finish the files; safe to call twice."""
+        self._objects.close()
+        if self._video is not None:
+            self._video.close()
+
+    def __enter__(self) -> OutputFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def overlay_of(settled: Settled) -> np.ndarray:
+    """Draw the final masks of a frame, uint8 [H, W, 3] RGB, with its time and revision.
+
+    Small frames come out enlarged (overlay.enlarged).
+    """
+    badge = ''
+    if settled.corrected:
+        badge = f'corrected, revision {settled.last.revision}'
+    minutes, seconds = divmod(settled.stamp / 1e9, 60)
+    caption = f'{settled.index}  {int(minutes):02d}:{seconds:04.1f}'
+    image, labels = enlarged(settled.image, settled.last.labels)
+    return draw_overlay(
+        image,
+        labels,
+        settled.last.objects,
+        corrected_ids=settled.corrected,
+        badge=badge,
+        caption=caption,
+    )
+
+
+def prepare(folder: Path, force: bool) -> None:
+    """Make the folder, or make sure that it may be written to; raises InputError."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f'output {folder} is a file; give a folder')
+    if folder.is_dir() and any(folder.iterdir()):
+        if not force:
+            raise InputError(f'output {folder} is not empty; give another folder or --force')
+        for name in _OURS:
+            path = folder / name
+            # A link is somebody's arrangement: drop the link, not what it points to.
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+            elif path.is_dir():
+                shutil.rmtree(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'cannot make the output folder {folder}: {error.strerror}') from error

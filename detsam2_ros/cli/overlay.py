@@ -1,0 +1,220 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Masks drawn over an image: tint, outline and name of every object. Numpy and OpenCV only."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Collection, Iterable
+from functools import cache
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+Colour = tuple[int, int, int]
+Box = tuple[int, int, int, int]
+
+AMBER: Colour = (255, 176, 0)
+_DARK: Colour = (18, 20, 24)
+_WHITE: Colour = (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_TINT = 0.45
+
+
+class Drawable(Protocol):
+    """What is drawn of an object; engine.Object fits, and so does a message's copy of it."""
+
+    @property
+    def id(self) -> int:
+        """Pixel value in the label image."""
+        ...
+
+    @property
+    def class_name(self) -> str:
+        """Name in the tag."""
+        ...
+
+
+def draw_overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    objects: Iterable[Drawable],
+    *,
+    corrected_ids: Collection[int] = (),
+    badge: str = '',
+    caption: str = '',
+    tags: bool = True,
+) -> np.ndarray:
+    """Draw objects over an image and return a new uint8 [H, W, 3] RGB image.
+
+    image: uint8 [H, W, 3] RGB. labels: integer [H, W], object ids, 0 = background; objects
+    without a pixel in it are not drawn. corrected_ids: objects to mark as corrected: a white
+    rim, and an amber frame around the image. badge: short text at the top left. caption: text
+    at the bottom left. tags: write id and class beside each object.
+    """
+    drawn = _tint(image, labels)
+    line = line_width(image.shape)
+    boxes = {}
+    for thing in sorted(objects, key=lambda thing: thing.id):
+        box = _label_box(labels, thing.id)
+        if box is not None:
+            boxes[thing.id] = (box, thing.class_name)
+            _outline(drawn, labels, thing.id, box, line, thing.id in corrected_ids)
+    if corrected_ids:
+        height, width = labels.shape
+        cv2.rectangle(drawn, (0, 0), (width - 1, height - 1), AMBER, 2 * line + 1)
+    taken: list[Box] = []
+    if badge:
+        colour = AMBER if corrected_ids else _DARK
+        taken.append(draw_text(drawn, badge, (2 * line, 2 * line), colour))
+    if caption:
+        size = _text_size(caption, image.shape)
+        taken.append(
+            draw_text(drawn, caption, (2 * line, drawn.shape[0] - size[1] - 2 * line), _DARK)
+        )
+    if tags:
+        for key, (box, name) in boxes.items():
+            text = f'{key} {name}'.strip()
+            place = _free_place(box, _text_size(text, image.shape), image.shape, taken, line)
+            taken.append(draw_text(drawn, text, place, colour_of(key)))
+    return drawn
+
+
+def enlarged(
+    image: np.ndarray, labels: np.ndarray, least: int = 480
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image and its labels at a size at which outlines and tags can be read.
+
+    Images whose shorter side has fewer than `least` pixels grow by a whole factor, at most 4.
+    """
+    factor = enlargement(image.shape, least)
+    if factor == 1:
+        return image, labels
+    size = (image.shape[1] * factor, image.shape[0] * factor)
+    return (
+        cv2.resize(image, size, interpolation=cv2.INTER_CUBIC),
+        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST),
+    )
+
+
+def enlargement(shape: tuple[int, ...], least: int = 480) -> int:
+    """Return the factor by which `enlarged` grows an image of this shape."""
+    return min(4, max(1, -(-least // min(shape[:2]))))
+
+
+@cache
+def colour_of(object_id: int) -> Colour:
+    """Return the RGB colour of an object id: always the same, neighbours far apart in hue."""
+    hue = (0.58 + object_id * 0.61803398875) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.72 if object_id % 2 else 0.9, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def line_width(shape: tuple[int, ...]) -> int:
+    """Return the width of outlines, in pixels, that suits an image of this shape."""
+    return max(1, round(min(shape[:2]) / 400))
+
+
+def draw_text(image: np.ndarray, text: str, place: tuple[int, int], colour: Colour) -> Box:
+    """Write text on a filled box with its top left at place; returns the box, xyxy."""
+    scale, weight, pad = _text_style(image.shape)
+    width, height = _text_size(text, image.shape)
+    x, y = place
+    cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), colour, cv2.FILLED)
+    light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120
+    cv2.putText(
+        image,
+        _plain(text),
+        (x + pad, y + height - pad - round(4 * scale)),
+        _FONT,
+        scale,
+        _DARK if light else _WHITE,
+        weight,
+        cv2.LINE_AA,
+    )
+    return x, y, x + width, y + height
+
+
+def _tint(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return a copy of the image with every labelled pixel tinted in its object's colour."""
+    drawn = image.copy()
+    covered = labels > 0
+    if covered.any():
+        table = np.zeros((int(labels.max()) + 1, 3), np.uint8)
+        for key in np.unique(labels[covered]):
+            table[key] = colour_of(int(key))
+        mixed = cv2.addWeighted(image, 1 - _TINT, table[labels], _TINT, 0)
+        drawn[covered] = mixed[covered]
+    return drawn
+
+
+def _label_box(labels: np.ndarray, key: int) -> Box | None:
+    mask = (labels == key).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(mask)
+    return (x, y, x + width, y + height) if width else None
+
+
+def _outline(
+    drawn: np.ndarray, labels: np.ndarray, key: int, box: Box, line: int, corrected: bool
+) -> None:
+    x0, y0, x1, y1 = box
+    mask = (labels[y0:y1, x0:x1] == key).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x0, y0))
+    if corrected:
+        cv2.drawContours(drawn, contours, -1, _WHITE, 3 * line, cv2.LINE_AA)
+    cv2.drawContours(drawn, contours, -1, colour_of(key), line, cv2.LINE_AA)
+
+
+def _free_place(
+    box: Box, size: tuple[int, int], shape: tuple[int, ...], taken: list[Box], line: int
+) -> tuple[int, int]:
+    """Choose the top left of a tag: beside its object, inside the image, on no other tag."""
+    x0, y0, x1, y1 = box
+    width, height = size
+    middle_x, middle_y = (x0 + x1 - width) // 2, (y0 + y1 - height) // 2
+    gap = line + 2
+    places = [
+        (middle_x, y0 - height - gap),
+        (middle_x, y1 + gap),
+        (x1 + gap, middle_y),
+        (x0 - width - gap, middle_y),
+        (x1 + gap, y0 - height - gap),
+        (x0 - width - gap, y1 + gap),
+    ]
+    inside = [
+        (
+            min(max(x, 0), max(shape[1] - width, 0)),
+            min(max(y, 0), max(shape[0] - height, 0)),
+        )
+        for x, y in places
+    ]
+
+    def cost(place: tuple[int, int]) -> int:
+        x, y = place
+        spot = (x, y, x + width, y + height)
+        return sum(_shared(spot, other) for other in taken) + _shared(spot, box)
+
+    return min(inside, key=cost)
+
+
+def _shared(a: Box, b: Box) -> int:
+    """Return the area that two boxes share, in pixels."""
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _text_style(shape: tuple[int, ...]) -> tuple[float, int, int]:
+    """Return the font scale, stroke width and padding that suit an image of this shape."""
+    scale = float(np.clip(min(shape[:2]) / 1100, 0.32, 1.6))
+    return scale, max(1, round(1.4 * scale)), max(2, round(6 * scale))
+
+
+def _text_size(text: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    scale, weight, pad = _text_style(shape)
+    (width, _), _ = cv2.getTextSize(_plain(text), _FONT, scale, weight)
+    return width + 2 * pad, round(24 * scale) + 2 * pad + round(4 * scale)
+
+
+def _plain(text: str) -> str:
+    """Replace what OpenCV's stroke fonts lack."""
+    return ''.join(letter if ' ' <= letter <= '~' else '?' for letter in text)

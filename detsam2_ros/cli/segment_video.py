@@ -1,0 +1,342 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""segment_video: run the engine on a video file and leave masks, an overlay and a report."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from detsam2_ros.cli import options as command_line
+from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, prepare
+from detsam2_ros.cli.report import write_report
+from detsam2_ros.cli.sheet import Highlights
+from detsam2_ros.cli.summary import Summary
+from detsam2_ros.cli.timeline import Settled, Timeline
+from detsam2_ros.cli.video import Frame, InputError, Source, open_source
+from detsam2_ros.engine import (
+    ConfigError,
+    Engine,
+    EngineConfig,
+    EngineError,
+    FrameResult,
+    MemoryBank,
+    Stream,
+    WindowError,
+    YoloDetector,
+    load_sam2,
+)
+
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+_SHEET_ROWS = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, 2 for what the user can put right, 130 Ctrl-C."""
+    given = command_line.parser().parse_args(arguments)
+    logging.basicConfig(format='segment_video: %(message)s', level=logging.WARNING)
+    try:
+        return _segment(given)
+    except (InputError, EngineError) as error:
+        print(f'segment_video: {error}', file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print('segment_video: interrupted', file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+class SegmentingStream(Protocol):
+    """What `run` needs of a stream (engine.Stream)."""
+
+    @property
+    def horizon(self) -> int:
+        """The first frame index that is not final."""
+        ...
+
+    def push(self, image: np.ndarray, stamp: int) -> list[FrameResult]:
+        """Take a frame."""
+        ...
+
+    def flush(self) -> list[FrameResult]:
+        """Close the unfinished window."""
+        ...
+
+
+def run(
+    frames: Iterable[Frame],
+    stream: SegmentingStream,
+    take: Callable[[Settled], None],
+    summary: Summary,
+    stopped: Callable[[], bool] = lambda: False,
+    progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Push frames through a stream and hand over each frame, in order, once it is final.
+
+    At most M frames wait at any time. take: gets the frames. stopped: asked before each frame;
+    when it says so, no further window is segmented, and what has masks is handed over. An
+    InputError of the frames ends them; it is raised at the end, when all before is handed over.
+    """
+    timeline = Timeline()
+    start = time.perf_counter()
+    warned = False
+
+    def segment(call: Callable[[], list[FrameResult]]) -> None:
+        nonlocal warned
+        try:
+            results = call()
+        except WindowError as error:
+            results = error.results
+            if not warned:
+                warned = True
+                logging.warning('%s; going on, further failures are not shown', error)
+        summary.add_results(results)
+        hand_over(timeline.add_results(results, stream.horizon))
+
+    def hand_over(done: list[Settled]) -> None:
+        begin = time.perf_counter()
+        for settled in done:
+            take(settled)
+            summary.add_settled(settled)
+        summary.seconds['draw and write'] += time.perf_counter() - begin
+
+    failure: InputError | None = None
+    source = _timed(frames, summary)
+    while not stopped():
+        try:
+            frame = next(source, None)
+        except InputError as error:
+            failure = error
+            break
+        if frame is None:
+            break
+        timeline.add_frame(summary.frames, frame.image, frame.stamp)
+        summary.frames += 1
+        segment(partial(stream.push, frame.image, frame.stamp))
+        progress()
+    broken_off = stopped()
+    if not broken_off:
+        segment(stream.flush)
+    hand_over(timeline.drain(final=not broken_off))
+    summary.wall = time.perf_counter() - start
+    if failure is not None:
+        raise failure
+
+
+def _segment(given: argparse.Namespace) -> int:
+    """Do what the command line says; raises InputError or EngineError."""
+    # The cheap checks first: a typo should not wait for a model to load.
+    config = command_line.engine_config(given)
+    _check(given)
+    source = open_source(given.input, given.fps)
+    prepare(given.output, given.force)
+    bank = MemoryBank.load(given.bank_in) if given.bank_in else None
+    say = _silent if given.quiet else print
+    engine = _engine(given, config)
+    stream = engine.open_stream(given.input.stem or 'video')
+    if bank is not None:
+        stream.load_bank(bank)
+    width, height = source.size
+    count = f'{source.count} frames, ' if source.count else ''
+    say(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
+
+    summary = Summary()
+    highlights = Highlights(_SHEET_ROWS, apart=max(2 * config.window_size, 10))
+    kind = None if given.no_overlay else given.overlay
+    output = OutputFolder(
+        given.output, source.size, source.fps, kind, not given.no_masks, force=True
+    )
+
+    def take(settled: Settled) -> None:
+        output.write(settled)
+        highlights.offer(settled)
+
+    failure: InputError | None = None
+    with output, _Interrupt() as interrupt, _bar(given, source) as bar:
+
+        def progress() -> None:
+            bar.update()
+            bar.set_postfix(
+                objects=len(summary.presence), corrected=summary.notable, refresh=False
+            )
+
+        frames = _first(source.frames(), given.max_frames)
+        try:
+            run(frames, stream, take, summary, interrupt, progress)
+        except InputError as error:
+            failure = error
+    summary.engine = engine.stats()
+    if summary.settled and not given.no_report:
+        write_report(
+            given.output / REPORT,
+            f'segment_video: {given.input.name}',
+            _subtitle(source, interrupt.asked),
+            summary,
+            highlights.frames(),
+            _settings(given, config),
+            None if kind is None else OVERLAYS[kind],
+        )
+    if given.bank_out and not interrupt.asked:
+        _save_bank(stream, given, say)
+    say(summary.text())
+    say('  written         ' + ', '.join(str(file) for file in output.files()))
+    _hint(given, summary, say)
+    if failure is not None:
+        raise failure
+    return EXIT_INTERRUPTED if interrupt.asked else 0
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Refuse options that cannot work, by name; raises ConfigError."""
+    if given.max_frames is not None and given.max_frames < 1:
+        raise ConfigError(f'--max-frames must be >= 1, got {given.max_frames}')
+    if given.fps is not None and not 0 < given.fps <= 1000:
+        raise ConfigError(f'--fps must be above 0 and at most 1000, got {given.fps}')
+    if given.bank_entries < 1:
+        raise ConfigError(f'--bank-entries must be >= 1, got {given.bank_entries}')
+    if given.no_detector and given.bank_in is None:
+        raise ConfigError('--no-detector needs --bank-in FILE: there is nothing to look for')
+    if given.bank_out is not None and not given.bank_out.absolute().parent.is_dir():
+        raise ConfigError(f'--bank-out {given.bank_out}: there is no such folder')
+
+
+def _engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
+    """Load the models."""
+    import torch
+
+    device = given.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model = load_sam2(given.sam2, config=given.sam2_config, device=device, dtype=given.dtype)
+    detector = None
+    if not given.no_detector:
+        detector = YoloDetector(
+            given.yolo,
+            classes=command_line.wanted_classes(given.classes),
+            confidence=given.confidence,
+            device=device,
+        )
+    return Engine(model, detector, config)
+
+
+def _save_bank(stream: Stream, given: argparse.Namespace, say: Callable[[str], None]) -> None:
+    bank = stream.export_bank(given.bank_entries)
+    bank.save(given.bank_out)
+    say(f'memory bank: {len(bank)} entries of {len(bank.objects())} objects in {given.bank_out}')
+
+
+def _hint(given: argparse.Namespace, summary: Summary, say: Callable[[str], None]) -> None:
+    """Say what to try when nothing was found."""
+    if summary.presence or not summary.settled:
+        return
+    if given.yolo == 'demo' and not given.no_detector:
+        say(
+            'no object was found: the shipped demo models know billiard balls from above and '
+            'nothing else; try --sam2 facebook/sam2.1-hiera-small --yolo yolo11n.pt'
+        )
+    else:
+        say('no object was found: a lower --confidence or --new-object-score may find some')
+
+
+def _subtitle(source: Source, broken_off: bool) -> str:
+    width, height = source.size
+    ending = '; broken off by the user' if broken_off else ''
+    return f'{source.path.resolve()}, {width}x{height}, {source.fps:.4g} frames/s{ending}'
+
+
+def _settings(given: argparse.Namespace, config: EngineConfig) -> list[tuple[str, str]]:
+    models = [('SAM 2', given.sam2), ('detector', 'none' if given.no_detector else given.yolo)]
+    if given.classes:
+        models.append(('classes', given.classes))
+    if given.bank_in:
+        models.append(('memory bank', str(given.bank_in)))
+    return models + [(name, str(value)) for name, value in asdict(config).items()]
+
+
+def _timed(frames: Iterable[Frame], summary: Summary) -> Iterator[Frame]:
+    """Yield the frames, adding up the seconds that reading them takes."""
+    iterator = iter(frames)
+    while True:
+        begin = time.perf_counter()
+        frame = next(iterator, None)
+        summary.seconds['read'] += time.perf_counter() - begin
+        if frame is None:
+            return
+        yield frame
+
+
+def _first(frames: Iterator[Frame], count: int | None) -> Iterator[Frame]:
+    """Yield the first count frames, without reading one more."""
+    for index, frame in enumerate(frames):
+        yield frame
+        if index + 1 == count:
+            return
+
+
+def _bar(given: argparse.Namespace, source: Source) -> Any:
+    count = source.count
+    if given.max_frames is not None:
+        count = min(count or given.max_frames, given.max_frames)
+    # Frames come in bursts, a window at a time: the rate over all of them is the honest one. A log
+    # file gets a line now and then instead of hundreds.
+    pause = 0.2 if sys.stderr.isatty() else 15.0
+    return tqdm(
+        total=count,
+        unit='frame',
+        disable=given.quiet,
+        dynamic_ncols=True,
+        smoothing=0,
+        mininterval=pause,
+    )
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C (or TERM) into a question the loop asks; the second one is abrupt.
+
+    A KeyboardInterrupt in the middle of a pass or of a write would lose frames or leave half a
+    file behind.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def __enter__(self) -> _Interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: whoever called has the say
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.asked = True
+        self._restore()
+        print('\nsegment_video: stopping after this step; again to stop at once', file=sys.stderr)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+if __name__ == '__main__':
+    sys.exit(main())

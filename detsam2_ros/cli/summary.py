@@ -1,0 +1,133 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a run did, counted while it goes on: the numbers behind the report and the last lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from detsam2_ros.cli.timeline import Settled
+from detsam2_ros.engine.results import FrameResult
+
+# Written by this command; the others come from the engine.
+FILE_STAGES = ('read', 'draw and write')
+
+
+@dataclass
+class Presence:
+    """Where an object was visible: runs of frames, first and last inclusive."""
+
+    class_name: str
+    runs: list[list[int]] = field(default_factory=list)
+    corrected: list[int] = field(default_factory=list)
+
+    def see(self, index: int) -> None:
+        """Extend the last run by a frame, or begin another; frames come in order."""
+        if self.runs and self.runs[-1][1] == index - 1:
+            self.runs[-1][1] = index
+        else:
+            self.runs.append([index, index])
+
+    @property
+    def frames(self) -> int:
+        """Frames on which it was visible."""
+        return sum(last - first + 1 for first, last in self.runs)
+
+
+@dataclass
+class Summary:
+    """Numbers of a run.
+
+    passes: (newest frame, frames corrected by that pass), also for passes without a correction.
+    changed: settled frames that have any correction; notable: those to point at (timeline).
+    seconds: wall clock of reading, and of drawing and writing; `engine` is its own (Stats).
+    """
+
+    frames: int = 0
+    settled: int = 0
+    passes: list[tuple[int, int]] = field(default_factory=list)
+    changed: int = 0
+    notable: int = 0
+    presence: dict[int, Presence] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FILE_STAGES, 0.0))
+    wall: float = 0.0
+    engine: Any = None
+
+    def add_results(self, results: Iterable[FrameResult]) -> None:
+        """Count what one call of the stream returned, if it was a pass."""
+        results = list(results)
+        if results:
+            newest = max(result.index for result in results)
+            self.passes.append((newest, sum(result.revision > 0 for result in results)))
+
+    def add_settled(self, settled: Settled) -> None:
+        """Count a frame that is done."""
+        self.settled += 1
+        self.changed += settled.last.revision > 0
+        self.notable += bool(settled.corrected)
+        for thing in settled.last.objects:
+            if thing.visible:
+                presence = self.presence.setdefault(thing.id, Presence(thing.class_name))
+                presence.see(settled.index)
+        for key in settled.corrected:
+            if key in self.presence:
+                self.presence[key].corrected.append(settled.index)
+
+    @property
+    def corrections(self) -> int:
+        """Published corrections, one a frame and pass."""
+        return sum(count for _, count in self.passes)
+
+    def stages(self) -> dict[str, float]:
+        """Return the seconds of every stage that took any, the engine's first."""
+        engine = dict(self.engine.seconds) if self.engine is not None else {}
+        merged = {**engine, **self.seconds}
+        merged['other'] = max(0.0, self.wall - sum(merged.values()))
+        return {name: seconds for name, seconds in merged.items() if seconds > 0.0005}
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return (name, value) pairs to print, in reading order."""
+        fps = self.settled / self.wall if self.wall else 0.0
+        facts = [
+            ('frames', f'{self.settled}'),
+            ('objects', f'{len(self.presence)}{self._classes()}'),
+            ('passes', f'{len(self.passes)}'),
+            (
+                'corrections',
+                f'{self.corrections} ({self.changed} frames changed, {self.notable} notably)',
+            ),
+        ]
+        if self.engine is not None:
+            facts[1:1] = [
+                ('image encodings', f'{self.engine.encodings}'),
+                ('tracked frames', f'{self.engine.tracked_frames} (frames x objects)'),
+                ('prompted frames', f'{self.engine.conditioned_frames} (frames x objects)'),
+                (
+                    'detections',
+                    f'{self.engine.detections} on {self.engine.detector_frames} frames',
+                ),
+            ]
+            if self.engine.device_bytes:
+                facts.append(('GPU memory', f'{self.engine.device_bytes / 2**20:.0f} MiB'))
+        facts.append(('overall', f'{self.wall:.1f} s, {fps:.2f} frames/s'))
+        return facts
+
+    def text(self) -> str:
+        """Return the summary as lines for a terminal."""
+        lines = [f'  {name:<16} {value}' for name, value in self.facts()]
+        lines.append('  by stage')
+        for name, seconds in self.stages().items():
+            rate = f'{self.settled / seconds:9.1f} frames/s' if name != 'other' else ''
+            lines.append(f'    {name:<14} {seconds:8.2f} s  {rate}'.rstrip())
+        return '\n'.join(lines)
+
+    def _classes(self) -> str:
+        names: dict[str, int] = {}
+        for presence in self.presence.values():
+            names[presence.class_name] = names.get(presence.class_name, 0) + 1
+        most = sorted(names.items(), key=lambda item: (-item[1], item[0]))
+        shown = [f'{count} {name}' if count > 1 else name for name, count in most[:8]]
+        more = ', ...' if len(most) > 8 else ''
+        return f' ({", ".join(shown)}{more})' if shown else ''

@@ -1,0 +1,207 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Frames in and out of files: a video or a folder of images, read and written as a stream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
+
+# The one writer of OpenCV's wheels for a usual .mp4 is MPEG-4 Part 2: fast, played by desktop
+# players, not by browsers. H.264 ('avc1') needs an encoder that the wheels do not have. VP8 in
+# .webm plays in browsers and takes some ten times as long to write.
+CODECS = {'mp4': 'mp4v', 'webm': 'VP80'}
+
+
+class InputError(Exception):
+    """An input or output file that cannot be used; one sentence that names it."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of an input: uint8 [H, W, 3] RGB, and its stamp in nanoseconds from the start."""
+
+    image: np.ndarray
+    stamp: int
+
+
+class Source(Protocol):
+    """An input that was opened: its first frame could be read.
+
+    size: (width, height) in pixels; fps: frames a second; count: frames, None when unknown.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    fps: float
+    count: int | None
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the frames from the start, one at a time; raises InputError midway."""
+        ...
+
+
+def open_source(path: Path, fps: float | None = None) -> Source:
+    """Open a video file, or a folder of images in the order of their names.
+
+    fps replaces the rate that the file states; a folder has 30 unless given. Raises InputError.
+    """
+    if not path.exists():
+        raise InputError(f'input {path} does not exist')
+    return FolderSource(path, fps or 30.0) if path.is_dir() else VideoSource(path, fps)
+
+
+class VideoSource:
+    """A video file that OpenCV can read; stamps are its own frame times (see Source)."""
+
+    def __init__(self, path: Path, fps: float | None = None) -> None:
+        self.path = path
+        if not path.stat().st_size:
+            raise InputError(f'input {path} is empty')
+        capture = _open_capture(path)
+        good, image = capture.read()
+        self._own_rate = fps is None
+        stated = capture.get(cv2.CAP_PROP_FPS)
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+        if not good:
+            raise InputError(f'input {path} has no frame that OpenCV can decode')
+        self.fps = fps or (stated if np.isfinite(stated) and 0 < stated <= 1000 else 30.0)
+        self.count = count if count > 0 else None
+        self.size = (image.shape[1], image.shape[0])
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the frames from the start; a broken frame ends the video, as OpenCV sees it."""
+        capture = _open_capture(self.path)
+        step, stamp, index = round(1e9 / self.fps), -1, 0
+        try:
+            while True:
+                good, image = capture.read()
+                if not good:
+                    return
+                if self._own_rate:
+                    # Of the frame just read. Some containers state none (0 for each frame) or
+                    # jump back: stamps must grow, so the nominal rate takes over there.
+                    time = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+                    stamp = time if time > stamp else stamp + step
+                else:
+                    stamp = index * step
+                _check_size(image, self.size, f'frame {index} of {self.path}')
+                yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), stamp)
+                index += 1
+        finally:
+            capture.release()
+
+
+class FolderSource:
+    """A folder of images as a video, in natural order of names: 2.png before 10.png."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path = path
+        self.fps = fps
+        self._files = sorted(
+            (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
+            key=_natural,
+        )
+        if not self._files:
+            raise InputError(f'input folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
+        self.count: int | None = len(self._files)
+        first = _read_image(self._files[0])
+        self.size = (first.shape[1], first.shape[0])
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the images in order; raises InputError for a broken one or another size."""
+        for index, file in enumerate(self._files):
+            image = _read_image(file)
+            _check_size(image, self.size, str(file))
+            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), round(index * 1e9 / self.fps))
+
+
+class VideoWriter:
+    """Writes uint8 [H, W, 3] RGB frames of one size to a video; use it as a context manager.
+
+    The container comes from the suffix (CODECS). Odd sizes are padded by one repeated row or
+    column, which the codecs need. Raises InputError when the file cannot be written.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+        self.path = path
+        self.frames = 0
+        width, height = size
+        self._pad = (height % 2, width % 2)
+        code = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lstrip('.')])
+        self._writer = cv2.VideoWriter(
+            str(path), code, fps, (width + self._pad[1], height + self._pad[0])
+        )
+        if not self._writer.isOpened():
+            raise InputError(f'cannot write the video {path}: OpenCV has no encoder for it here')
+
+    def write(self, image: np.ndarray) -> None:
+        """Append one frame."""
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        if any(self._pad):
+            image = cv2.copyMakeBorder(
+                image, 0, self._pad[0], 0, self._pad[1], cv2.BORDER_REPLICATE
+            )
+        self._writer.write(image)
+        self.frames += 1
+
+    def close(self) -> None:
+        """Finish the file; without this a player cannot open it."""
+        self._writer.release()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an image, uint8 [H, W, 3] RGB or uint16 [H, W], as PNG; raises InputError."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    try:
+        written = cv2.imwrite(str(path), image)
+    except cv2.error:
+        written = False
+    if not written:
+        raise InputError(f'cannot write {path}: is the disk full, or the folder gone?')
+
+
+def _open_capture(path: Path) -> cv2.VideoCapture:
+    # Only a file that exists gets here: a name like '0' or a URL must not open a camera.
+    capture = cv2.VideoCapture(str(path.resolve()))
+    if not capture.isOpened():
+        raise InputError(f'input {path} is no video that OpenCV can read')
+    return capture
+
+
+def _read_image(file: Path) -> np.ndarray:
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f'image {file} cannot be read')
+    return image
+
+
+def _check_size(image: np.ndarray, size: tuple[int, int], name: str) -> None:
+    if (image.shape[1], image.shape[0]) != size:
+        raise InputError(
+            f'{name} is {image.shape[1]}x{image.shape[0]} pixels but the first frame is '
+            f'{size[0]}x{size[1]}; all must have one size'
+        )
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    return [
+        (int(part), '') if part.isdecimal() else (-1, part.casefold())
+        for part in re.split(r'(\d+)', file.name)
+    ]
