@@ -43,7 +43,7 @@ class EngineConfig:
     association: str = 'instance'
     match_iou: float = 0.3
     new_object_score: float = 0.5
-    merge_iou: float = 0.8
+    merge_iou: float = 0.6
     max_objects: int = 32
     max_lost_frames: int = 60
     max_conditioned_memories: int = 4

@@ -31,13 +31,14 @@ class Conditioning:
         return cls(own, logits.clone(), summary(own), stamp)
 
 
-@dataclass
+@dataclass(eq=False)
 class TrackedObject:
-    """One physical thing, or a bank object that is still being looked for (id None).
+    """One physical thing, or a bank object that is still being looked for.
 
-    born, last_seen: frame indices. conditioned: by frame index. recent: memories of the newest
-    frames that the last pass tracked; they only serve to tell this object from others at the
-    next detection frame, no pass reads them. key: the bank's name for it, if it has one.
+    id: None for a bank object not seen yet, and until the window in which it was first detected
+    has closed. born, last_seen: frame indices. conditioned: by frame index. recent: memories of
+    the newest frames that the last pass tracked; they only serve to tell this object from others
+    at the next detection frame, no pass reads them. key: the bank's name for it, if any.
     """
 
     id: int | None
@@ -91,6 +92,11 @@ class TrackedObject:
         for frame in shared_frames & other.conditioned.keys():
             self.conditioned.setdefault(frame, other.conditioned[frame])
         self.last_seen = max(self.last_seen, other.last_seen)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was seen or detected; a bank object that is looked for is not."""
+        return self.id is not None or bool(self.conditioned)
 
     def unseen(self) -> TrackedObject:
         """Return a bank object as it was before it was first seen."""

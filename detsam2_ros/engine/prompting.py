@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from detsam2_ros.engine.association import IdAllocator, assign, assign_by_class, new_objects
+from detsam2_ros.engine.association import assign, assign_by_class, new_objects
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detection import Detections
@@ -31,8 +31,8 @@ _BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
 class Prompter:
     """Turns the detections of one window into conditioned memories.
 
-    It works on drafts of the objects: `objects` is changed in place, new ones are appended.
-    ids_in_use: ids that a new object must not get. frames_seen: frames of the stream so far.
+    It works on drafts of the objects: `objects` is changed in place, new ones are appended, and
+    get their id when the window knows that they are new. frames_seen: frames of the stream.
     """
 
     model: Sam2Model
@@ -40,8 +40,6 @@ class Prompter:
     composer: Composer
     stats: StatsRecorder
     class_names: Mapping[int, str]
-    ids: IdAllocator
-    ids_in_use: set[int]
     objects: list[TrackedObject]
     frames_seen: int
 
@@ -116,7 +114,7 @@ class Prompter:
     ) -> None:
         prompted = [(int(i), self.objects[rows[i]]) for i in np.flatnonzero(rows >= 0)]
         for i in starts:
-            if sum(entry.id is not None for entry in self.objects) >= self.config.max_objects:
+            if sum(entry.is_known for entry in self.objects) >= self.config.max_objects:
                 self.stats.add(ignored_detections=1)
                 continue
             entry = self._new_object(int(detections.class_ids[i]), frame.index)
@@ -128,8 +126,8 @@ class Prompter:
             decoded, spatial = self._prompt(frame, detections.boxes[[i for i, _ in prompted]])
         memories = memories_of(decoded, spatial)
         for row, ((_, entry), memory) in enumerate(zip(prompted, memories, strict=True)):
-            if entry.id is None:  # a bank object, seen for the first time
-                entry.id, entry.born = self.take_id(), frame.index
+            if not entry.is_known:  # a bank object, detected before it was seen
+                entry.born = frame.index
             entry.conditioned[frame.index] = Conditioning.of(
                 memory, decoded.logits[row], frame.stamp
             )
@@ -151,15 +149,9 @@ class Prompter:
 
     def _new_object(self, class_id: int, frame: int) -> TrackedObject:
         return TrackedObject(
-            id=self.take_id(),
+            id=None,
             class_id=class_id,
             class_name=self.class_names.get(class_id, str(class_id)),
             born=frame,
             last_seen=frame,
         )
-
-    def take_id(self) -> int:
-        """Return a fresh id."""
-        id_ = self.ids.take(self.ids_in_use)
-        self.ids_in_use.add(id_)
-        return id_

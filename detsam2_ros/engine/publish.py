@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.frames import Frame, Published
+from detsam2_ros.engine.identify import FrameMasks
 from detsam2_ros.engine.masks import PackedMasks
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.results import FrameResult, Object
-from detsam2_ros.engine.window import FrameMasks
 
 
 def publish_frame(

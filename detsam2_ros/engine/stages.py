@@ -105,13 +105,16 @@ def track(model: Sam2Model, features: ImageFeatures, contexts: Sequence[Context]
     module = model.module
     batch = len(contexts)
     features = features.expand(batch)
-    memory_lbc, position_lbc, pointer_tokens = assemble(model, contexts)
-    top_lbd = features.top.flatten(2).permute(2, 0, 1)
+    memory_blc, position_blc, pointer_tokens = assemble(model, contexts)
+    # The module takes sequence first and turns it round: handing it views of batch-first tensors
+    # makes its own tensors contiguous, which its matrix products need to be fast.
+    top_bld = features.top.flatten(2).transpose(1, 2).contiguous()
+    image_position_bld = model.image_position_lc[None].expand(batch, -1, -1)
     fused_lbd = module.memory_attention(
-        curr=[top_lbd],
-        curr_pos=[model.image_position_lc[:, None].expand(-1, batch, -1)],
-        memory=memory_lbc,
-        memory_pos=position_lbc,
+        curr=[top_bld.transpose(0, 1)],
+        curr_pos=[image_position_bld.transpose(0, 1)],
+        memory=memory_blc.transpose(0, 1),
+        memory_pos=position_blc.transpose(0, 1),
         num_obj_ptr_tokens=pointer_tokens,
     )
     fused = fused_lbd.permute(1, 2, 0).reshape(features.top.shape)
@@ -157,56 +160,48 @@ def assemble(
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Lay out the memories of B objects as the tokens that memory attention reads.
 
-    Returns tokens and their positional codes, float32 [L, B, C], and how many of the last
+    Returns tokens and their positional codes, float32 [B, L, C], and how many of the last
     tokens are pointers. (SAM2Base._prepare_memory_conditioned_features)
     """
-    batch, spatial_count = len(contexts), len(contexts[0].spatial)
-    channels = model.memory_dim
+    batch, channels = len(contexts), model.memory_dim
     stacked = torch.stack([memory.spatial for c in contexts for memory, _ in c.spatial])
-    tokens_lbc = (
-        stacked.view(batch, spatial_count, channels, -1)
-        .permute(1, 3, 0, 2)
-        .reshape(-1, batch, channels)
-        .float()
-    )
+    # [B * n, C, h, w] to [B, n * h * w, C]: an object's memories lie one behind the other
+    tokens_blc = stacked.flatten(2).transpose(1, 2).reshape(batch, -1, channels).float()
     rows = torch.tensor([[row for _, row in c.spatial] for c in contexts], device=model.device)
-    code_n1bc = model.temporal_code[rows].permute(1, 0, 2)[:, None]
-    position_lbc = (model.memory_position_lc[None, :, None] + code_n1bc).reshape(
-        -1, batch, channels
-    )
+    code_bn1c = model.temporal_code[rows][:, :, None]
+    position_blc = (model.memory_position_lc + code_bn1c).reshape(batch, -1, channels)
     if not contexts[0].pointers:
-        return tokens_lbc, position_lbc, 0
-    pointers_lbc, pointer_position_lbc = _pointer_tokens(model, contexts)
+        return tokens_blc, position_blc, 0
+    pointers_blc, pointer_position_blc = _pointer_tokens(model, contexts)
     return (
-        torch.cat([tokens_lbc, pointers_lbc]),
-        torch.cat([position_lbc, pointer_position_lbc]),
-        len(pointers_lbc),
+        torch.cat([tokens_blc, pointers_blc], dim=1),
+        torch.cat([position_blc, pointer_position_blc], dim=1),
+        pointers_blc.shape[1],
     )
 
 
 def _pointer_tokens(
     model: Sam2Model, contexts: Sequence[Context]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split each pointer into D / C tokens, with a sine code of its distance in time."""
+    """Split each pointer into D / C tokens, with a sine code of its distance in time.
+
+    Returns both as float32 [B, P * D / C, C] for P pointers an object.
+    """
     module = model.module
-    batch, count = len(contexts), len(contexts[0].pointers)
-    split = model.pointer_dim // model.memory_dim
-    pointers_bnd = torch.stack([memory.pointer for c in contexts for memory, _ in c.pointers])
-    tokens_lbc = (
-        pointers_bnd.view(batch, count, split, model.memory_dim)
-        .permute(1, 2, 0, 3)
-        .reshape(count * split, batch, model.memory_dim)
-    )
+    batch, width = len(contexts), model.memory_dim
+    split = model.pointer_dim // width
+    pointers = torch.stack([memory.pointer for c in contexts for memory, _ in c.pointers])
+    tokens_blc = pointers.reshape(batch, -1, width)
     if not module.add_tpos_enc_to_obj_ptrs:
-        return tokens_lbc, torch.zeros_like(tokens_lbc)
-    distances_nb = torch.tensor(
+        return tokens_blc, torch.zeros_like(tokens_blc)
+    distances_bp = torch.tensor(
         [[distance for _, distance in c.pointers] for c in contexts],
         dtype=torch.float32,
         device=model.device,
-    ).T
-    width = model.pointer_dim if module.proj_tpos_enc_in_obj_ptrs else model.memory_dim
-    position_nbc = module.obj_ptr_tpos_proj(get_1d_sine_pe(distances_nb, dim=width)).float()
-    return tokens_lbc, position_nbc.repeat_interleave(split, dim=0)
+    )
+    code_width = model.pointer_dim if module.proj_tpos_enc_in_obj_ptrs else width
+    code_bpc = module.obj_ptr_tpos_proj(get_1d_sine_pe(distances_bp, dim=code_width)).float()
+    return tokens_blc, code_bpc.repeat_interleave(split, dim=1)
 
 
 def _decode(
