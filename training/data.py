@@ -18,8 +18,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detsam2_ros.demo.scene import Scene, SceneOptions  # noqa: E402
-from training.shapes import ShapesClip  # noqa: E402
+from detsam2_ros.demo.scene import Scene, SceneOptions
+from training.shapes import ShapesClip
 
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
 SCENE_FRAMES = 40
@@ -43,7 +43,7 @@ def training_options(seed: int) -> SceneOptions:
 
 
 def boxes_of(labels_hw: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes float32 [count, 4] (xyxy, exclusive end) and areas int32 [count] of ids 1..count."""
+    """Return boxes float32 [n, 4] (xyxy, exclusive end) and areas int32 [n] of ids 1..n."""
     boxes = np.zeros((count, 4), np.float32)
     areas = np.bincount(labels_hw.ravel(), minlength=count + 1)[1 : count + 1].astype(np.int32)
     for i in np.flatnonzero(areas):
@@ -53,7 +53,7 @@ def boxes_of(labels_hw: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def render(kind: str, seed: int, size: int = 256) -> dict[str, np.ndarray]:
-    """Render one clip: images [T, S, S, 3], labels uint8 [T, S, S], boxes [T, n, 4], areas [T, n]."""
+    """Render one clip: images [T, S, S, 3], labels [T, S, S], boxes [T, n, 4], areas [T, n]."""
     class_ids = np.zeros(0, np.int32)
     if kind == 'scene':
         scene = Scene(seed, size, size, length=SCENE_FRAMES, options=training_options(seed))

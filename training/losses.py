@@ -18,11 +18,11 @@ def dice_loss(logits_nhw: torch.Tensor, target_nhw: torch.Tensor) -> torch.Tenso
 def focused_bce(
     logits_nhw: torch.Tensor, target_nhw: torch.Tensor, focus: float
 ) -> torch.Tensor:
-    """Return one cross entropy per mask, [n]: half for the object, half or more for the rest.
+    """Return one cross entropy per mask, [n]: half for the object, as much or more for the rest.
 
-    With focus 0 all background pixels together weigh as much as the object. With focus 1 they weigh
-    as much as if they were four times its area, so a pixel of false alarm at the rim costs nearly
-    what a missed pixel does. Starting with focus 1 collapses to empty masks: raise it slowly.
+    With focus 0 all background pixels together weigh as much as the object. With focus 1 they
+    weigh as much as if they were four times its area, so that a false pixel at the rim matters
+    beside a missed one. Starting with focus 1 collapses to empty masks: raise it slowly.
     """
     t = target_nhw.flatten(1)
     bce = F.binary_cross_entropy_with_logits(logits_nhw.flatten(1), t, reduction='none')
@@ -55,7 +55,7 @@ def decoder_loss(
     focus: float,
     single: bool,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the loss of the decoder's four raw masks (token 0 and three candidates) and its parts.
+    """Return the loss of the decoder's four raw masks (token 0, three candidates), and its parts.
 
     Only the best candidate learns the mask, all learn how good they are; token 0 learns too where
     it is used (`single`). A hidden object teaches the score alone.

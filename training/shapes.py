@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips of class-agnostic random shapes that move, turn, scale and hide each other.
 
-The billiards scene alone teaches "segment the disc"; these clips keep the model from relying on it.
+The billiards scene alone teaches "segment the disc"; these clips keep the model from it.
 """
 
 from __future__ import annotations

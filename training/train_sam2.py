@@ -45,7 +45,8 @@ class Stage:
         """Warm-up over 2 %, constant until `hold`, then a cosine to the floor."""
         warm = min(1.0, fraction / 0.02 + 0.02)
         x = min(1.0, max(0.0, (fraction - self.hold) / (1 - self.hold)))
-        return self.peak * warm * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * x)))
+        cosine = 0.5 * (1 + math.cos(math.pi * x))
+        return self.peak * warm * (self.floor + (1 - self.floor) * cosine)
 
 
 # One descent over both stages: annealing to zero in between and starting anew loses more.
@@ -61,7 +62,9 @@ class Run:
     def __init__(self, args: argparse.Namespace, rank: int) -> None:
         self.args, self.rank = args, rank
         torch.manual_seed(args.seed)
-        self.model = build(CONFIG).to(args.device)
+        # As in SAM 2's video predictor: prompted masks are remembered as they are shown.
+        overrides = {'binarize_mask_from_pts_for_mem_enc': True}
+        self.model = build(CONFIG, overrides).to(args.device)
         if args.device == 'cpu':
             fast_cpu.speed_up(self.model)
         with torch.no_grad():  # else the no-object gate blanks everything from the start

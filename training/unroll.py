@@ -17,7 +17,7 @@ from training.network import normalise
 
 
 class DecoderTap:
-    """Keeps what the mask decoder predicted before candidates are chosen and hidden ones blanked."""
+    """Keeps the mask decoder's output before candidates are chosen and hidden ones blanked."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.last: tuple[torch.Tensor, ...] | None = None

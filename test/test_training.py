@@ -1,0 +1,204 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The training scripts take a step, and the shipped checkpoints are what the card says."""
+
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+torch = pytest.importorskip('torch')
+
+from training import losses, network, unroll  # noqa: E402
+from training.data import Clip, Store, augment, boxes_of, conditioned_frames  # noqa: E402
+from training.shapes import ShapesClip  # noqa: E402
+
+SAM2 = ROOT / 'models' / 'detsam2_demo.pt'
+YOLO = ROOT / 'models' / 'detsam2_demo_yolo.pt'
+
+
+@pytest.fixture(scope='module')
+def tiny():
+    """The shipped architecture at 128 pixels, untrained."""
+    torch.manual_seed(0)
+    model = network.build(overrides={'image_size': 128})
+    with torch.no_grad():
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias += 3
+    return model, unroll.DecoderTap(model)
+
+
+def shapes_clip(length=4, size=128):
+    """A clip of two shapes that are visible on the first frame."""
+    frames = list(ShapesClip(3, size, length).frames())
+    images = np.stack([f[0] for f in frames])
+    labels = np.stack([f[1] for f in frames])
+    count = int(labels.max())
+    boxes = np.stack([boxes_of(x, count)[0] for x in labels], 1)
+    ids = np.flatnonzero(np.bincount(labels[0].ravel(), minlength=count + 1)[1:] >= 24)[:2]
+    targets = labels[None] == (ids + 1)[:, None, None, None]
+    return Clip(images, targets, boxes[ids], [0])
+
+
+def test_shapes_are_deterministic_and_exact():
+    first, again = (list(ShapesClip(7, 96, 5).frames()) for _ in range(2))
+    for (image, labels), (image2, labels2) in zip(first, again, strict=True):
+        assert image.shape == (96, 96, 3) and image.dtype == np.uint8
+        assert labels.shape == (96, 96) and labels.dtype == np.uint8
+        assert np.array_equal(image, image2) and np.array_equal(labels, labels2)
+    other = next(ShapesClip(8, 96, 5).frames())
+    assert not np.array_equal(first[0][0], other[0])
+    assert any(labels.any() for _, labels in first)
+    assert not np.array_equal(first[0][1], first[-1][1])  # they move
+
+
+def test_boxes_enclose_exactly():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[4:9, 10:12] = 2
+    boxes, areas = boxes_of(labels, 3)
+    assert boxes[1].tolist() == [10, 4, 12, 9]
+    assert areas.tolist() == [0, 10, 0] and not boxes[[0, 2]].any()
+
+
+def test_augmentation_keeps_boxes_on_their_objects():
+    clip = shapes_clip()
+    for seed in range(8):
+        out = augment(clip, np.random.default_rng(seed))
+        assert out.images.shape == clip.images.shape
+        for o in range(len(out.boxes)):
+            for t in range(len(out.images)):
+                box, area = boxes_of(out.targets[o, t].astype(np.uint8), 1)
+                assert np.array_equal(out.boxes[o, t], box[0])
+                assert area[0] == clip.targets[o, t].sum()
+
+
+def test_conditioned_frames_are_few_and_varied():
+    rng = np.random.default_rng(0)
+    drawn = [conditioned_frames(rng, 8) for _ in range(200)]
+    assert all(1 <= len(d) <= 3 and d == sorted(set(d)) and d[0] >= 0 for d in drawn)
+    assert 60 < sum(d == [0] for d in drawn) < 150
+    assert any(d[0] > 0 for d in drawn)  # an unprompted newest frame, as in a reverse pass
+
+
+def test_store_draws_visible_objects(tmp_path):
+    clip = shapes_clip(6)
+    for seed in range(2):
+        folder = tmp_path / f'shapes_{seed:05d}'
+        folder.mkdir()
+        labels = (clip.targets * np.arange(1, len(clip.targets) + 1)[:, None, None, None]).max(0)
+        np.save(folder / 'images.npy', clip.images)
+        np.save(folder / 'labels.npy', labels.astype(np.uint8))
+        np.save(folder / 'boxes.npy', clip.boxes.transpose(1, 0, 2))
+        np.save(folder / 'areas.npy', clip.targets.sum((2, 3)).T.astype(np.int32))
+    store, rng = Store(tmp_path), np.random.default_rng(0)
+    for _ in range(6):
+        drawn = store.clip(rng, 4, 2)
+        assert len(drawn.images) == 4
+        assert drawn.targets[:, drawn.conditioned].any((2, 3)).all()
+        assert store.image(rng, 5).targets.any((2, 3)).all()
+
+
+def test_perfect_prediction_costs_nothing_and_gradients_flow():
+    target = torch.zeros(2, 32, 32)
+    target[0, 4:12, 6:20] = 1
+    target[1, 20:24, 2:9] = 1
+    for focus in (0.0, 1.0):
+        assert losses.mask_loss(40 * target - 20, target, focus).max() < 1e-3
+        assert losses.mask_loss(20 - 40 * target, target, focus).min() > 2
+    assert losses.mask_iou(target - 0.5, target).tolist() == [1, 1]
+    logits = torch.zeros(2, 4, 8, 8, requires_grad=True)
+    ious = torch.zeros(2, 4, requires_grad=True)
+    scores = torch.zeros(2, 1, requires_grad=True)
+    loss, parts = losses.decoder_loss(logits, ious, scores, target, 0.5, single=True)
+    loss.backward()
+    assert set(parts) == {'score', 'mask', 'iou'}
+    assert logits.grad[:, 0].abs().sum() > 0 and scores.grad.abs().sum() > 0
+
+
+def test_hidden_object_teaches_only_the_score():
+    logits = torch.ones(1, 4, 8, 8, requires_grad=True)
+    scores = torch.full((1, 1), 2.0, requires_grad=True)
+    loss, _ = losses.decoder_loss(
+        logits, torch.zeros(1, 4), scores, torch.zeros(1, 32, 32), 1.0, single=False)
+    loss.backward()
+    assert not logits.grad.any() and scores.grad.item() > 0.5
+
+
+def test_one_step_reduces_the_loss_of_the_same_images(tiny):
+    model, tap = tiny
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    clip = shapes_clip(1)
+    values = []
+    for _ in range(4):
+        loss, _ = unroll.image_step(model, tap, [clip], np.random.default_rng(1), 0.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        values.append(loss.item())
+    assert np.isfinite(values).all() and values[-1] < values[0]
+
+
+@pytest.mark.parametrize('conditioned', [[0], [1, 3]])
+def test_clip_step_trains_memory(tiny, conditioned):
+    model, tap = tiny
+    clip = shapes_clip(4)
+    clip.conditioned = [t for t in conditioned if clip.targets[:, t].any((1, 2)).all()] or [0]
+    model.zero_grad()
+    loss, parts = unroll.clip_step(model, tap, clip, np.random.default_rng(0), 0.0, False)
+    loss.backward()
+    assert torch.isfinite(loss) and 'track_mask' in parts
+    assert model.maskmem_tpos_enc.grad.abs().sum() > 0
+    assert model.image_encoder.trunk.patch_embed.proj.weight.grad is None
+
+
+def shipped(path):
+    if not path.exists():
+        pytest.skip(f'{path.name} is not in this checkout')
+    return path
+
+
+def test_shipped_sam2_fits_its_yaml_and_limits():
+    path = shipped(SAM2)
+    assert path.stat().st_size <= 8_000_000
+    content = torch.load(path, map_location='cpu', weights_only=True)
+    assert set(content) == {'model'}
+    assert {v.dtype for v in content['model'].values()} == {torch.float16}
+    model = network.build()
+    model.load_state_dict(network.load_state(path), strict=True)
+    assert sum(p.numel() for p in model.parameters()) <= 4_000_000
+    assert model.image_size == 256
+
+
+def test_shipped_yolo_is_small_and_anonymous():
+    path = shipped(YOLO)
+    pytest.importorskip('ultralytics')
+    content = torch.load(path, map_location='cpu', weights_only=False)
+    model = content['model']
+    assert sum(p.numel() for p in model.parameters()) <= 1_000_000
+    assert next(model.parameters()).dtype == torch.float16
+    from detsam2_ros.demo.scene import CLASS_NAMES
+
+    assert dict(model.names) == CLASS_NAMES
+    notes = [content['train_args'], model.args, model.yaml, content.get('git')]
+    assert '/' not in str(notes) and '\\' not in str(notes)
+    with zipfile.ZipFile(path) as archive:
+        pickle = next(n for n in archive.namelist() if n.endswith('data.pkl'))
+        text = archive.read(pickle)
+    for trace in (b'/root', b'/home', b'/tmp', b'/work', b'/Users', b'runs/'):
+        assert trace not in text
+
+
+def test_shipped_sam2_segments_held_out_balls():
+    path = shipped(SAM2)
+    from training.evaluate import held_out, track
+
+    model = network.predictor(checkpoint=path)
+    values = []
+    for number in (40, 41):
+        frame = held_out(number, 1)
+        values += track(model, frame)['box']
+    assert len(values) >= 4 and np.mean(values) >= 0.8
