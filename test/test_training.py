@@ -106,7 +106,7 @@ def test_perfect_prediction_costs_nothing_and_gradients_flow():
     target = torch.zeros(2, 32, 32)
     target[0, 4:12, 6:20] = 1
     target[1, 20:24, 2:9] = 1
-    for focus in (0.0, 1.0):
+    for focus in (0.0, 1.0, 2.0):
         assert losses.mask_loss(40 * target - 20, target, focus).max() < 1e-3
         assert losses.mask_loss(20 - 40 * target, target, focus).min() > 2
     assert losses.mask_iou(target - 0.5, target).tolist() == [1, 1]
