@@ -152,8 +152,6 @@ def _packaged_config(name: str) -> Path:
 
 def _download(model_id: str, config: str | Path | None) -> tuple[Path, Path]:
     """Fetch an official checkpoint from the Hugging Face hub, or find it in its cache."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 
     if model_id not in HF_MODEL_ID_TO_FILENAMES:
@@ -162,6 +160,14 @@ def _download(model_id: str, config: str | Path | None) -> tuple[Path, Path]:
             f'{", ".join(HF_MODEL_ID_TO_FILENAMES)}'
         )
     config_name, file = HF_MODEL_ID_TO_FILENAMES[model_id]
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise ModelError(
+            f'SAM 2 model {model_id} is fetched with the package huggingface_hub, which is not '
+            f'installed; install it with pip, or download {file} by hand and give its path'
+        ) from error
     try:
         checkpoint = Path(hf_hub_download(repo_id=model_id, filename=file))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
