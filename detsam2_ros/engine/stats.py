@@ -23,7 +23,8 @@ class Stats:
     revisions 0. dropped_frames: taken but never published, because a stream was reset.
     tracked_frames: frames of an object tracked in passes. associated_frames: the same, tracked
     to tell which detection is which object. conditioned_frames: frames of an object with a
-    prompt. passes; corrections. detector_frames: images that the detector saw;
+    prompt. passes: those run again for objects that were recognised included. corrections:
+    revisions above 0. detector_frames: images that the detector saw;
     detector_failures: windows on which it failed. detections: boxes it found, of which
     rejected_detections were unusable and ignored_detections came beyond max_objects. objects:
     ids given. seconds: by stage, on the device. device_bytes: allocated by PyTorch on a GPU, 0

@@ -80,8 +80,8 @@ class Stream:
     def push(self, image: np.ndarray, stamp: int) -> list[FrameResult]:
         """Take a frame; when it fills the window, segment the window and correct the past.
 
-        image: uint8 [H, W, 3] RGB, all of one size; not copied, so do not write to it
-        afterwards. stamp: int nanoseconds. Returns results in ascending frame index, often
+        image: uint8 [H, W, 3] RGB, all of one size; what is kept of it is copied. stamp: int
+        nanoseconds. Returns results in ascending frame index, often
         none. Raises ImageError (the frame was not taken) or DetectorError (it was, and the
         results are in the error).
         """
@@ -109,6 +109,8 @@ class Stream:
         if self._composer is None:
             height, width = image.shape[:2]
             self._composer = Composer(height, width, self._model.mask_size, self._model.device)
+        if frame.image is not None:
+            frame.image = frame.image.copy()  # camera drivers reuse their buffers
         self._next_index += 1
         self._frames[index] = frame
         self._window.append(frame)
@@ -136,9 +138,8 @@ class Stream:
             except Exception as error:
                 if not results:
                     raise
-                raise WindowError(
-                    f"stream '{self.name}': a later window failed: {error}", results
-                ) from error
+                failures.append(f"stream '{self.name}': a later window failed: {error}")
+                raise WindowError('; '.join(failures), results) from error
         if failures:
             raise DetectorError('; '.join(failures), results)
         return results
