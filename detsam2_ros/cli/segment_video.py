@@ -42,12 +42,17 @@ EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 _SHEET_ROWS = 5
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 2 for what the user can put right, 130 Ctrl-C."""
+def main(
+    arguments: Sequence[str] | None = None, watch: Callable[[Settled], None] | None = None
+) -> int:
+    """Run the command; returns the exit code: 0, 2 for what the user can put right, 130 Ctrl-C.
+
+    watch: gets each frame, in order, when it is final, after its files are written.
+    """
     given = command_line.parser().parse_args(arguments)
     logging.basicConfig(format='segment_video: %(message)s', level=logging.WARNING)
     try:
-        return _segment(given)
+        return _segment(given, watch)
     except (InputError, EngineError) as error:
         print(f'segment_video: {error}', file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -133,7 +138,7 @@ def run(
         raise failure
 
 
-def _segment(given: argparse.Namespace) -> int:
+def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None) -> int:
     """Do what the command line says; raises InputError or EngineError."""
     # The cheap checks first: a typo should not wait for a model to load.
     config = command_line.engine_config(given)
@@ -160,6 +165,8 @@ def _segment(given: argparse.Namespace) -> int:
     def take(settled: Settled) -> None:
         output.write(settled)
         highlights.offer(settled)
+        if watch is not None:
+            watch(settled)
 
     failure: InputError | None = None
     with output, _Interrupt() as interrupt, _bar(given, source) as bar:

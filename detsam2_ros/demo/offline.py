@@ -1,0 +1,257 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The demo without ROS: draw a scene, segment it with the shipped models, score both masks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from detsam2_ros.cli import segment_video
+from detsam2_ros.cli.overlay import draw_overlay, enlarged
+from detsam2_ros.cli.sheet import contact_sheet
+from detsam2_ros.cli.timeline import Settled
+from detsam2_ros.cli.video import InputError, VideoWriter, write_png
+from detsam2_ros.demo.scene import CLASS_NAMES, Scene
+from detsam2_ros.engine.results import FrameResult, Object
+
+FPS = 30.0
+# A sliver of a ball behind a hand says little about masks: balls count from here on.
+LEAST_VISIBLE = 0.25
+# Of a ball that has this IoU with an object, the object's id is the ball's id.
+MATCH_IOU = 0.5
+_SHEET_ROWS = 6
+_COLUMNS = ('image', 'masks as first published', 'final masks', 'truth')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    video = given.output / 'scene.mp4'
+    try:
+        truth = render(given.output, given.seed, given.size, given.frames)
+    except (InputError, OSError, ValueError) as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 2
+    demo = Demo(truth)
+    options = [str(video), '-o', str(given.output / 'segmented'), '--force']
+    for name in ('sam2', 'yolo', 'device', 'overlay'):
+        if getattr(given, name) is not None:
+            options += [f'--{name}', getattr(given, name)]
+    code = segment_video.main([*options, *(['--quiet'] if given.quiet else [])], watch=demo.take)
+    if code:
+        return code
+    write_png(given.output / 'sheet.png', demo.sheet())
+    print(demo.text())
+    print(f'look at {given.output / "sheet.png"} and {given.output / "segmented/report.html"}')
+    return 0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The ground truth of a clip of N frames with n balls.
+
+    labels: uint16 [N, H, W], ball ids. ids, class_ids: int [n]. visible_fraction: float [N, n].
+    """
+
+    labels: np.ndarray
+    ids: np.ndarray
+    class_ids: np.ndarray
+    visible_fraction: np.ndarray
+
+    def objects(self) -> list[Object]:
+        """Return the balls as objects, to be drawn."""
+        return [
+            Object(int(key), int(kind), CLASS_NAMES[int(kind)], 1.0, None, True, False)
+            for key, kind in zip(self.ids, self.class_ids, strict=True)
+        ]
+
+
+def render(folder: Path, seed: int, size: int, frames: int) -> Truth:
+    """Draw a scene to scene.mp4 and scene_truth.npz in a folder; returns the truth.
+
+    size: height in pixels; the picture is square. Raises ValueError for what Scene refuses.
+    """
+    if frames < 1:
+        raise ValueError(f'--frames must be >= 1, got {frames}')
+    scene = Scene(seed, size, size, frames)
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = np.zeros((frames, size, size), np.uint16)
+    fractions = []
+    with VideoWriter(folder / 'scene.mp4', (size, size), FPS) as writer:
+        for frame in scene:
+            writer.write(frame.image)
+            labels[frame.index] = frame.labels
+            fractions.append(frame.visible_fraction)
+    truth = Truth(labels, scene.ids, scene.class_ids, np.stack(fractions))
+    np.savez_compressed(
+        folder / 'scene_truth.npz',
+        labels=labels,
+        ids=truth.ids,
+        class_ids=truth.class_ids,
+        visible_fraction=truth.visible_fraction,
+    )
+    return truth
+
+
+@dataclass
+class Score:
+    """How well masks fit the truth, over frames: IoU of each ball that counts, id switches."""
+
+    ious: list[float] = field(default_factory=list)
+    switches: int = 0
+    _last: dict[int, int] = field(default_factory=dict)
+
+    def add(self, truth: np.ndarray, balls: np.ndarray, labels: np.ndarray) -> float:
+        """Score a frame and return its mean IoU, 1 without a ball.
+
+        truth, labels: integer [H, W]. balls: ids of the balls that count. Each ball is paired
+        with at most one object; a ball without one counts 0.
+        """
+        ious, keys = pairs(truth, balls, labels)
+        self.ious += ious.tolist()
+        for ball, iou, key in zip(balls.tolist(), ious, keys, strict=True):
+            if iou >= MATCH_IOU:
+                self.switches += self._last.get(ball, key) != key
+                self._last[ball] = int(key)
+        return float(ious.mean()) if len(ious) else 1.0
+
+    @property
+    def mean(self) -> float:
+        """Mean IoU over all balls and frames."""
+        return float(np.mean(self.ious)) if self.ious else 0.0
+
+
+def pairs(
+    truth: np.ndarray, balls: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pair balls with objects one to one; returns IoU float [n] and object id int [n], 0 if none.
+
+    truth, labels: integer [H, W]. balls: ids in truth, [n].
+    """
+    ious, keys = np.zeros(len(balls)), np.zeros(len(balls), int)
+    found = np.unique(labels[labels > 0]).astype(int)
+    if not len(balls) or not len(found):
+        return ious, keys
+    table = np.zeros((len(balls), len(found)))
+    areas = np.bincount(labels.ravel())
+    for row, ball in enumerate(balls):
+        own = truth == ball
+        both = np.bincount(labels[own].astype(int), minlength=len(areas))[found]
+        table[row] = both / np.maximum(own.sum() + areas[found] - both, 1)
+    rows, columns = linear_sum_assignment(-table)
+    hit = table[rows, columns] > 0
+    ious[rows[hit]] = table[rows, columns][hit]
+    keys[rows[hit]] = found[columns[hit]]
+    return ious, keys
+
+
+class Demo:
+    """Scores the frames as they become final, and keeps those that the corrections helped most."""
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        self.first, self.last = Score(), Score()
+        self.frames = self.changed = 0
+        self._kept: dict[int, tuple[float, Settled, float, float]] = {}
+
+    def take(self, settled: Settled) -> None:
+        """Score one frame."""
+        truth = self.truth.labels[settled.index]
+        balls = self.truth.ids[self.truth.visible_fraction[settled.index] >= LEAST_VISIBLE]
+        before = self.first.add(truth, balls, settled.first.labels)
+        after = self.last.add(truth, balls, settled.last.labels)
+        self.frames += 1
+        self.changed += settled.last.revision > 0
+        # At most one frame of a stretch, so that the sheet shows different moments.
+        stretch = settled.index // max(1, len(self.truth.labels) // (2 * _SHEET_ROWS))
+        gain = after - before
+        if stretch not in self._kept or gain > self._kept[stretch][0]:
+            self._kept[stretch] = (gain, settled, before, after)
+        if len(self._kept) > _SHEET_ROWS:
+            del self._kept[min(self._kept, key=lambda key: self._kept[key][0])]
+
+    def sheet(self) -> np.ndarray:
+        """Return the contact sheet, uint8 [H, W, 3] RGB."""
+        rows, names = [], []
+        for stretch in sorted(self._kept):
+            _, settled, before, after = self._kept[stretch]
+            rows.append(self._tiles(settled))
+            names.append(
+                f'frame {settled.index}: mean IoU {before:.2f} as first published, '
+                f'{after:.2f} at revision {settled.last.revision}'
+            )
+        return contact_sheet(rows, _COLUMNS, names)
+
+    def text(self) -> str:
+        """Return the scores as lines."""
+        return '\n'.join(
+            [
+                f'  against the truth (balls of which {LEAST_VISIBLE:.0%} or more are visible)',
+                f'    mean IoU       {self.first.mean:.3f} as first published, '
+                f'{self.last.mean:.3f} final',
+                f'    id switches    {self.first.switches} as first published, '
+                f'{self.last.switches} final',
+                f'    frames changed {self.changed} of {self.frames}',
+            ]
+        )
+
+    def _tiles(self, settled: Settled) -> list[np.ndarray]:
+        truth = self.truth.labels[settled.index]
+        painted, objects = self._in_colours_of(settled.last, truth)
+        tiles = [enlarged(settled.image, truth)[0]]
+        for labels, things, corrected in (
+            (settled.first.labels, settled.first.objects, ()),
+            (settled.last.labels, settled.last.objects, settled.corrected),
+            (painted, objects, ()),
+        ):
+            image, big = enlarged(settled.image, labels)
+            tiles.append(draw_overlay(image, big, things, corrected_ids=corrected))
+        return tiles
+
+    def _in_colours_of(
+        self, result: FrameResult, truth: np.ndarray
+    ) -> tuple[np.ndarray, list[Object]]:
+        """Renumber the truth so that a ball has the id, and so the colour, of its object."""
+        balls = np.unique(truth[truth > 0])
+        _, keys = pairs(truth, balls, result.labels)
+        free = 1 + max([0, *(thing.id for thing in result.objects)])
+        ids = {
+            int(ball): int(key) if key else free + i
+            for i, (ball, key) in enumerate(zip(balls, keys, strict=True))
+        }
+        table = np.zeros(int(truth.max()) + 1, np.uint16)
+        for ball, key in ids.items():
+            table[ball] = key
+        objects = [
+            replace(thing, id=ids[thing.id]) for thing in self.truth.objects() if thing.id in ids
+        ]
+        return table[truth], objects
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m detsam2_ros.demo.offline',
+        description='Draw a billiards scene with exact ground truth, segment it with the shipped '
+        'models, and show what the reverse passes corrected. Needs no ROS and no network.',
+    )
+    parser.add_argument('-o', '--output', type=Path, default=Path('demo_out'))
+    parser.add_argument('--seed', type=int, default=7, help='another scene; default 7')
+    parser.add_argument('--frames', type=int, default=240, help='default 240')
+    parser.add_argument('--size', type=int, default=512, help='pixels; default 512')
+    parser.add_argument('--sam2', metavar='MODEL', help='instead of the shipped one')
+    parser.add_argument('--yolo', metavar='MODEL', help='instead of the shipped one')
+    parser.add_argument('--device', help='default: cuda when there is a GPU, else cpu')
+    parser.add_argument('--overlay', choices=('mp4', 'webm'), help='of the overlay video')
+    parser.add_argument('-q', '--quiet', action='store_true', help='the scores only')
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())
