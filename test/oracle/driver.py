@@ -160,6 +160,7 @@ class Oracle:
                     break
         return found
 
+    @torch.inference_mode()
     def _track_first(self) -> None:
         for object_id in self.state['obj_ids']:
             outputs = self._outputs(object_id)
