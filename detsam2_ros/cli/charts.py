@@ -54,7 +54,8 @@ def corrections_per_pass(summary: Summary) -> bytes:
     step = -(-len(counts) // _MOST_BARS) if counts else 1
     heights = [sum(counts[i : i + step]) for i in range(0, len(counts), step)]
     places = newest[::step]
-    gap = float(np.median(np.diff(places))) if len(places) > 1 else 10.0
+    # The last window may be a short one: its bar must not hide the one before.
+    gap = float(min(np.diff(places))) if len(places) > 1 else 10.0
     axes.bar(places, heights, width=0.75 * gap, color=_AMBER)
     axes.set_xlabel('newest frame of the pass')
     axes.set_ylabel('frames corrected')

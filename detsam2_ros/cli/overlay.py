@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -45,16 +46,19 @@ def draw_overlay(
     badge: str = '',
     caption: str = '',
     tags: bool = True,
+    boldness: float = 1.0,
 ) -> np.ndarray:
     """Draw objects over an image and return a new uint8 [H, W, 3] RGB image.
 
     image: uint8 [H, W, 3] RGB. labels: integer [H, W], object ids, 0 = background; objects
     without a pixel in it are not drawn. corrected_ids: objects to mark as corrected: a white
     rim, and an amber frame around the image. badge: short text at the top left. caption: text
-    at the bottom left. tags: write id and class beside each object.
+    at the bottom left. tags: write id and class beside each object. boldness: enlarges lines and
+    text, for a picture that will be shown smaller.
     """
     drawn = _tint(image, labels)
-    line = line_width(image.shape)
+    pen = Pen.of(image.shape, boldness)
+    line = pen.line
     boxes = {}
     for thing in sorted(objects, key=lambda thing: thing.id):
         box = _label_box(labels, thing.id)
@@ -67,17 +71,15 @@ def draw_overlay(
     taken: list[Box] = []
     if badge:
         colour = AMBER if corrected_ids else _DARK
-        taken.append(draw_text(drawn, badge, (2 * line, 2 * line), colour))
+        taken.append(draw_text(drawn, badge, (2 * line, 2 * line), colour, pen))
     if caption:
-        size = _text_size(caption, image.shape)
-        taken.append(
-            draw_text(drawn, caption, (2 * line, drawn.shape[0] - size[1] - 2 * line), _DARK)
-        )
+        place = (2 * line, drawn.shape[0] - pen.size(caption)[1] - 2 * line)
+        taken.append(draw_text(drawn, caption, place, _DARK, pen))
     if tags:
         for key, (box, name) in boxes.items():
             text = f'{key} {name}'.strip()
-            place = _free_place(box, _text_size(text, image.shape), image.shape, taken, line)
-            taken.append(draw_text(drawn, text, place, colour_of(key)))
+            place = _free_place(box, pen.size(text), image.shape, taken, line)
+            taken.append(draw_text(drawn, text, place, colour_of(key), pen))
     return drawn
 
 
@@ -111,28 +113,39 @@ def colour_of(object_id: int) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def line_width(shape: tuple[int, ...]) -> int:
-    """Return the width of outlines, in pixels, that suits an image of this shape."""
-    return max(1, round(min(shape[:2]) / 400))
+@dataclass(frozen=True)
+class Pen:
+    """Widths in pixels that suit an image: of outlines; of text its font scale, stroke, margin."""
+
+    line: int
+    scale: float
+    stroke: int
+    margin: int
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], boldness: float = 1.0) -> Pen:
+        """Return the pen for an image of this shape."""
+        scale = boldness * float(np.clip(min(shape[:2]) / 1100, 0.32, 1.6))
+        line = max(1, round(boldness * min(shape[:2]) / 400))
+        return cls(line, scale, max(1, round(1.4 * scale)), max(2, round(6 * scale)))
+
+    def size(self, text: str) -> tuple[int, int]:
+        """Return width and height of a text with its margin."""
+        (width, _), _ = cv2.getTextSize(_plain(text), _FONT, self.scale, self.stroke)
+        return width + 2 * self.margin, round(28 * self.scale) + 2 * self.margin
 
 
-def draw_text(image: np.ndarray, text: str, place: tuple[int, int], colour: Colour) -> Box:
+def draw_text(
+    image: np.ndarray, text: str, place: tuple[int, int], colour: Colour, pen: Pen
+) -> Box:
     """Write text on a filled box with its top left at place; returns the box, xyxy."""
-    scale, weight, pad = _text_style(image.shape)
-    width, height = _text_size(text, image.shape)
+    width, height = pen.size(text)
     x, y = place
     cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), colour, cv2.FILLED)
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120
-    cv2.putText(
-        image,
-        _plain(text),
-        (x + pad, y + height - pad - round(4 * scale)),
-        _FONT,
-        scale,
-        _DARK if light else _WHITE,
-        weight,
-        cv2.LINE_AA,
-    )
+    start = (x + pen.margin, y + height - pen.margin - round(4 * pen.scale))
+    ink = _DARK if light else _WHITE
+    cv2.putText(image, _plain(text), start, _FONT, pen.scale, ink, pen.stroke, cv2.LINE_AA)
     return x, y, x + width, y + height
 
 
@@ -201,18 +214,6 @@ def _free_place(
 def _shared(a: Box, b: Box) -> int:
     """Return the area that two boxes share, in pixels."""
     return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _text_style(shape: tuple[int, ...]) -> tuple[float, int, int]:
-    """Return the font scale, stroke width and padding that suit an image of this shape."""
-    scale = float(np.clip(min(shape[:2]) / 1100, 0.32, 1.6))
-    return scale, max(1, round(1.4 * scale)), max(2, round(6 * scale))
-
-
-def _text_size(text: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    scale, weight, pad = _text_style(shape)
-    (width, _), _ = cv2.getTextSize(_plain(text), _FONT, scale, weight)
-    return width + 2 * pad, round(24 * scale) + 2 * pad + round(4 * scale)
 
 
 def _plain(text: str) -> str:

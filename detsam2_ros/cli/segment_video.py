@@ -21,7 +21,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, prepare
 from detsam2_ros.cli.report import write_report
-from detsam2_ros.cli.sheet import Highlights
+from detsam2_ros.cli.sheet import Best, changed_pixels
 from detsam2_ros.cli.summary import Summary
 from detsam2_ros.cli.timeline import Settled, Timeline
 from detsam2_ros.cli.video import Frame, InputError, Source, open_source
@@ -156,7 +156,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     say(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
 
     summary = Summary()
-    highlights = Highlights(_SHEET_ROWS, apart=max(2 * config.window_size, 10))
+    highlights = Best[Settled](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
     kind = None if given.no_overlay else given.overlay
     output = OutputFolder(
         given.output, source.size, source.fps, kind, not given.no_masks, force=True
@@ -164,7 +164,8 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
 
     def take(settled: Settled) -> None:
         output.write(settled)
-        highlights.offer(settled)
+        if settled.corrected:
+            highlights.offer(changed_pixels(settled), settled.index, settled)
         if watch is not None:
             watch(settled)
 
@@ -189,7 +190,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
             f'segment_video: {given.input.name}',
             _subtitle(source, interrupt.asked),
             summary,
-            highlights.frames(),
+            highlights.items(),
             _settings(given, config),
             None if kind is None else OVERLAYS[kind],
         )
@@ -249,8 +250,10 @@ def _hint(given: argparse.Namespace, summary: Summary, say: Callable[[str], None
             'no object was found: the shipped demo models know billiard balls from above and '
             'nothing else; try --sam2 facebook/sam2.1-hiera-small --yolo yolo11n.pt'
         )
-    else:
-        say('no object was found: a lower --confidence or --new-object-score may find some')
+    elif summary.engine.detections:
+        say('no object was started: a lower --new-object-score takes less certain detections')
+    elif not given.no_detector:
+        say('the detector found nothing: try a lower --confidence, other --classes or --yolo')
 
 
 def _subtitle(source: Source, broken_off: bool) -> str:

@@ -5,45 +5,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 
-from detsam2_ros.cli.overlay import Box, draw_overlay, enlarged
+from detsam2_ros.cli.overlay import Box, Drawable, Pen, draw_overlay, enlarged
 from detsam2_ros.cli.timeline import Settled
 
 _PAPER = (250, 250, 248)
 _INK = (32, 36, 42)
 _GAP = 8
 
+Item = TypeVar('Item')
 
-class Highlights:
-    """Keeps the frames whose correction changed most: a bounded number, spread over the video.
 
-    count: frames kept; apart: of so many consecutive frames at most one is kept.
+class Best(Generic[Item]):
+    """Keeps the best items of a video: a bounded number, spread over time.
+
+    count: items to choose; apart: least distance of two of them in frames.
     """
 
     def __init__(self, count: int, apart: int) -> None:
         self._count = count
-        self._apart = apart
-        self._best: dict[int, tuple[int, Settled]] = {}
+        self._apart = max(1, apart)
+        self._stretches: dict[int, tuple[float, int, Item]] = {}
 
-    def offer(self, settled: Settled) -> None:
-        """Consider one frame."""
-        if not settled.corrected:
-            return
-        before, after = settled.first.labels, settled.last.labels
-        notable = np.isin(before, settled.corrected) | np.isin(after, settled.corrected)
-        score = int(np.count_nonzero(notable & (before != after)))
-        stretch = settled.index // self._apart
-        if stretch not in self._best or score > self._best[stretch][0]:
-            self._best[stretch] = (score, settled)
-        if len(self._best) > self._count:
-            del self._best[min(self._best, key=lambda key: self._best[key][0])]
+    def offer(self, score: float, index: int, item: Item) -> None:
+        """Consider the item of a frame."""
+        stretch = index // self._apart
+        if stretch not in self._stretches or score > self._stretches[stretch][0]:
+            self._stretches[stretch] = (score, index, item)
+        # A chosen one may rule out the stretches on both its sides: keep enough to choose from.
+        if len(self._stretches) > 3 * self._count:
+            del self._stretches[min(self._stretches, key=lambda key: self._stretches[key][0])]
 
-    def frames(self) -> list[Settled]:
-        """Return the kept frames in order of time."""
-        return [self._best[stretch][1] for stretch in sorted(self._best)]
+    def items(self) -> list[Item]:
+        """Return the best items in order of time."""
+        chosen: list[tuple[int, Item]] = []
+        for _, index, item in sorted(self._stretches.values(), key=lambda entry: -entry[0]):
+            near = any(abs(index - other) < self._apart for other, _ in chosen)
+            if not near and len(chosen) < self._count:
+                chosen.append((index, item))
+        return [item for _, item in sorted(chosen, key=lambda entry: entry[0])]
+
+
+def changed_pixels(settled: Settled) -> int:
+    """Return how many pixels the corrections of notably corrected objects changed."""
+    before, after = settled.first.labels, settled.last.labels
+    notable = np.isin(before, settled.corrected) | np.isin(after, settled.corrected)
+    return int(np.count_nonzero(notable & (before != after)))
 
 
 def correction_row(settled: Settled) -> list[np.ndarray]:
@@ -52,9 +63,20 @@ def correction_row(settled: Settled) -> list[np.ndarray]:
     image = settled.image[y0:y1, x0:x1]
     tiles = [enlarged(image, settled.first.labels[y0:y1, x0:x1])[0]]
     for result, corrected in ((settled.first, ()), (settled.last, settled.corrected)):
-        big, labels = enlarged(image, result.labels[y0:y1, x0:x1])
-        tiles.append(draw_overlay(big, labels, result.objects, corrected_ids=corrected))
+        tiles.append(tile(image, result.labels[y0:y1, x0:x1], result.objects, corrected))
     return tiles
+
+
+def tile(
+    image: np.ndarray,
+    labels: np.ndarray,
+    objects: Sequence[Drawable],
+    corrected: Sequence[int] = (),
+) -> np.ndarray:
+    """Draw objects so that lines and tags can be read when the picture is a tile of a sheet."""
+    image, labels = enlarged(image, labels)
+    boldness = max(1.0, image.shape[1] / 360 / 3 / max(Pen.of(image.shape).scale, 1e-6))
+    return draw_overlay(image, labels, objects, corrected_ids=corrected, boldness=boldness)
 
 
 def changed_region(settled: Settled) -> Box:
@@ -77,9 +99,9 @@ def changed_region(settled: Settled) -> Box:
 
 def side_by_side(tiles: Sequence[np.ndarray], tile_width: int = 480) -> np.ndarray:
     """Return pictures uint8 [h, w, 3] RGB of one shape in a row, with white gaps."""
-    scaled = [_fitted(tile, tile_width) for tile in tiles]
+    scaled = [_fitted(picture, tile_width) for picture in tiles]
     gap = np.full((scaled[0].shape[0], _GAP, 3), 255, np.uint8)
-    return np.hstack([part for tile in scaled for part in (tile, gap)][:-1])
+    return np.hstack([part for picture in scaled for part in (picture, gap)][:-1])
 
 
 def contact_sheet(
@@ -93,7 +115,7 @@ def contact_sheet(
     rows: pictures uint8 [h, w, 3] RGB, one a column, all of a row of one shape. columns: their
     titles. names: a line of text over each row.
     """
-    scaled = [[_fitted(tile, tile_width) for tile in row] for row in rows]
+    scaled = [[_fitted(picture, tile_width) for picture in row] for row in rows]
     head, line = 34, 28
     width = _GAP + len(columns) * (tile_width + _GAP)
     height = head + sum(line + row[0].shape[0] + _GAP for row in scaled)
@@ -104,18 +126,18 @@ def contact_sheet(
     for row, name in zip(scaled, names, strict=False):
         _write(sheet, name, _GAP + 2, y + 19, 0.48)
         y += line
-        for i, tile in enumerate(row):
+        for i, picture in enumerate(row):
             x = _GAP + i * (tile_width + _GAP)
-            sheet[y : y + tile.shape[0], x : x + tile_width] = tile
+            sheet[y : y + picture.shape[0], x : x + tile_width] = picture
         y += row[0].shape[0] + _GAP
     return sheet
 
 
-def _fitted(tile: np.ndarray, width: int) -> np.ndarray:
-    height = max(1, round(tile.shape[0] * width / tile.shape[1]))
-    shrink = tile.shape[1] > width
+def _fitted(picture: np.ndarray, width: int) -> np.ndarray:
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    shrink = picture.shape[1] > width
     return cv2.resize(
-        tile, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
+        picture, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
     )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from detsam2_ros.cli import segment_video
-from detsam2_ros.cli.overlay import draw_overlay, enlarged
-from detsam2_ros.cli.sheet import contact_sheet
+from detsam2_ros.cli.overlay import enlarged
+from detsam2_ros.cli.sheet import Best, contact_sheet, tile
 from detsam2_ros.cli.timeline import Settled
 from detsam2_ros.cli.video import InputError, VideoWriter, write_png
 from detsam2_ros.demo.scene import CLASS_NAMES, Scene
@@ -159,7 +159,9 @@ class Demo:
         self.truth = truth
         self.first, self.last = Score(), Score()
         self.frames = self.changed = 0
-        self._kept: dict[int, tuple[float, Settled, float, float]] = {}
+        self._best = Best[tuple[Settled, float, float]](
+            _SHEET_ROWS, apart=len(truth.labels) // (2 * _SHEET_ROWS)
+        )
 
     def take(self, settled: Settled) -> None:
         """Score one frame."""
@@ -169,19 +171,12 @@ class Demo:
         after = self.last.add(truth, balls, settled.last.labels)
         self.frames += 1
         self.changed += settled.last.revision > 0
-        # At most one frame of a stretch, so that the sheet shows different moments.
-        stretch = settled.index // max(1, len(self.truth.labels) // (2 * _SHEET_ROWS))
-        gain = after - before
-        if stretch not in self._kept or gain > self._kept[stretch][0]:
-            self._kept[stretch] = (gain, settled, before, after)
-        if len(self._kept) > _SHEET_ROWS:
-            del self._kept[min(self._kept, key=lambda key: self._kept[key][0])]
+        self._best.offer(after - before, settled.index, (settled, before, after))
 
     def sheet(self) -> np.ndarray:
         """Return the contact sheet, uint8 [H, W, 3] RGB."""
         rows, names = [], []
-        for stretch in sorted(self._kept):
-            _, settled, before, after = self._kept[stretch]
+        for settled, before, after in self._best.items():
             rows.append(self._tiles(settled))
             names.append(
                 f'frame {settled.index}: mean IoU {before:.2f} as first published, '
@@ -205,15 +200,13 @@ class Demo:
     def _tiles(self, settled: Settled) -> list[np.ndarray]:
         truth = self.truth.labels[settled.index]
         painted, objects = self._in_colours_of(settled.last, truth)
-        tiles = [enlarged(settled.image, truth)[0]]
-        for labels, things, corrected in (
-            (settled.first.labels, settled.first.objects, ()),
-            (settled.last.labels, settled.last.objects, settled.corrected),
-            (painted, objects, ()),
-        ):
-            image, big = enlarged(settled.image, labels)
-            tiles.append(draw_overlay(image, big, things, corrected_ids=corrected))
-        return tiles
+        image, first, last = settled.image, settled.first, settled.last
+        return [
+            enlarged(image, truth)[0],
+            tile(image, first.labels, first.objects),
+            tile(image, last.labels, last.objects, settled.corrected),
+            tile(image, painted, objects),
+        ]
 
     def _in_colours_of(
         self, result: FrameResult, truth: np.ndarray
