@@ -13,8 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from detsam2_ros.engine.detection import Detections
+from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.core import Engine
+from detsam2_ros.engine.detection import Detections, Detector
 from detsam2_ros.engine.models import load_sam2
+from detsam2_ros.engine.results import FrameResult
 from detsam2_ros.engine.sam2_model import Sam2Model
 
 Box = tuple[float, float, float, float]
@@ -309,3 +312,56 @@ class _ColourMemory(torch.nn.Module):
         token = torch.cat([colour, (count > 0).float()], dim=1)
         token = F.pad(token, (0, _MEMORY - 4))
         return {'vision_features': token[:, :, None, None].expand(-1, -1, *top.shape[-2:])}
+
+
+class Run:
+    """An engine with one stream that is shown images, and all the results that come out."""
+
+    def __init__(
+        self,
+        detector: Detector | None,
+        model: Sam2Model | None = None,
+        name: str = 'front',
+        **config: object,
+    ):
+        self.config = EngineConfig(**config)  # type: ignore[arg-type]
+        self.engine = Engine(model or colour_sam2(), detector, self.config)
+        self.stream = self.engine.open_stream(name)
+        self.images: list[np.ndarray] = []
+        self.results: list[FrameResult] = []
+
+    def push(self, *images: np.ndarray) -> list[FrameResult]:
+        """Show images, frame i stamped 1000 * i; returns what came out of these."""
+        out = []
+        for image in images:
+            stamp = 1000 * len(self.images)
+            self.images.append(image)
+            out += self.stream.push(image, stamp)
+        self.results += out
+        return out
+
+    def flush(self) -> list[FrameResult]:
+        """Close the window; returns what came out."""
+        out = self.stream.flush()
+        self.results += out
+        return out
+
+    def latest(self) -> dict[int, FrameResult]:
+        """Return the last revision of each frame, by index."""
+        return {result.index: result for result in self.results}
+
+    def first(self) -> dict[int, FrameResult]:
+        """Return revision 0 of each frame, by index."""
+        return {result.index: result for result in self.results if result.revision == 0}
+
+    def ids(self, index: int, visible: bool = True) -> list[int]:
+        """Return the ids on a frame as last published: the visible ones, or all."""
+        return [o.id for o in self.latest()[index].objects if o.visible or not visible]
+
+
+def mask(result: FrameResult, object_id: int) -> np.ndarray:
+    """Return an object's mask, bool [H, W]; KeyError when the result does not list it."""
+    for i, entry in enumerate(result.objects):
+        if entry.id == object_id:
+            return result.masks[i]
+    raise KeyError(f'frame {result.index} has no object {object_id}')
