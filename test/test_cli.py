@@ -17,7 +17,7 @@ import fakes
 import numpy as np
 import pytest
 
-from detsam2_ros.cli import options, segment_video
+from detsam2_ros.cli import loop, options, segment_video
 from detsam2_ros.cli.video import CODECS, InputError, VideoWriter, open_source
 from detsam2_ros.engine import (
     ConfigError,
@@ -409,7 +409,7 @@ def test_frames_wait_no_longer_than_they_have_to(folder) -> None:
 
     engine = Engine(fakes.colour_sam2(64), None, EngineConfig(window_size=5, max_propagation=10))
     order, waiting, summary = [], [], Summary()
-    run = segment_video.run(
+    run = loop.run(
         open_source(folder).frames(),
         engine.open_stream('s'),
         lambda settled: order.append(settled.index),
@@ -438,7 +438,7 @@ def test_results_of_a_failed_window_are_used(folder) -> None:
 
     order: list[int] = []
     frames = open_source(folder).frames()
-    segment_video.run(frames, Failing(), lambda done: order.append(done.index), Summary())
+    loop.run(frames, Failing(), lambda done: order.append(done.index), Summary())
     assert order == list(range(FRAMES))
 
 

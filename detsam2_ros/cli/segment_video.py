@@ -6,34 +6,28 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
-from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from detsam2_ros.cli import options as command_line
+from detsam2_ros.cli.loop import Interrupt, first, run
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, prepare
 from detsam2_ros.cli.report import write_report
 from detsam2_ros.cli.sheet import Best, changed_pixels
 from detsam2_ros.cli.summary import Summary
-from detsam2_ros.cli.timeline import Settled, Timeline
-from detsam2_ros.cli.video import Frame, InputError, Source, open_source
+from detsam2_ros.cli.timeline import Settled
+from detsam2_ros.cli.video import InputError, Source, open_source
 from detsam2_ros.engine import (
     ConfigError,
     Engine,
     EngineConfig,
     EngineError,
-    FrameResult,
     MemoryBank,
     Stream,
-    WindowError,
     YoloDetector,
     load_sam2,
 )
@@ -59,83 +53,6 @@ def main(
     except KeyboardInterrupt:
         print('segment_video: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
-
-
-class SegmentingStream(Protocol):
-    """What `run` needs of a stream (engine.Stream)."""
-
-    @property
-    def horizon(self) -> int:
-        """The first frame index that is not final."""
-        ...
-
-    def push(self, image: np.ndarray, stamp: int) -> list[FrameResult]:
-        """Take a frame."""
-        ...
-
-    def flush(self) -> list[FrameResult]:
-        """Close the unfinished window."""
-        ...
-
-
-def run(
-    frames: Iterable[Frame],
-    stream: SegmentingStream,
-    take: Callable[[Settled], None],
-    summary: Summary,
-    stopped: Callable[[], bool] = lambda: False,
-    progress: Callable[[], None] = lambda: None,
-) -> None:
-    """Push frames through a stream and hand over each frame, in order, once it is final.
-
-    At most M frames wait at any time. take: gets the frames. stopped: asked before each frame;
-    when it says so, no further window is segmented, and what has masks is handed over. An
-    InputError of the frames ends them; it is raised at the end, when all before is handed over.
-    """
-    timeline = Timeline()
-    start = time.perf_counter()
-    warned = False
-
-    def segment(call: Callable[[], list[FrameResult]]) -> None:
-        nonlocal warned
-        try:
-            results = call()
-        except WindowError as error:
-            results = error.results
-            if not warned:
-                warned = True
-                logging.warning('%s; going on, further failures are not shown', error)
-        summary.add_results(results)
-        hand_over(timeline.add_results(results, stream.horizon))
-
-    def hand_over(done: list[Settled]) -> None:
-        begin = time.perf_counter()
-        for settled in done:
-            take(settled)
-            summary.add_settled(settled)
-        summary.seconds['draw and write'] += time.perf_counter() - begin
-
-    failure: InputError | None = None
-    source = _timed(frames, summary)
-    while not stopped():
-        try:
-            frame = next(source, None)
-        except InputError as error:
-            failure = error
-            break
-        if frame is None:
-            break
-        timeline.add_frame(summary.frames, frame.image, frame.stamp)
-        summary.frames += 1
-        segment(partial(stream.push, frame.image, frame.stamp))
-        progress()
-    broken_off = stopped()
-    if not broken_off:
-        segment(stream.flush)
-    hand_over(timeline.drain(final=not broken_off))
-    summary.wall = time.perf_counter() - start
-    if failure is not None:
-        raise failure
 
 
 def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None) -> int:
@@ -170,7 +87,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
             watch(settled)
 
     failure: InputError | None = None
-    with output, _Interrupt() as interrupt, _bar(given, source) as bar:
+    with output, Interrupt() as interrupt, _bar(given, source) as bar:
 
         def progress() -> None:
             bar.update()
@@ -178,7 +95,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
                 objects=len(summary.presence), corrected=summary.notable, refresh=False
             )
 
-        frames = _first(source.frames(), given.max_frames)
+        frames = first(source.frames(), given.max_frames)
         try:
             run(frames, stream, take, summary, interrupt, progress)
         except InputError as error:
@@ -271,26 +188,6 @@ def _settings(given: argparse.Namespace, config: EngineConfig) -> list[tuple[str
     return models + [(name, str(value)) for name, value in asdict(config).items()]
 
 
-def _timed(frames: Iterable[Frame], summary: Summary) -> Iterator[Frame]:
-    """Yield the frames, adding up the seconds that reading them takes."""
-    iterator = iter(frames)
-    while True:
-        begin = time.perf_counter()
-        frame = next(iterator, None)
-        summary.seconds['read'] += time.perf_counter() - begin
-        if frame is None:
-            return
-        yield frame
-
-
-def _first(frames: Iterator[Frame], count: int | None) -> Iterator[Frame]:
-    """Yield the first count frames, without reading one more."""
-    for index, frame in enumerate(frames):
-        yield frame
-        if index + 1 == count:
-            return
-
-
 def _bar(given: argparse.Namespace, source: Source) -> Any:
     count = source.count
     if given.max_frames is not None:
@@ -310,42 +207,6 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
 
 def _silent(_: str) -> None:
     """Say nothing."""
-
-
-class _Interrupt:
-    """Turns the first Ctrl-C (or TERM) into a question the loop asks; the second one is abrupt.
-
-    A KeyboardInterrupt in the middle of a pass or of a write would lose frames or leave half a
-    file behind.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def __call__(self) -> bool:
-        return self.asked
-
-    def __enter__(self) -> _Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: whoever called has the say
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._restore()
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.asked = True
-        self._restore()
-        print('\nsegment_video: stopping after this step; again to stop at once', file=sys.stderr)
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
 
 
 if __name__ == '__main__':
