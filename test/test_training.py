@@ -16,6 +16,7 @@ torch = pytest.importorskip('torch')
 
 from training import losses, network, unroll  # noqa: E402
 from training.data import Clip, Store, augment, boxes_of, conditioned_frames  # noqa: E402
+from training.memory_init import balance_memory  # noqa: E402
 from training.shapes import ShapesClip  # noqa: E402
 
 SAM2 = ROOT / 'models' / 'detsam2_demo.pt'
@@ -148,11 +149,34 @@ def test_clip_step_trains_memory(tiny, conditioned):
     clip = shapes_clip(4)
     clip.conditioned = [t for t in conditioned if clip.targets[:, t].any((1, 2)).all()] or [0]
     model.zero_grad()
-    loss, parts = unroll.clip_step(model, tap, clip, np.random.default_rng(0), 0.0, False)
+    loss, parts = unroll.clip_step(model, tap, clip, np.random.default_rng(0), 0.0, 0.0, False)
     loss.backward()
     assert torch.isfinite(loss) and 'track_mask' in parts
     assert model.maskmem_tpos_enc.grad.abs().sum() > 0
     assert model.image_encoder.trunk.patch_embed.proj.weight.grad is None
+
+
+def test_masks_are_not_lost_in_memories_of_large_features():
+    torch.manual_seed(0)
+    model = network.build(overrides={'image_size': 128})
+    with torch.no_grad():
+        for conv in model.image_encoder.neck.convs:
+            conv.conv.weight *= 60
+    images = network.normalise(shapes_clip(4).images)
+
+    def mask_share():
+        masks = torch.full((2, 1, 128, 128), -10.0)
+        masks[1, :, 32:64, 32:64] = 10
+        with torch.no_grad():
+            feature = model.forward_image(images[:1])['backbone_fpn'][-1].expand(2, -1, -1, -1)
+            memory = model.memory_encoder(feature, masks, skip_mask_sigmoid=True)
+        memory = memory['vision_features']
+        return float((memory[1] - memory[0])[:, 2:4, 2:4].abs().mean() / memory.std())
+
+    before = mask_share()
+    measured = balance_memory(model, images)
+    assert measured['feature_scale'] > 5
+    assert mask_share() > 3 * before and mask_share() > 0.2
 
 
 def shipped(path):

@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 from training import fast_cpu  # noqa: E402
 from training.data import Store  # noqa: E402
-from training.network import CONFIG, build, save_half  # noqa: E402
+from training.memory_init import balance_memory  # noqa: E402
+from training.network import CONFIG, build, normalise, save_half  # noqa: E402
 from training.unroll import DecoderTap, clip_step, image_step, mean_parts  # noqa: E402
 
 SAVE_EVERY = 120.0  # seconds
@@ -52,8 +53,16 @@ class Stage:
 # One descent over both stages: annealing to zero in between and starting anew loses more.
 STAGES = (
     Stage('images', 0.33, 1.0e-3, 0.6, 0.3),
-    Stage('clips', 0.67, 6.0e-4, 0.01, 0.25),
+    Stage('clips', 0.67, 8.0e-4, 0.01, 0.3),
 )
+
+# By elapsed share of the clip stage: clips per step and rank, and their lengths.
+CLIP_LENGTHS = {
+    0.2: (2, [3, 4]),
+    0.45: (1, [5, 6, 8]),
+    0.75: (1, [6, 8, 10]),
+    9.9: (1, [8, 10, 14]),
+}
 
 
 class Run:
@@ -105,17 +114,20 @@ class Run:
         rng, args = self.rng, self.args
         # Drawn alike on all ranks: a rank with less to do would wait for the others.
         alike = np.random.default_rng([args.seed, self.steps])
-        if stage.name == 'images':  # background weight rises slowly, see focused_bce
-            focus = min(1.0, 2 * self.fraction)
-        else:
-            focus = min(2.0, 1.0 + 4 * self.fraction)
+        # Background weight rises slowly, see focused_bce; tracking starts from scratch again.
+        focus = min(1.0, 2 * self.fraction) + (stage.name == 'clips')
         if stage.name == 'images' or alike.random() < 0.12:
             clips = [self.store.image(rng, 5) for _ in range(args.images_per_step)]
             return image_step(self.model, self.tap, clips, rng, focus, args.device)
-        length = int(alike.choice([6, 8, 10, 14], p=[0.2, 0.4, 0.3, 0.1]))
-        clip = self.store.clip(rng, length, args.objects_per_clip)
-        return clip_step(
-            self.model, self.tap, clip, rng, focus, alike.random() < 0.5, args.device)
+        # Short clips first: as long as tracking fails, later frames teach little.
+        count, lengths = next(v for k, v in CLIP_LENGTHS.items() if self.fraction < k)
+        length, train_encoder = int(alike.choice(lengths)), bool(alike.random() < 0.5)
+        results = [
+            clip_step(self.model, self.tap, self.store.clip(rng, length, args.objects_per_clip),
+                      rng, focus, min(2.0, 7 * self.fraction), train_encoder, args.device)
+            for _ in range(count)]
+        loss = torch.stack([r[0] for r in results]).mean()
+        return loss, mean_parts([r[1] for r in results])
 
     def step(self, stage: Stage, now: float) -> dict[str, float]:
         """One optimiser step on the mean gradient of all ranks; the first rank keeps the time."""
@@ -144,6 +156,13 @@ class Run:
         self.fraction = clock
         return {**parts, 'loss': float(loss.detach()), 'norm': float(norm)}
 
+    def _balance(self) -> None:
+        rng = np.random.default_rng(self.args.seed)  # the same images on every rank
+        images = np.concatenate([self.store.image(rng, 1).images for _ in range(16)])
+        measured = balance_memory(self.model, normalise(images, self.args.device))
+        if self.rank == 0:
+            print(json.dumps(measured), flush=True)
+
     def run(self) -> None:
         """Go through the stages until the budget is spent."""
         for index, stage in enumerate(STAGES):
@@ -151,6 +170,8 @@ class Run:
                 continue
             if index > self.stage_index:
                 self.stage_index, self.fraction = index, 0.0
+            if stage.name == 'clips' and self.fraction == 0:
+                self._balance()
             share = stage.share if self.args.stage == 'all' else 1.0
             budget = 60 * self.args.minutes * share
             start = time.time() - self.fraction * budget

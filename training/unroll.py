@@ -99,7 +99,7 @@ def image_step(
 
 def clip_step(
     model: torch.nn.Module, tap: DecoderTap, clip: Clip, rng: np.random.Generator,
-    focus: float, train_encoder: bool, device: str = 'cpu',
+    focus: float, track_focus: float, train_encoder: bool, device: str = 'cpu',
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Prompt the conditioned frames, then track through all others in order, as one pass does."""
     count, length = clip.targets.shape[:2]
@@ -129,13 +129,14 @@ def clip_step(
                 current_vision_pos_embeds=[
                     p[:, t : t + 1].expand(-1, count, -1) for p in positions],
                 feat_sizes=sizes, point_inputs=points, mask_inputs=mask, output_dict=memory,
-                num_frames=10_000)
+                num_frames=10_000, run_mem_encoder=t != tracked[-1])
             kept = {k: step[k] for k in ('maskmem_features', 'maskmem_pos_enc', 'obj_ptr')}
             memory['cond_frame_outputs' if prompted else 'non_cond_frame_outputs'][t] = kept
             if mask is not None:
                 continue
             with torch.autocast(device, enabled=False):
-                loss, part = tap.loss(targets[:, t], focus, single=prompted)
+                loss, part = tap.loss(
+                    targets[:, t], focus if prompted else track_focus, single=prompted)
             losses.append(loss)
             if not prompted:
                 part = {f'track_{k}': v for k, v in part.items()}
