@@ -192,14 +192,14 @@ class TestSheet:
     def test_best_are_few_and_lie_apart(self) -> None:
         best: Best[int] = Best(3, apart=10)
         for index in range(1000):
-            best.offer(index % 137, index, index)
+            best.offer(index % 137, index, lambda index=index: index)
         chosen = best.items()
         assert len(chosen) == 3 and chosen == sorted(chosen)
         assert min(b - a for a, b in zip(chosen, chosen[1:], strict=False)) >= 10
         assert all(index % 137 == 136 for index in chosen)
         neighbours: Best[str] = Best(2, apart=10)
         for index, score in ((9, 5), (10, 6), (30, 1)):
-            neighbours.offer(score, index, str(index))
+            neighbours.offer(score, index, lambda index=index: str(index))
         assert neighbours.items() == ['10', '30']
 
 

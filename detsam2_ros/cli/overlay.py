@@ -56,7 +56,7 @@ def draw_overlay(
     at the bottom left. tags: write id and class beside each object. boldness: enlarges lines and
     text, for a picture that will be shown smaller.
     """
-    drawn = _tint(image, labels)
+    drawn = image.copy()
     pen = Pen.of(image.shape, boldness)
     line = pen.line
     boxes = {}
@@ -64,7 +64,9 @@ def draw_overlay(
         box = _label_box(labels, thing.id)
         if box is not None:
             boxes[thing.id] = (box, thing.class_name)
-            _outline(drawn, labels, thing.id, box, line, thing.id in corrected_ids)
+            _tint(drawn, labels, thing.id, box)
+    for key, (box, _) in boxes.items():
+        _outline(drawn, labels, key, box, line, key in corrected_ids)
     if corrected_ids:
         height, width = labels.shape
         cv2.rectangle(drawn, (0, 0), (width - 1, height - 1), AMBER, 2 * line + 1)
@@ -149,17 +151,12 @@ def draw_text(
     return x, y, x + width, y + height
 
 
-def _tint(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return a copy of the image with every labelled pixel tinted in its object's colour."""
-    drawn = image.copy()
-    covered = labels > 0
-    if covered.any():
-        table = np.zeros((int(labels.max()) + 1, 3), np.uint8)
-        for key in np.unique(labels[covered]):
-            table[key] = colour_of(int(key))
-        mixed = cv2.addWeighted(image, 1 - _TINT, table[labels], _TINT, 0)
-        drawn[covered] = mixed[covered]
-    return drawn
+def _tint(drawn: np.ndarray, labels: np.ndarray, key: int, box: Box) -> None:
+    """Mix an object's colour into its pixels."""
+    x0, y0, x1, y1 = box
+    region = drawn[y0:y1, x0:x1]
+    mask = labels[y0:y1, x0:x1] == key
+    region[mask] = (1 - _TINT) * region[mask] + _TINT * np.asarray(colour_of(key)) + 0.5
 
 
 def _label_box(labels: np.ndarray, key: int) -> Box | None:

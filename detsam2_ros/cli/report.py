@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -47,12 +48,27 @@ td:first-child { color: #5b636e; white-space: nowrap; width: 1%; padding-right: 
 """
 
 
+@dataclass(frozen=True)
+class Highlight:
+    """A frame of the contact sheet: what happened, and its pictures side by side as JPEG."""
+
+    title: str
+    strip: bytes
+
+
+def highlight_of(settled: Settled) -> Highlight:
+    """Return the title and the pictures of a corrected frame."""
+    title = f'Frame {settled.index}, {settled.stamp / 1e9:.2f} s, '
+    title += f'revision {settled.last.revision}: {_changes(settled)}'
+    return Highlight(title, _strip(settled))
+
+
 def write_report(
     path: Path,
     title: str,
     subtitle: str,
     summary: Summary,
-    highlights: Sequence[Settled],
+    highlights: Sequence[Highlight],
     settings: Sequence[tuple[str, str]],
     video: str | None = None,
 ) -> None:
@@ -134,14 +150,13 @@ def _video(name: str) -> str:
     return f'<section><h2>Overlay video</h2>{body}</section>'
 
 
-def _sheet(highlights: Sequence[Settled]) -> str:
+def _sheet(highlights: Sequence[Highlight]) -> str:
     if not highlights:
         text = 'No mask changed notably after its first publication.'
         return _section('What the corrections changed', text, '')
     titles = ''.join(f'<span>{escape(title)}</span>' for title in _COLUMNS)
     rows = ''.join(
-        f'<h3>Frame {kept.index}, {kept.stamp / 1e9:.2f} s, revision {kept.last.revision}: '
-        f'{escape(_changes(kept))}</h3>{_image(_strip(kept), f"frame {kept.index}", "jpeg")}'
+        f'<h3>{escape(kept.title)}</h3>{_image(kept.strip, kept.title, "jpeg")}'
         for kept in highlights
     )
     return _section(

@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -16,7 +17,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.loop import Interrupt, first, run
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, prepare
-from detsam2_ros.cli.report import write_report
+from detsam2_ros.cli.report import Highlight, highlight_of, write_report
 from detsam2_ros.cli.sheet import Best, changed_pixels
 from detsam2_ros.cli.summary import Summary
 from detsam2_ros.cli.timeline import Settled
@@ -73,7 +74,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     say(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
 
     summary = Summary()
-    highlights = Best[Settled](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
+    highlights = Best[Highlight](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
     kind = None if given.no_overlay else given.overlay
     output = OutputFolder(
         given.output, source.size, source.fps, kind, not given.no_masks, force=True
@@ -82,7 +83,8 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     def take(settled: Settled) -> None:
         output.write(settled)
         if settled.corrected:
-            highlights.offer(changed_pixels(settled), settled.index, settled)
+            score = changed_pixels(settled)
+            highlights.offer(score, settled.index, partial(highlight_of, settled))
         if watch is not None:
             watch(settled)
 

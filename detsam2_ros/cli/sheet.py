@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import cv2
@@ -16,6 +16,7 @@ from detsam2_ros.cli.timeline import Settled
 _PAPER = (250, 250, 248)
 _INK = (32, 36, 42)
 _GAP = 8
+TILE_WIDTH = 360
 
 Item = TypeVar('Item')
 
@@ -31,11 +32,14 @@ class Best(Generic[Item]):
         self._apart = max(1, apart)
         self._stretches: dict[int, tuple[float, int, Item]] = {}
 
-    def offer(self, score: float, index: int, item: Item) -> None:
-        """Consider the item of a frame."""
+    def offer(self, score: float, index: int, make: Callable[[], Item]) -> None:
+        """Consider a frame; make is called for its item when it is kept for now.
+
+        What is kept should be small: a picture as shown, not whole frames.
+        """
         stretch = index // self._apart
         if stretch not in self._stretches or score > self._stretches[stretch][0]:
-            self._stretches[stretch] = (score, index, item)
+            self._stretches[stretch] = (score, index, make())
         # A chosen one may rule out the stretches on both its sides: keep enough to choose from.
         if len(self._stretches) > 3 * self._count:
             del self._stretches[min(self._stretches, key=lambda key: self._stretches[key][0])]
@@ -75,7 +79,7 @@ def tile(
 ) -> np.ndarray:
     """Draw objects so that lines and tags can be read when the picture is a tile of a sheet."""
     image, labels = enlarged(image, labels)
-    boldness = max(1.0, image.shape[1] / 360 / 3 / max(Pen.of(image.shape).scale, 1e-6))
+    boldness = max(1.0, image.shape[1] / TILE_WIDTH / 3 / max(Pen.of(image.shape).scale, 1e-6))
     return draw_overlay(image, labels, objects, corrected_ids=corrected, boldness=boldness)
 
 
@@ -99,7 +103,7 @@ def changed_region(settled: Settled) -> Box:
 
 def side_by_side(tiles: Sequence[np.ndarray], tile_width: int = 480) -> np.ndarray:
     """Return pictures uint8 [h, w, 3] RGB of one shape in a row, with white gaps."""
-    scaled = [_fitted(picture, tile_width) for picture in tiles]
+    scaled = [fitted(picture, tile_width) for picture in tiles]
     gap = np.full((scaled[0].shape[0], _GAP, 3), 255, np.uint8)
     return np.hstack([part for picture in scaled for part in (picture, gap)][:-1])
 
@@ -108,14 +112,14 @@ def contact_sheet(
     rows: Sequence[Sequence[np.ndarray]],
     columns: Sequence[str],
     names: Sequence[str],
-    tile_width: int = 360,
+    tile_width: int = TILE_WIDTH,
 ) -> np.ndarray:
     """Lay pictures out as a table and return it, uint8 [H, W, 3] RGB.
 
     rows: pictures uint8 [h, w, 3] RGB, one a column, all of a row of one shape. columns: their
     titles. names: a line of text over each row.
     """
-    scaled = [[_fitted(picture, tile_width) for picture in row] for row in rows]
+    scaled = [[fitted(picture, tile_width) for picture in row] for row in rows]
     head, line = 34, 28
     width = _GAP + len(columns) * (tile_width + _GAP)
     height = head + sum(line + row[0].shape[0] + _GAP for row in scaled)
@@ -133,7 +137,8 @@ def contact_sheet(
     return sheet
 
 
-def _fitted(picture: np.ndarray, width: int) -> np.ndarray:
+def fitted(picture: np.ndarray, width: int) -> np.ndarray:
+    """Return a picture, uint8 [h, w, 3], scaled to a width."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     shrink = picture.shape[1] > width
     return cv2.resize(

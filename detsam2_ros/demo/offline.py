@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from detsam2_ros.cli import segment_video
 from detsam2_ros.cli.overlay import enlarged
-from detsam2_ros.cli.sheet import Best, contact_sheet, tile
+from detsam2_ros.cli.sheet import TILE_WIDTH, Best, contact_sheet, fitted, tile
 from detsam2_ros.cli.timeline import Settled
 from detsam2_ros.cli.video import InputError, VideoWriter, write_png
 from detsam2_ros.demo.scene import CLASS_NAMES, Scene
@@ -159,7 +159,7 @@ class Demo:
         self.truth = truth
         self.first, self.last = Score(), Score()
         self.frames = self.changed = 0
-        self._best = Best[tuple[Settled, float, float]](
+        self._best = Best[tuple[str, list[np.ndarray]]](
             _SHEET_ROWS, apart=len(truth.labels) // (2 * _SHEET_ROWS)
         )
 
@@ -171,17 +171,15 @@ class Demo:
         after = self.last.add(truth, balls, settled.last.labels)
         self.frames += 1
         self.changed += settled.last.revision > 0
-        self._best.offer(after - before, settled.index, (settled, before, after))
+        name = (
+            f'frame {settled.index}: mean IoU {before:.2f} as first published, '
+            f'{after:.2f} at revision {settled.last.revision}'
+        )
+        self._best.offer(after - before, settled.index, lambda: (name, self._tiles(settled)))
 
     def sheet(self) -> np.ndarray:
         """Return the contact sheet, uint8 [H, W, 3] RGB."""
-        rows, names = [], []
-        for settled, before, after in self._best.items():
-            rows.append(self._tiles(settled))
-            names.append(
-                f'frame {settled.index}: mean IoU {before:.2f} as first published, '
-                f'{after:.2f} at revision {settled.last.revision}'
-            )
+        names, rows = zip(*self._best.items(), strict=True)
         return contact_sheet(rows, _COLUMNS, names)
 
     def text(self) -> str:
@@ -201,12 +199,13 @@ class Demo:
         truth = self.truth.labels[settled.index]
         painted, objects = self._in_colours_of(settled.last, truth)
         image, first, last = settled.image, settled.first, settled.last
-        return [
+        tiles = [
             enlarged(image, truth)[0],
             tile(image, first.labels, first.objects),
             tile(image, last.labels, last.objects, settled.corrected),
             tile(image, painted, objects),
         ]
+        return [fitted(picture, TILE_WIDTH) for picture in tiles]
 
     def _in_colours_of(
         self, result: FrameResult, truth: np.ndarray
