@@ -152,6 +152,7 @@ def test_a_new_object_corrects_the_past():
     assert [(r.index, r.revision) for r in second] == [(i, int(i < 4)) for i in range(8)]
     for result in second:
         assert result.changed_ids == (1,)
+        assert result.final == (result.index < 4)  # the next pass reaches back to frame 4
         assert iou(mask(result, 1), colour_mask(images[result.index], 'red')) > 0.5
         assert result.objects[0].conditioned == (result.index == 4)
         np.testing.assert_array_equal(result.labels, mask(result, 1).astype(np.uint16))
