@@ -241,6 +241,9 @@ def test_an_output_with_something_in_it_needs_force(engine, folder, tmp_path, ca
     message = refused(capsys, str(folder), '-o', str(out))
     assert str(out) in message and '--force' in message
     assert not engine  # found out before a model was loaded
+    # A mistake later on does not cost the earlier results either.
+    message = refused(capsys, str(folder), '-o', str(out), '--force', '--bank-in', 'no.such')
+    assert 'no.such' in message and (out / 'masks' / '999999.png').exists()
     run = [str(folder), '-o', str(out), '--force', '--max-frames', '3', *SMALL]
     assert segment_video.main(run) == 0
     assert (out / 'mine.txt').read_text() == 'keep me'
@@ -299,6 +302,15 @@ def test_a_broken_image_ends_the_run_with_what_is_there(engine, folder, tmp_path
     assert '12.png cannot be read' in refused(capsys, str(folder), '-o', str(out))
     assert len(frames_of(out / 'overlay.mp4')) == len(list((out / 'masks').iterdir())) == 12
     assert (out / 'report.html').is_file()
+
+
+def test_an_input_among_the_results_is_not_overwritten(engine, folder, tmp_path, capsys) -> None:
+    out = tmp_path / 'out'
+    assert segment_video.main([str(folder), '-o', str(out), '--max-frames', '3', *SMALL]) == 0
+    for name in ('overlay.mp4', 'masks'):
+        message = refused(capsys, str(out / name), '-o', str(out), '--force')
+        assert str(out / name) in message and 'would be overwritten' in message
+        assert (out / name).exists()
 
 
 def test_an_image_of_another_size_is_named(engine, folder, tmp_path, capsys) -> None:
@@ -491,15 +503,19 @@ def test_stamps_grow_whatever_the_file_says(video, monkeypatch) -> None:
     assert stamps == [index * 50_000_000 for index in range(FRAMES)]
 
 
-def test_a_video_that_ends_early_gives_what_can_be_decoded(video, tmp_path) -> None:
+def test_a_video_that_ends_early_gives_what_can_be_decoded(engine, tmp_path, caplog) -> None:
     cut = tmp_path / 'cut.avi'
-    with_index = cv2.VideoWriter(str(cut), cv2.VideoWriter.fourcc(*'MJPG'), 20, SIZE)
+    writer = cv2.VideoWriter(str(cut), cv2.VideoWriter.fourcc(*'MJPG'), 20, SIZE)
     for index in range(FRAMES):
-        with_index.write(drawn(index))
-    with_index.release()
+        writer.write(drawn(index))
+    writer.release()
     data = cut.read_bytes()
     cut.write_bytes(data[: len(data) // 2])
-    assert 0 < len(list(open_source(cut).frames())) < FRAMES
+    out = tmp_path / 'out'
+    lean = ['--no-overlay', '--no-masks', '--no-report']
+    assert segment_video.main([str(cut), '-o', str(out), *lean, *SMALL]) == 0
+    assert 0 < len({record['frame'] for record in records_of(out)}) < FRAMES
+    assert 'says it has 23 frames, but only' in caplog.text
     cut.write_bytes(data[:40])
     with pytest.raises(InputError, match=re.escape(str(cut))):
         open_source(cut)

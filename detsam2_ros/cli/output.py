@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -25,8 +26,8 @@ _OURS = (MASKS, OBJECTS, REPORT, *OVERLAYS.values())
 class OutputFolder:
     """Writes masks, object lines and the overlay video; use it as a context manager.
 
-    folder: made if it is not there. size: (width, height). overlay: 'mp4', 'webm' or None.
-    Raises InputError when the folder holds something and force is not set, or on a failed write.
+    folder: made if it is not there, its earlier results replaced (see `check`). size: (width,
+    height). overlay: 'mp4', 'webm' or None. Raises InputError on a failed write.
     """
 
     def __init__(
@@ -36,13 +37,12 @@ class OutputFolder:
         fps: float,
         overlay: str | None = 'mp4',
         masks: bool = True,
-        force: bool = False,
     ) -> None:
         self.folder = folder
-        prepare(folder, force)
         self._masks = folder / MASKS if masks else None
         self._video: VideoWriter | None = None
         try:
+            _clear(folder)
             if self._masks is not None:
                 self._masks.mkdir(parents=True, exist_ok=True)
             self._objects = (folder / OBJECTS).open('w', encoding='utf-8')
@@ -105,21 +105,33 @@ def overlay_of(settled: Settled) -> np.ndarray:
     )
 
 
-def prepare(folder: Path, force: bool) -> None:
-    """Make the folder, or make sure that it may be written to; raises InputError."""
+def check(folder: Path, force: bool, source: Path) -> None:
+    """Raise InputError when results may not or cannot go into this folder; changes nothing.
+
+    source: the input, which must not be among the files that are replaced.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError(f'output {folder} is a file; give a folder')
-    if folder.is_dir() and any(folder.iterdir()):
-        if not force:
-            raise InputError(f'output {folder} is not empty; give another folder or --force')
-        for name in _OURS:
-            path = folder / name
-            # A link is somebody's arrangement: drop the link, not what it points to.
-            if path.is_symlink() or path.is_file():
-                path.unlink()
-            elif path.is_dir():
-                shutil.rmtree(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'cannot make the output folder {folder}: {error.strerror}') from error
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise InputError(f'output {folder} is not empty; give another folder or --force')
+    for name in _OURS:
+        own, given = (folder / name).resolve(), source.resolve()
+        if given == own or own in given.parents:
+            raise InputError(f'input {source} would be overwritten; give another output folder')
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f'cannot make the output folder {folder}: {place} is not writable')
+
+
+def _clear(folder: Path) -> None:
+    """Remove the results of an earlier run and nothing else; make the folder if need be."""
+    for name in _OURS:
+        path = folder / name
+        # A link is somebody's arrangement: drop the link, not what it points to.
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.is_dir():
+            shutil.rmtree(path)
+    folder.mkdir(parents=True, exist_ok=True)

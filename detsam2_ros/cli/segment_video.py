@@ -16,7 +16,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.loop import Interrupt, first, run
-from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, prepare
+from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, check
 from detsam2_ros.cli.report import Highlight, highlight_of, write_report
 from detsam2_ros.cli.sheet import Best, changed_pixels
 from detsam2_ros.cli.summary import Summary
@@ -62,7 +62,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     config = command_line.engine_config(given)
     _check(given)
     source = open_source(given.input, given.fps)
-    prepare(given.output, given.force)
+    check(given.output, given.force, given.input)
     bank = MemoryBank.load(given.bank_in) if given.bank_in else None
     say = _silent if given.quiet else print
     engine = _engine(given, config)
@@ -76,9 +76,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     summary = Summary()
     highlights = Best[Highlight](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
     kind = None if given.no_overlay else given.overlay
-    output = OutputFolder(
-        given.output, source.size, source.fps, kind, not given.no_masks, force=True
-    )
+    output = OutputFolder(given.output, source.size, source.fps, kind, not given.no_masks)
 
     def take(settled: Settled) -> None:
         output.write(settled)
@@ -102,6 +100,8 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
             run(frames, stream, take, summary, interrupt, progress)
         except InputError as error:
             failure = error
+    if not (failure or interrupt.asked or given.max_frames):
+        _warn_of_missing(source, summary.frames)
     summary.engine = engine.stats()
     if summary.settled and not given.no_report:
         write_report(
@@ -173,6 +173,18 @@ def _hint(given: argparse.Namespace, summary: Summary, say: Callable[[str], None
         say('no object was started: a lower --new-object-score takes less certain detections')
     elif not given.no_detector:
         say('the detector found nothing: try a lower --confidence, other --classes or --yolo')
+
+
+def _warn_of_missing(source: Source, frames: int) -> None:
+    """Say so when a video ended early: OpenCV cannot tell a broken frame from the end."""
+    # Containers miscount by a frame or two.
+    if source.count and frames < 0.95 * source.count:
+        logging.warning(
+            '%s says it has %d frames, but only %d could be read',
+            source.path,
+            source.count,
+            frames,
+        )
 
 
 def _subtitle(source: Source, broken_off: bool) -> str:
