@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 
 import torch
 
 from detsam2_ros.engine.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.errors import BankError
 from detsam2_ros.engine.identity import ModelIdentity
-from detsam2_ros.engine.memory import Memory, choose, summary
+from detsam2_ros.engine.memory import choose, summary
 from detsam2_ros.engine.objects import TrackedObject
 
 
-def bank_objects(bank: MemoryBank, device: torch.device) -> list[TrackedObject]:
-    """Return an object to look for, for each object of the bank, its memories on the device."""
+def bank_objects(
+    bank: MemoryBank, device: torch.device, keys: Collection[str] | None = None
+) -> list[TrackedObject]:
+    """Return an object to look for, for each object of the bank, its memories on the device.
+
+    keys: of the objects wanted; None for all.
+    """
     return [
         TrackedObject(
             id=None,
@@ -24,10 +30,11 @@ def bank_objects(bank: MemoryBank, device: torch.device) -> list[TrackedObject]:
             class_name=class_name,
             born=-1,
             last_seen=-1,
-            key=key,
+            keys=(key,),
             bank=tuple(entry.memory.to(device) for entry in entries),
         )
         for key, (class_id, class_name, entries) in bank.objects().items()
+        if keys is None or key in keys
     ]
 
 
@@ -46,12 +53,8 @@ def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
 
     Raises BankError when one key stands for two classes.
     """
-    known = {(e.object_key, e.stamp, e.memory.spatial.sum().item()) for e in first.entries}
-    more = [
-        entry
-        for entry in second.entries
-        if (entry.object_key, entry.stamp, entry.memory.spatial.sum().item()) not in known
-    ]
+    known = {_content(entry) for entry in first.entries}
+    more = [entry for entry in second.entries if _content(entry) not in known]
     return MemoryBank(
         model=second.model,
         entries=first.entries + tuple(more),
@@ -68,25 +71,34 @@ def export_bank(
 ) -> MemoryBank:
     """Make a bank of what objects remember: the newest and the most different memories.
 
-    Memories of frames where the object was not there are left out. An object of the loaded
-    bank keeps its key, and its bank entries compete with its own; others are named by class
-    and id.
+    Memories of frames where the object was not there are left out, and one that comes twice is
+    taken once. An object of the loaded bank keeps its key, and its bank entries compete with its
+    own; others are named by class and id.
     """
     banked = {} if bank is None else bank.objects()
+    used = set(banked)
     entries: list[BankEntry] = []
     for tracked in objects:
-        _, _, given = banked.get(tracked.key or '', (0, '', ()))
-        kept: list[tuple[int, Memory]] = [
-            (entry.stamp, entry.memory) for entry in given if tracked.bank
-        ]
+        key = tracked.keys[0] if tracked.keys else f'{tracked.class_name}-{tracked.id}'
+        while not tracked.keys and key in used:
+            key += "'"
+        used.add(key)
+        given = [e for k in tracked.keys if tracked.bank and k in banked for e in banked[k][2]]
+        kept = [(entry.stamp, entry.memory) for entry in given]
         kept += [
             (entry.stamp, entry.memory.to(torch.device('cpu')))
             for _, entry in sorted(tracked.conditioned.items())
             if entry.memory.score > 0
         ]
-        summaries = {i: summary(memory) for i, (_, memory) in enumerate(kept)}
-        for i in choose(list(summaries), summaries, max_entries):
-            stamp, memory = kept[i]
-            key = tracked.key or f'{tracked.class_name}-{tracked.id}'
-            entries.append(BankEntry(key, tracked.class_id, tracked.class_name, stamp, memory))
+        made = [BankEntry(key, tracked.class_id, tracked.class_name, *item) for item in kept]
+        distinct = list({_content(entry): entry for entry in made}.values())
+        summaries = {i: summary(entry.memory) for i, entry in enumerate(distinct)}
+        entries += [distinct[i] for i in choose(list(summaries), summaries, max_entries)]
     return MemoryBank(model=model, entries=tuple(entries), source=source)
+
+
+def _content(entry: BankEntry) -> tuple[str, int, int, bytes]:
+    """Return what makes two entries the same one."""
+    spatial = entry.memory.spatial.contiguous().view(torch.uint8).numpy()
+    digest = hashlib.sha256(spatial.tobytes()).digest()
+    return entry.object_key, entry.class_id, entry.stamp, digest

@@ -73,4 +73,6 @@ def check_stamp(stamp: object, stream: str) -> int:
         raise ImageError(
             f"stream '{stream}': a stamp must be int nanoseconds, got {type(stamp).__name__}"
         )
+    if not -(2**63) <= stamp < 2**63:
+        raise ImageError(f"stream '{stream}': stamp {stamp} ns is beyond 64 bits")
     return int(stamp)

@@ -62,8 +62,7 @@ def same_before_birth(
             if (
                 old is not new
                 and old.class_id == new.class_id
-                and old.is_known
-                and old.born < new.born
+                and 0 <= old.born < new.born
                 and not old.conditioned.keys() & new.conditioned.keys()
             ):
                 agreement[i, j] = _agreement_before(old, new, masks, published)

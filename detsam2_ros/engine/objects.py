@@ -36,9 +36,10 @@ class TrackedObject:
     """One physical thing, or a bank object that is still being looked for.
 
     id: None for a bank object not seen yet, and until the window in which it was first detected
-    has closed. born, last_seen: frame indices. conditioned: by frame index. recent: memories of
-    the newest frames that the last pass tracked; they only serve to tell this object from others
-    at the next detection frame, no pass reads them. key: the bank's name for it, if any.
+    has closed. born, last_seen: frame indices, -1 before. conditioned: by frame index. recent:
+    memories of the newest frames that the last pass tracked; they only serve to tell this object
+    from others at the next detection frame, no pass reads them. keys: the memory bank's names for
+    it, several when bank objects turned out to be one thing; bank: its memories of these.
     """
 
     id: int | None
@@ -46,7 +47,7 @@ class TrackedObject:
     class_name: str
     born: int
     last_seen: int
-    key: str | None = None
+    keys: tuple[str, ...] = ()
     bank: tuple[Memory, ...] = ()
     conditioned: dict[int, Conditioning] = field(default_factory=dict)
     recent: dict[int, Memory] = field(default_factory=dict)
@@ -87,17 +88,15 @@ class TrackedObject:
             if frame >= reach or frame in attended
         }
 
-    def absorb(self, other: TrackedObject, shared_frames: set[int]) -> None:
-        """Take over a merged object's prompts on frames where both were one mask."""
-        for frame in shared_frames & other.conditioned.keys():
+    def absorb(self, other: TrackedObject, frames: set[int]) -> None:
+        """Be one with another object: take over its prompts on some frames, and its bank."""
+        for frame in frames & other.conditioned.keys():
             self.conditioned.setdefault(frame, other.conditioned[frame])
         self.last_seen = max(self.last_seen, other.last_seen)
+        self.keys += other.keys
+        self.bank += other.bank
 
     @property
     def is_known(self) -> bool:
         """Whether it was seen or detected; a bank object that is looked for is not."""
-        return self.id is not None or bool(self.conditioned)
-
-    def unseen(self) -> TrackedObject:
-        """Return a bank object as it was before it was first seen."""
-        return replace(self, id=None, conditioned={}, recent={}, born=-1, last_seen=-1)
+        return self.born >= 0

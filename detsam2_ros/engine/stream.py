@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detection import Detections, Detector, usable
 from detsam2_ros.engine.errors import DetectorError, EngineError, WindowError
 from detsam2_ros.engine.frames import Frame, Published, check_image, check_stamp
+from detsam2_ros.engine.memory import Memory
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.publish import publish_frame
 from detsam2_ros.engine.results import FrameResult
@@ -59,8 +60,7 @@ class Stream:
         self._frames: dict[int, Frame] = {}
         self._window: list[Frame] = []
         self._objects: list[TrackedObject] = []
-        if self._bank is not None:
-            self._objects = bank_objects(self._bank, self._model.device)
+        self._look_for_bank()
 
     @property
     def horizon(self) -> int:
@@ -130,10 +130,11 @@ class Stream:
         while self._window:
             # More than K wait only after a window that failed; each closes as its own.
             window = self._window[: self._config.window_size]
-            failure = self._detect(window)
-            if failure:
-                failures.append(failure)
             try:
+                self._encode([frame for frame in window if frame.features is None])
+                failure = self._detect(window)
+                if failure:
+                    failures.append(failure)
                 results += self._close(window)
             except Exception as error:
                 if not results:
@@ -188,24 +189,36 @@ class Stream:
         raise KeyError(f"stream '{self.name}' has no object {object_id}")
 
     def _set_bank(self, bank: MemoryBank | None) -> None:
-        fresh = (
-            {}
-            if bank is None
-            else {
-                (entry.key, entry.class_id): entry
-                for entry in bank_objects(bank, self._model.device)
-            }
-        )
+        memories: dict[tuple[str, int], tuple[Memory, ...]] = {}
+        if bank is not None:
+            for given in bank_objects(bank, self._model.device):
+                memories[given.keys[0], given.class_id] = given.bank
         kept = []
         for entry in self._objects:
-            again = fresh.pop((entry.key, entry.class_id), None) if entry.bank else None
-            entry = replace(entry, bank=again.bank if again else ())
+            again = [memories.get((key, entry.class_id), ()) for key in entry.keys]
+            entry = replace(entry, bank=tuple(memory for part in again for memory in part))
             if entry.remembers:
                 kept.append(entry)
-        self._objects = kept + list(fresh.values())
+        self._objects = kept
         self._bank = bank
+        self._look_for_bank()
 
-    def _encode(self, frames: list[Frame]) -> None:
+    def _look_for_bank(self) -> None:
+        """Add an object to look for, for each object of the bank that no object stands for."""
+        if self._bank is None:
+            return
+        held = {(key, e.class_id) for e in self._objects if e.bank for key in e.keys}
+        missing = [
+            key
+            for key, (class_id, _, _) in self._bank.objects().items()
+            if (key, class_id) not in held
+        ]
+        if missing:
+            self._objects += bank_objects(self._bank, self._model.device, missing)
+
+    def _encode(self, frames: Sequence[Frame]) -> None:
+        if not frames:
+            return
         images = [frame.image for frame in frames]
         with self._model.inference(), self._stats.clock('encode'):
             batch = torch.stack([self._model.preprocess(i) for i in images if i is not None])
@@ -248,9 +261,6 @@ class Stream:
         """Segment a window; takes over its outcome only when all of it is there."""
         config, composer = self._config, self._composer
         assert composer is not None
-        waiting = [frame for frame in window if frame.features is None]
-        if waiting:
-            self._encode(waiting)
         newest = window[-1].index
         run = WindowRun(
             model=self._model,
@@ -300,6 +310,7 @@ class Stream:
         self._frames = {index: frame for index, frame in self._frames.items() if index >= horizon}
         for entry in self._objects:
             entry.forget(self._config.max_conditioned_memories, horizon)
+        self._look_for_bank()
         first = sum(result.revision == 0 for result in results)
         self._stats.add(
             published_frames=first, corrections=len(results) - first, objects=run.new_ids

@@ -137,8 +137,7 @@ class WindowRun:
         }
         pairs = same_before_birth(self.masks, published, self.config.match_iou)
         for older, younger in pairs:
-            older.conditioned.update(younger.conditioned)
-            older.last_seen = max(older.last_seen, younger.last_seen)
+            older.absorb(younger, set(younger.conditioned))
             self.objects.remove(younger)
             del tracked[younger]
         if pairs:
@@ -163,16 +162,12 @@ class WindowRun:
             assert younger.id is not None
             older.absorb(younger, shared_frames(self.masks, older, younger, self.config.merge_iou))
             self.merged_ids.add(younger.id)
-            self._let_go(younger)
+            self.objects.remove(younger)
 
     def _retire(self) -> None:
         """Let go of objects that were not seen for long; their ids are not given again soon."""
-        for entry in list(self.objects):
-            lost = self.newest - entry.last_seen
-            if entry.id is not None and lost >= self.config.max_lost_frames:
-                self._let_go(entry)
-
-    def _let_go(self, entry: TrackedObject) -> None:
-        self.objects.remove(entry)
-        if entry.bank:  # the bank's object is still to be looked for
-            self.objects.append(entry.unseen())
+        self.objects = [
+            entry
+            for entry in self.objects
+            if entry.id is None or self.newest - entry.last_seen < self.config.max_lost_frames
+        ]
