@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +78,12 @@ class Tally:
         self.shown_frames += sum(shown.values())
         self.stray_frames += sum(stray.values())
         self.false_objects += sum(stray[i] > shown[i] / 2 for i in shown)
+
+    def __iadd__(self, other: Tally) -> Tally:
+        for item in fields(self):
+            added = getattr(self, item.name) + getattr(other, item.name)
+            setattr(self, item.name, added)
+        return self
 
     def summary(self) -> dict[str, float]:
         """Return what evaluate.py prints."""

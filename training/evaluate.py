@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from detsam2_ros.demo.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions  # noqa: E402
 from training.data import HELD_OUT, MIN_AREA  # noqa: E402
+from training.engine_score import Tally, run_clip  # noqa: E402
 from training.network import CHECKPOINT, CONFIG, normalise, predictor  # noqa: E402
 
 YOLO_CHECKPOINT = CHECKPOINT.with_name('detsam2_demo_yolo.pt')
@@ -69,22 +72,27 @@ def track(model: torch.nn.Module, frames: list[SceneFrame]) -> dict[str, list[fl
     return values
 
 
-def score_predictor(model: torch.nn.Module, clips: int, length: int) -> dict[str, float]:
+def _predictor_clip(args: argparse.Namespace, number: int, length: int) -> dict:
+    model = predictor(args.config, args.checkpoint)
+    frames = held_out(number, length)
+    values = track(model, frames)
+    # More single prompted frames: they cost little and steady the mean.
+    for t in (length // 3, 2 * length // 3):
+        values['box'] += track(model, frames[t : t + 1])['box']
+    return values
+
+
+def score_predictor(args: argparse.Namespace, clips: int, length: int) -> dict[str, float]:
     """Return j_mean, box_iou and more over the held-out clips."""
     total: dict[str, list[float]] = {}
-    single = []
-    for number in range(clips):
-        frames = held_out(number, length)
-        for key, value in track(model, frames).items():
+    for values in _spread(_predictor_clip, args, range(clips), length):
+        for key, value in values.items():
             total.setdefault(key, []).extend(value)
-        # More single prompted frames: they cost little and steady the mean.
-        for t in (length // 3, 2 * length // 3):
-            single += track(model, frames[t : t + 1])['box']
     return {
         'j_mean': float(np.mean(total['j'])),
         'j_median': float(np.median(total['j'])),
         'j_unmoved_mask': float(np.mean(total['static'])),
-        'box_iou': float(np.mean(total['box'] + single)),
+        'box_iou': float(np.mean(total['box'])),
         'correct_empty': float(np.mean(total['empty'])) if total['empty'] else float('nan'),
         'tracked_frames': len(total['j']) + len(total['empty']),
     }
@@ -119,19 +127,40 @@ def score_detector(weights: Path, clips: int) -> dict[str, float]:
     return {'map50': float(result.box.map50), 'map50_95': float(result.box.map)}
 
 
-def score_engine(args: argparse.Namespace, clips: int, length: int) -> dict[str, float]:
-    """Return engine_j, id_switches, false_objects and more: K=10, D=10, M=20."""
+def _engine_clip(args: argparse.Namespace, number: int, length: int) -> Tally:
     from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, load_sam2
-    from training.engine_score import Tally, run_clip
 
     engine = Engine(
         load_sam2(str(args.checkpoint), config=str(args.config), device='cpu'),
         YoloDetector(str(args.yolo)),
         EngineConfig(window_size=10, detect_interval=10, max_propagation=20))
+    torch.set_num_threads(1 if args.workers > 1 else args.threads)  # ultralytics sets its own
     tally = Tally()
-    for number in range(clips):
-        run_clip(engine, held_out(100 + number, length), tally)
-    return tally.summary()
+    run_clip(engine, held_out(number, length), tally)
+    return tally
+
+
+def score_engine(args: argparse.Namespace, clips: int, length: int) -> dict[str, float]:
+    """Return engine_j, id_switches, false_objects and more: K=10, D=10, M=20."""
+    total = Tally()
+    for tally in _spread(_engine_clip, args, range(100, 100 + clips), length):
+        total += tally
+    return total.summary()
+
+
+def _spread(
+    measure: Callable, args: argparse.Namespace, numbers: Iterable[int], length: int
+) -> Iterator:
+    """Yield measure(args, number, length) of each clip, on `--workers` processes."""
+    if args.workers <= 1:
+        for number in numbers:
+            yield measure(args, number, length)
+        return
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(args.workers, torch.set_num_threads, (1,)) as pool:
+        jobs = [pool.apply_async(measure, (args, n, length)) for n in numbers]
+        for job in jobs:
+            yield job.get()
 
 
 def main() -> None:
@@ -143,6 +172,7 @@ def main() -> None:
     parser.add_argument('--quick', action='store_true', help='few clips: under a minute')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--workers', type=int, default=1, help='processes of one thread')
     parts = ('predictor', 'detector', 'engine')
     parser.add_argument('--parts', nargs='+', choices=parts, default=parts)
     args = parser.parse_args()
@@ -151,11 +181,9 @@ def main() -> None:
     values: dict[str, float] = {}
     if 'predictor' in args.parts:
         clips, length = (2, 20) if args.quick else (12, 40)
-        model = predictor(args.config, args.checkpoint)
-        values |= score_predictor(model, clips, length)
+        values |= score_predictor(args, clips, length)
     if 'detector' in args.parts:
         values |= score_detector(args.yolo, 6 if args.quick else 48)
-        torch.set_num_threads(args.threads)  # ultralytics sets its own
     if 'engine' in args.parts:
         clips, length = (1, 40) if args.quick else (10, 120)
         values |= score_engine(args, clips, length)

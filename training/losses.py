@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+HIDDEN_WEIGHT = 3.0  # hidden objects are rare even in chosen clips
+
 
 def dice_loss(logits_nhw: torch.Tensor, target_nhw: torch.Tensor) -> torch.Tensor:
     """Return one soft Dice loss per mask, [n]."""
@@ -66,7 +68,9 @@ def decoder_loss(
     it is used (`single`). A hidden object teaches the score alone.
     """
     present = target_nhw.flatten(1).any(1)
-    score = F.binary_cross_entropy_with_logits(scores_n1[:, 0].float(), present.float())
+    score = F.binary_cross_entropy_with_logits(
+        scores_n1[:, 0].float(), present.float(),
+        weight=torch.where(present, 1.0, HIDDEN_WEIGHT))
     parts = {'score': float(score.detach())}
     if not present.any():
         return score + 0.0 * masks_nmhw.float().mean() + 0.0 * ious_nm.float().mean(), parts

@@ -53,7 +53,7 @@ class Stage:
 # One descent over both stages: annealing to zero in between and starting anew loses more.
 STAGES = (
     Stage('images', 0.33, 1.0e-3, 0.6, 0.3),
-    Stage('clips', 0.67, 8.0e-4, 0.01, 0.3),
+    Stage('clips', 0.67, 3.5e-4, 0.01, 0.3),
 )
 
 # By elapsed share of the clip stage: clips per step and rank, and their lengths.
@@ -116,12 +116,12 @@ class Run:
         alike = np.random.default_rng([args.seed, self.steps])
         # Background weight rises slowly, see focused_bce; tracking starts from scratch again.
         focus = min(1.0, 2 * self.fraction) + (stage.name == 'clips')
-        if stage.name == 'images' or alike.random() < 0.12:
+        if stage.name == 'images' or alike.random() < 0.25:
             clips = [self.store.image(rng, 5) for _ in range(args.images_per_step)]
             return image_step(self.model, self.tap, clips, rng, focus, args.device)
         # Short clips first: as long as tracking fails, later frames teach little.
         count, lengths = next(v for k, v in CLIP_LENGTHS.items() if self.fraction < k)
-        length, train_encoder = int(alike.choice(lengths)), bool(alike.random() < 0.5)
+        length, train_encoder = int(alike.choice(lengths)), bool(alike.random() < 0.2)
         results = [
             clip_step(self.model, self.tap, self.store.clip(rng, length, args.objects_per_clip),
                       rng, focus, min(2.0, 7 * self.fraction), train_encoder, args.device)

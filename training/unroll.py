@@ -123,14 +123,21 @@ def clip_step(
                     points = click_points(clip.targets[:, t], rng, device)
                 else:
                     mask = targets[:, t, None]
+            now = [f[:, t : t + 1].expand(-1, count, -1) for f in feats]
             step = model.track_step(
-                frame_idx=t, is_init_cond_frame=prompted,
-                current_vision_feats=[f[:, t : t + 1].expand(-1, count, -1) for f in feats],
+                frame_idx=t, is_init_cond_frame=prompted, current_vision_feats=now,
                 current_vision_pos_embeds=[
                     p[:, t : t + 1].expand(-1, count, -1) for p in positions],
                 feat_sizes=sizes, point_inputs=points, mask_inputs=mask, output_dict=memory,
-                num_frames=10_000, run_mem_encoder=t != tracked[-1])
+                num_frames=10_000, run_mem_encoder=False)
+            # What a frame predicts is data for the next ones: gradients through the whole chain
+            # are so noisy that they undo what single images taught.
+            model._encode_memory_in_output(
+                now, sizes, points, t != tracked[-1], step['pred_masks_high_res'].detach(),
+                step['object_score_logits'].detach(), step)
             kept = {k: step[k] for k in ('maskmem_features', 'maskmem_pos_enc', 'obj_ptr')}
+            if not prompted:
+                kept['obj_ptr'] = kept['obj_ptr'].detach()
             memory['cond_frame_outputs' if prompted else 'non_cond_frame_outputs'][t] = kept
             if mask is not None:
                 continue
