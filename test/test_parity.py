@@ -84,6 +84,9 @@ SCENARIOS = {
     ),
     'one_by_one': Scenario(1, 2, 3, 7, {1: 0, 2: 2}, missed=((1, 2),)),
     'flushed': Scenario(5, 5, 10, 17, {1: 0, 2: 5}, missed=((1, 5),), flush=(1, 7)),
+    'encoded_in_batches': Scenario(
+        5, 2, 10, 12, {1: 0, 2: 4}, missed=((1, 4),), flush=(3,), options={'encode_batch': 4}
+    ),
     'late_start': Scenario(3, 3, 7, 12, {1: 6, 2: 6, 3: 9}),
     'capped': Scenario(
         4, 2, 9, 17, {1: 0, 2: 2}, missed=((1, 6),), options={'max_conditioned_memories': 2}
@@ -111,6 +114,7 @@ RUNS = [
     ('one_by_one', 'odd', 1),
     ('flushed', 'sam21', 1),
     ('flushed', 'odd', 7),
+    ('encoded_in_batches', 'sam21', 8),
     ('late_start', 'sam20', 8),
     ('capped', 'sam21', 4),
     ('capped', 'odd', 1),

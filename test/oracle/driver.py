@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import sam2.sam2_video_predictor as reference
 import torch
 from tqdm import tqdm
@@ -113,26 +114,35 @@ class Oracle:
 
         Returns the low-resolution mask logits, float32 [S/4, S/4], by frame and object id.
         """
+        return {frame: self._logits(frame) for frame in self.segment(frames)}
+
+    def segment(self, frames: int) -> dict[int, np.ndarray]:
+        """Run one reverse pass; returns the masks at video size, bool [n, H, W], by frame.
+
+        Row i belongs to the i-th object that was prompted. This is what the predictor is
+        called for outside of tests.
+        """
         if self.state is None or not self.state['obj_ids']:
             return {}
         with mock.patch.object(
             self.predictor, '_prepare_memory_conditioned_features', self._narrowed
         ):
-            visited = [
-                frame
-                for frame, _, _ in self.predictor.propagate_in_video(
+            masks = {
+                frame: (logits[:, 0] > 0).cpu().numpy()
+                for frame, _, logits in self.predictor.propagate_in_video(
                     self.state,
                     start_frame_idx=self.newest,
                     # It visits one frame more than it is told to.
                     max_frame_num_to_track=frames - 1,
                     reverse=True,
                 )
-            ]
+            }
             if self.newest == 0:
                 # Its reverse loop is empty there.
-                visited = [0]
                 self._track_first()
-        return {frame: self._logits(frame) for frame in visited}
+                found = self._logits(0).values()
+                masks = {0: torch.stack([self.masks(logits) for logits in found]).cpu().numpy()}
+        return masks
 
     def conditioned(self, object_id: Name) -> set[int]:
         """Return the frames on which an object was prompted."""
