@@ -100,6 +100,13 @@ class TestOverlay:
         written = (tagged != plain).any(axis=2).sum()
         assert written >= 0.9 * (there != without).any(axis=2).sum()
 
+    def test_a_tag_goes_to_the_largest_part(self) -> None:
+        split = square(80, 60) | square(2, 2, 3)
+        shown, alone = (result(0, 0, {1: mask}) for mask in (split, square(80, 60)))
+        tagged = draw_overlay(image(), shown.labels, shown.objects)
+        expected = draw_overlay(image(), alone.labels, alone.objects)
+        assert np.array_equal(tagged[30:, 30:], expected[30:, 30:])
+
     def test_any_size_and_any_name(self) -> None:
         for shape in ((1, 1), (5, 300), (300, 5), (64, 64)):
             labels = np.ones(shape, np.uint16)

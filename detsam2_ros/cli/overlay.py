@@ -80,7 +80,8 @@ def draw_overlay(
     if tags:
         for key, (box, name) in boxes.items():
             text = f'{key} {name}'.strip()
-            place = _free_place(box, pen.size(text), image.shape, taken, line)
+            anchor = _main_part(labels, key, box)
+            place = _free_place(anchor, pen.size(text), image.shape, taken, line)
             taken.append(draw_text(drawn, text, place, colour_of(key), pen))
     return drawn
 
@@ -163,6 +164,15 @@ def _label_box(labels: np.ndarray, key: int) -> Box | None:
     mask = (labels == key).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
     return (x, y, x + width, y + height) if width else None
+
+
+def _main_part(labels: np.ndarray, key: int, box: Box) -> Box:
+    """Return the box around the largest connected part of an object, for its tag."""
+    x0, y0, x1, y1 = box
+    mask = (labels[y0:y1, x0:x1] == key).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+    x, y, width, height, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())].tolist()
+    return x0 + x, y0 + y, x0 + x + width, y0 + y + height
 
 
 def _outline(

@@ -22,6 +22,8 @@ from detsam2_ros.demo.scene import CLASS_NAMES, Scene
 from detsam2_ros.engine.results import FrameResult, Object
 
 FPS = 30.0
+# Four balls and arms that cover them. The shipped models were trained on seeds below 1,000,000.
+SEED = 1_000_010
 # A sliver of a ball behind a hand says little about masks: balls count from here on.
 LEAST_VISIBLE = 0.25
 # Of a ball that has this IoU with an object, the object's id is the ball's id.
@@ -159,7 +161,7 @@ class Demo:
         self.truth = truth
         self.first, self.last = Score(), Score()
         self.frames = self.changed = 0
-        self._best = Best[tuple[str, list[np.ndarray]]](
+        self._best = Best[tuple[float, str, list[np.ndarray]]](
             _SHEET_ROWS, apart=len(truth.labels) // (2 * _SHEET_ROWS)
         )
 
@@ -175,11 +177,15 @@ class Demo:
             f'frame {settled.index}: mean IoU {before:.2f} as first published, '
             f'{after:.2f} at revision {settled.last.revision}'
         )
-        self._best.offer(after - before, settled.index, lambda: (name, self._tiles(settled)))
+        gain = after - before
+        self._best.offer(gain, settled.index, lambda: (gain, name, self._tiles(settled)))
 
     def sheet(self) -> np.ndarray:
         """Return the contact sheet, uint8 [H, W, 3] RGB."""
-        names, rows = zip(*self._best.items(), strict=True)
+        best = self._best.items()
+        # Frames that no correction helped are shown only when there are no others.
+        shown = [item for item in best if item[0] > 0] or best
+        rows, names = [item[2] for item in shown], [item[1] for item in shown]
         return contact_sheet(rows, _COLUMNS, names)
 
     def text(self) -> str:
@@ -234,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
         'models, and show what the reverse passes corrected. Needs no ROS and no network.',
     )
     parser.add_argument('-o', '--output', type=Path, default=Path('demo_out'))
-    parser.add_argument('--seed', type=int, default=7, help='another scene; default 7')
+    parser.add_argument('--seed', type=int, default=SEED, help='another scene')
     parser.add_argument('--frames', type=int, default=240, help='default 240')
     parser.add_argument('--size', type=int, default=512, help='pixels; default 512')
     parser.add_argument('--sam2', metavar='MODEL', help='instead of the shipped one')
