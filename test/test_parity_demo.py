@@ -21,10 +21,7 @@ from detsam2_ros.engine import Engine, EngineConfig, load_sam2
 CHECKPOINT = Path(__file__).parent.parent / 'models' / 'detsam2_demo.pt'
 
 
-pytestmark = [
-    pytest.mark.oracle,
-    pytest.mark.skipif(not CHECKPOINT.exists(), reason='models/detsam2_demo.pt is not there yet'),
-]
+pytestmark = pytest.mark.oracle
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.core import Engine
 from detsam2_ros.engine.detection import Detections
 from detsam2_ros.engine.models import load_sam2
+from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.results import FrameResult
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.window import WindowRun
@@ -87,7 +88,7 @@ class Seen:
 class Pair:
     """A stream and the oracle side by side, compared after every window.
 
-    Objects are named by their id, those of a memory bank by their key.
+    Objects are named by their id, those of a memory bank by their first key.
     """
 
     def __init__(self, engine: Engine, predictor: SAM2VideoPredictor, script: Script):
@@ -133,14 +134,11 @@ class Pair:
         def noting(window: WindowRun) -> None:
             run(window)
             self._found = {
-                frame: {
-                    entry.key or entry.id: masks.logits[row]
-                    for row, entry in enumerate(masks.objects)
-                }
+                frame: {_name(entry): masks.logits[row] for row, entry in enumerate(masks.objects)}
                 for frame, masks in window.masks.items()
             }
             for entry in window.objects:
-                self._name_of[entry.id] = entry.key or entry.id
+                self._name_of[entry.id] = _name(entry)
 
         with mock.patch.object(WindowRun, 'run', noting):
             return call(*args)
@@ -188,6 +186,10 @@ class Pair:
                     iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
                 )
             )
+
+
+def _name(entry: TrackedObject) -> Name | None:
+    return entry.keys[0] if entry.keys else entry.id
 
 
 def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
