@@ -61,7 +61,7 @@ CLIP_LENGTHS = {
     0.2: (2, [3, 4]),
     0.45: (1, [5, 6, 8]),
     0.75: (1, [6, 8, 10]),
-    9.9: (1, [8, 10, 14]),
+    9.9: (1, [6, 8, 12]),
 }
 
 
@@ -116,7 +116,7 @@ class Run:
         alike = np.random.default_rng([args.seed, self.steps])
         # Background weight rises slowly, see focused_bce; tracking starts from scratch again.
         focus = min(1.0, 2 * self.fraction) + (stage.name == 'clips')
-        if stage.name == 'images' or alike.random() < 0.25:
+        if stage.name == 'images' or alike.random() < (0.25 if self.fraction < 0.6 else 0.1):
             clips = [self.store.image(rng, 5) for _ in range(args.images_per_step)]
             return image_step(self.model, self.tap, clips, rng, focus, args.device)
         # Short clips first: as long as tracking fails, later frames teach little.
