@@ -226,3 +226,34 @@ def test_shipped_sam2_segments_held_out_balls():
         frame = held_out(number, 1)
         values += track(model, frame)['box']
     assert len(values) >= 4 and np.mean(values) >= 0.8
+
+
+def test_engine_score_counts_switches_and_strays():
+    from types import SimpleNamespace as Simple
+
+    from training.engine_score import Tally
+
+    def frame(index, visible):
+        labels = np.zeros((16, 16), np.uint16)
+        if visible:
+            labels[2:8, 2:8] = 1
+        return Simple(index=index, labels=labels, ids=[1], visible=[visible])
+
+    def result(object_id, mask):
+        return Simple(objects=[Simple(id=object_id, visible=True)], masks=mask[None])
+
+    frames = [frame(0, True), frame(1, True), frame(2, False), frame(3, True)]
+    good = frames[0].labels == 1
+    results = {
+        0: result(5, good),
+        1: result(6, good),  # the ball changes its id
+        2: result(6, good),  # shown although hidden
+        3: Simple(objects=[], masks=np.zeros((0, 16, 16), bool)),  # missed
+    }
+    tally = Tally()
+    tally.add_clip(frames, results)
+    summary = tally.summary()
+    assert summary['engine_j'] == pytest.approx(2 / 3)
+    assert summary['id_switches'] == 1 and summary['objects'] == 2
+    assert summary['false_objects'] == 0 and summary['stray_share'] == pytest.approx(1 / 3)
+    assert summary['hidden_still_shown'] == 1

@@ -20,8 +20,9 @@ MATCH = 0.3  # least IoU at which a mask is taken to show a ball
 
 def iou_table(masks_nhw: np.ndarray, truths_mhw: np.ndarray) -> np.ndarray:
     """Return the IoU of every mask with every truth, [n, m]."""
-    a = masks_nhw.reshape(len(masks_nhw), -1).astype(np.float32)
-    b = truths_mhw.reshape(len(truths_mhw), -1).astype(np.float32)
+    pixels = int(np.prod(truths_mhw.shape[1:]))  # -1 would not do for no masks at all
+    a = masks_nhw.reshape(len(masks_nhw), pixels).astype(np.float32)
+    b = truths_mhw.reshape(len(truths_mhw), pixels).astype(np.float32)
     both = a @ b.T
     return both / np.maximum(a.sum(1)[:, None] + b.sum(1)[None] - both, 1)
 
@@ -53,9 +54,9 @@ class Tally:
             result = results[frame.index]
             rows = [i for i, o in enumerate(result.objects) if o.visible]
             ids = [result.objects[i].id for i in rows]
-            masks = np.asarray(result.masks)[rows].reshape(-1, *frame.labels.shape)
+            masks = np.asarray(result.masks, bool).reshape(-1, *frame.labels.shape)[rows]
             balls = [int(b) for b, v in zip(frame.ids, frame.visible, strict=True) if v]
-            truths = np.stack([frame.labels == b for b in balls]) if balls else masks[:0]
+            truths = frame.labels == np.array(balls, int).reshape(-1, 1, 1)
             table = iou_table(masks, truths)
             best = dict.fromkeys(balls, 0.0)
             taken: dict[int, int] = {}
