@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import sys
@@ -171,7 +172,8 @@ def main() -> None:
     parser.add_argument('--yolo', type=Path, default=YOLO_CHECKPOINT)
     parser.add_argument('--quick', action='store_true', help='few clips: under a minute')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
-    parser.add_argument('--threads', type=int, default=2)
+    # More threads beside any other busy process make each operation wait for the slower one.
+    parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--workers', type=int, default=1, help='processes of one thread')
     parts = ('predictor', 'detector', 'engine')
     parser.add_argument('--parts', nargs='+', choices=parts, default=parts)
@@ -179,14 +181,16 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     begun = time.time()
     values: dict[str, float] = {}
-    if 'predictor' in args.parts:
-        clips, length = (2, 20) if args.quick else (12, 40)
-        values |= score_predictor(args, clips, length)
-    if 'detector' in args.parts:
-        values |= score_detector(args.yolo, 6 if args.quick else 48)
-    if 'engine' in args.parts:
-        clips, length = (1, 40) if args.quick else (10, 120)
-        values |= score_engine(args, clips, length)
+    # Libraries talk on standard output, which is for the result alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        if 'predictor' in args.parts:
+            clips, length = (2, 20) if args.quick else (12, 40)
+            values |= score_predictor(args, clips, length)
+        if 'detector' in args.parts:
+            values |= score_detector(args.yolo, 6 if args.quick else 48)
+        if 'engine' in args.parts:
+            clips, length = (1, 40) if args.quick else (10, 120)
+            values |= score_engine(args, clips, length)
     values['seconds'] = time.time() - begun
     if args.json:
         print(json.dumps({k: round(v, 4) for k, v in values.items()}))
