@@ -43,27 +43,32 @@ class Composer:
 
     def pack(self, logits_nss: torch.Tensor) -> PackedMasks:
         """Return masks at image size from float32 logits [n, S/4, S/4]."""
-        if self._on_cpu:
-            crops = [self._crop(logits) for logits in logits_nss.numpy()]
-            return self._pack_crops(crops)
+        if self._on_cpu or not len(logits_nss):
+            crops = [self._crop(logits) for logits in logits_nss.cpu().numpy()]
+            return PackedMasks.from_crops(
+                self.height,
+                self.width,
+                [None if c is None else (c.top, c.left, c.logits > 0) for c in crops],
+            )
         return PackedMasks.pack((self._resize(logits_nss) > 0).cpu().numpy())
 
-    def compose(
-        self, logits_nss: torch.Tensor, ids: Sequence[int]
-    ) -> tuple[PackedMasks, np.ndarray]:
-        """Return masks and label image, uint16 [H, W], 0 = background.
+    def labels(self, logits_nss: torch.Tensor, ids: Sequence[int]) -> np.ndarray:
+        """Return the label image, uint16 [H, W], 0 = background.
 
         logits_nss: float32 [n, S/4, S/4], row i belongs to ids[i]. Where masks overlap the
         label is the id with the higher logit.
         """
-        if not len(ids):
-            return self._pack_crops([]), np.zeros((self.height, self.width), np.uint16)
-        if not self._on_cpu:
-            return self._compose_on_device(logits_nss, ids)
-        crops = [self._crop(logits) for logits in logits_nss.numpy()]
         labels = np.zeros((self.height, self.width), np.uint16)
+        if not len(ids):
+            return labels
+        if not self._on_cpu:
+            best_hw, row_hw = self._resize(logits_nss).max(dim=0)
+            id_n = torch.tensor(ids, dtype=torch.int32, device=logits_nss.device)
+            labels_hw = torch.where(best_hw > 0, id_n[row_hw], 0)
+            return labels_hw.cpu().numpy().astype(np.uint16)
         best = np.zeros((self.height, self.width), np.float32)
-        for crop, id_ in zip(crops, ids, strict=True):
+        for logits, id_ in zip(logits_nss.numpy(), ids, strict=True):
+            crop = self._crop(logits)
             if crop is None:
                 continue
             height, width = crop.logits.shape
@@ -71,17 +76,7 @@ class Composer:
             wins = crop.logits > best[where]
             labels[where][wins] = id_
             np.maximum(best[where], crop.logits, out=best[where])
-        return self._pack_crops(crops), labels
-
-    def _compose_on_device(
-        self, logits_nss: torch.Tensor, ids: Sequence[int]
-    ) -> tuple[PackedMasks, np.ndarray]:
-        logits_nhw = self._resize(logits_nss)
-        best_hw, row_hw = logits_nhw.max(dim=0)
-        id_n = torch.tensor(ids, dtype=torch.int32, device=logits_nss.device)
-        labels_hw = torch.where(best_hw > 0, id_n[row_hw], 0)
-        packed = PackedMasks.pack((logits_nhw > 0).cpu().numpy())
-        return packed, labels_hw.cpu().numpy().astype(np.uint16)
+        return labels
 
     def _resize(self, logits_nss: torch.Tensor) -> torch.Tensor:
         size = (self.height, self.width)
@@ -97,13 +92,6 @@ class Composer:
         out_x, in_x = _reach(x0, x1, size, self.width)
         logits = self._rows[out_y, in_y] @ logits_ss[in_y, in_x] @ self._columns[out_x, in_x].T
         return _Crop(out_y.start, out_x.start, logits)
-
-    def _pack_crops(self, crops: Sequence[_Crop | None]) -> PackedMasks:
-        return PackedMasks.from_crops(
-            self.height,
-            self.width,
-            [None if c is None else (c.top, c.left, c.logits > 0) for c in crops],
-        )
 
 
 def _bilinear_weights(source: int, target: int) -> np.ndarray:

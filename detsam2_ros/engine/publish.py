@@ -44,7 +44,7 @@ def publish_frame(
     if before is not None and (not changed or agreement >= correction_iou < 1.0):
         return None
     tracked = [found.objects[row].id or 0 for row in rows]
-    _, labels = composer.compose(found.logits[rows], tracked)
+    labels = composer.labels(found.logits[rows], tracked)
     for row in range(len(rows), len(objects)):  # no logits are left of retired objects
         if packed.bits[row]:
             x0, y0, x1, y1 = (int(v) for v in packed.boxes[row])

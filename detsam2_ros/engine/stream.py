@@ -81,9 +81,8 @@ class Stream:
         """Take a frame; when it fills the window, segment the window and correct the past.
 
         image: uint8 [H, W, 3] RGB, all of one size; what is kept of it is copied. stamp: int
-        nanoseconds. Returns results in ascending frame index, often
-        none. Raises ImageError (the frame was not taken) or DetectorError (it was, and the
-        results are in the error).
+        nanoseconds. Returns results in ascending frame index, often none. Raises ImageError (the
+        frame was not taken) or DetectorError (it was, and the results are in the error).
         """
         size = (self._composer.height, self._composer.width) if self._composer else None
         image = check_image(image, self.name, size)
