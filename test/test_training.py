@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 torch = pytest.importorskip('torch')
 
 from training import losses, network, unroll  # noqa: E402
-from training.data import Clip, Store, augment, boxes_of, conditioned_frames  # noqa: E402
+from training.data import Clip, Layout, Store, augment, boxes_of, pass_layout  # noqa: E402
 from training.memory_init import balance_memory  # noqa: E402
 from training.shapes import ShapesClip  # noqa: E402
 
@@ -42,7 +42,7 @@ def shapes_clip(length=4, size=128):
     boxes = np.stack([boxes_of(x, count)[0] for x in labels], 1)
     ids = np.flatnonzero(np.bincount(labels[0].ravel(), minlength=count + 1)[1:] >= 24)[:2]
     targets = labels[None] == (ids + 1)[:, None, None, None]
-    return Clip(images, targets, boxes[ids], [0])
+    return Clip(images, targets, boxes[ids], Layout(list(range(length)), [0]))
 
 
 def test_shapes_are_deterministic_and_exact():
@@ -77,12 +77,18 @@ def test_augmentation_keeps_boxes_on_their_objects():
                 assert area[0] == clip.targets[o, t].sum()
 
 
-def test_conditioned_frames_are_few_and_varied():
+def test_pass_layouts_are_those_of_users_and_of_reverse_passes():
     rng = np.random.default_rng(0)
-    drawn = [conditioned_frames(rng, 8) for _ in range(200)]
-    assert all(1 <= len(d) <= 3 and d == sorted(set(d)) and d[0] >= 0 for d in drawn)
-    assert 60 < sum(d == [0] for d in drawn) < 150
-    assert any(d[0] > 0 for d in drawn)  # an unprompted newest frame, as in a reverse pass
+    drawn = [pass_layout(rng, 12, 40) for _ in range(300)]
+    for layout in drawn:
+        assert layout.times == sorted(set(layout.times)) and layout.times[-1] < 40
+        assert layout.times[:12] == list(range(12))
+        assert set(range(12, len(layout.times))) <= set(layout.conditioned)
+        assert 1 <= len(layout.conditioned) and set(layout.conditioned) != set(range(12))
+    assert 70 < sum(d.conditioned == [0] for d in drawn) < 140
+    assert any(d.conditioned[0] > 3 for d in drawn)  # unprompted newest frames
+    assert any(len(d.times) == 14 for d in drawn)  # older detections, remembered only
+    assert all(len(pass_layout(rng, 12, 14).times) <= 14 for _ in range(50))
 
 
 def test_store_draws_visible_objects(tmp_path):
@@ -99,7 +105,7 @@ def test_store_draws_visible_objects(tmp_path):
     for _ in range(6):
         drawn = store.clip(rng, 4, 2)
         assert len(drawn.images) == 4
-        assert drawn.targets[:, drawn.conditioned].any((2, 3)).all()
+        assert drawn.targets[:, drawn.layout.conditioned].any((2, 3)).all()
         assert store.image(rng, 5).targets.any((2, 3)).all()
 
 

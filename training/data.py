@@ -83,6 +83,14 @@ def _render_to(job: tuple[Path, str, int]) -> None:
     part.rename(final)  # a reader sees whole clips only
 
 
+@dataclass(frozen=True)
+class Layout:
+    """When the T frames of a clip are, in the order in which a pass visits them."""
+
+    times: list[int]  # ascending from 0; those that are only remembered may lie far ahead
+    conditioned: list[int]  # positions in `times` at which all objects are prompted
+
+
 @dataclass
 class Clip:
     """T frames and O objects of one clip, after augmentation."""
@@ -90,7 +98,7 @@ class Clip:
     images: np.ndarray  # uint8 [T, S, S, 3]
     targets: np.ndarray  # bool [O, T, S, S]
     boxes: np.ndarray  # float32 [O, T, 4], zeros where hidden
-    conditioned: list[int]  # frames on which all objects are prompted
+    layout: Layout
 
 
 class Store:
@@ -125,24 +133,24 @@ class Store:
             ids = np.flatnonzero(areas[t] >= MIN_AREA)
             if len(ids):
                 chosen = rng.permutation(ids)[:objects]
-                return self._cut(path, rng, [t], chosen, [0])
+                return self._cut(path, rng, [t], chosen, Layout([0], [0]))
 
     def clip(self, rng: np.random.Generator, length: int, objects: int) -> Clip:
         """Return a clip in which objects vanish and come back more often than in a random one."""
         while True:
             path = self._pick(rng)
             areas = self._load(path, 'areas')
-            conditioned = conditioned_frames(rng, length)
+            layout = pass_layout(rng, length, len(areas))
+            span = layout.times[-1]
             best: tuple[float, list[int], np.ndarray] | None = None
             for _ in range(4 if rng.random() < 0.6 else 1):
-                stride = int(rng.choice([1, 1, 2, 3]))
-                stride = min(stride, (len(areas) - 1) // (length - 1))
-                start = int(rng.integers(len(areas) - (length - 1) * stride))
-                frames = list(range(start, start + length * stride, stride))
+                stride = min(int(rng.choice([1, 1, 2, 3])), (len(areas) - 1) // span)
+                start = int(rng.integers(len(areas) - span * stride))
+                frames = [start + t * stride for t in layout.times]
                 if rng.random() < 0.5:
-                    frames.reverse()
+                    frames = [len(areas) - 1 - t for t in frames]
                 seen = areas[frames]
-                ids = np.flatnonzero((seen[conditioned] >= MIN_AREA).all(0))
+                ids = np.flatnonzero((seen[layout.conditioned] >= MIN_AREA).all(0))
                 if not len(ids):
                     continue
                 low = seen[:, ids].min(0) / areas[:, ids].max(0)
@@ -152,23 +160,35 @@ class Store:
                 if best is None or value > best[0]:
                     best = value, frames, ids[order[:objects]]
             if best is not None:
-                return self._cut(path, rng, best[1], best[2], conditioned)
+                return self._cut(path, rng, best[1], best[2], layout)
 
     def _cut(self, path: Path, rng: np.random.Generator, frames: list[int],
-             ids: np.ndarray, conditioned: list[int]) -> Clip:
+             ids: np.ndarray, layout: Layout) -> Clip:
         images = np.stack([self._load(path, 'images')[t] for t in frames])
         labels = np.stack([self._load(path, 'labels')[t] for t in frames])
         targets = labels[None] == (ids + 1)[:, None, None, None].astype(np.uint8)
         boxes = self._load(path, 'boxes')[frames][:, ids].transpose(1, 0, 2)
-        return augment(Clip(images, targets, boxes, conditioned), rng)
+        return augment(Clip(images, targets, boxes, layout), rng)
 
 
-def conditioned_frames(rng: np.random.Generator, length: int) -> list[int]:
-    """Half the time the first frame (a user's box), else one to three anywhere (a detector's)."""
-    if length == 1 or rng.random() < 0.5:
-        return [0]
-    count = int(rng.choice([1, 1, 2, 3]))
-    return sorted(rng.choice(length, min(count, length - 1), replace=False).tolist())
+def pass_layout(rng: np.random.Generator, length: int, longest: int) -> Layout:
+    """Draw where a pass over `length` frames is prompted; its times span fewer than `longest`.
+
+    A third: on the first frame (a user's box). A sixth: on one to three frames anywhere. Half: as
+    in the engine's reverse pass, which starts some frames *before* the first detection it
+    meets, meets one every few frames, and also remembers detections that it never reaches.
+    """
+    times, kind = list(range(length)), rng.random()
+    if kind < 1 / 3 or length < 3:
+        return Layout(times, [0])
+    if kind < 1 / 2:
+        count = min(int(rng.choice([1, 1, 2, 3])), length - 1)
+        return Layout(times, sorted(rng.choice(length, count, replace=False).tolist()))
+    interval = int(rng.choice([4, 6, 10, 10]))
+    detections = list(range(int(rng.integers(min(interval, length - 1))), length, interval))
+    ahead = [detections[-1] + interval * (i + 1) for i in range(int(rng.integers(3)))]
+    times += [t for t in ahead if t < longest]
+    return Layout(times, [i for i, t in enumerate(times) if t in detections or i >= length])
 
 
 def augment(clip: Clip, rng: np.random.Generator) -> Clip:
@@ -190,7 +210,7 @@ def augment(clip: Clip, rng: np.random.Generator) -> Clip:
         table = np.clip(table + rng.normal(0, 8), 0, 255).astype(np.uint8)
         images = np.stack([table[images[..., c], c] for c in range(3)], -1)
     return Clip(np.ascontiguousarray(images), np.ascontiguousarray(targets), boxes * shown,
-                clip.conditioned)
+                clip.layout)
 
 
 def main() -> None:

@@ -110,9 +110,10 @@ def clip_step(
         with torch.set_grad_enabled(train_encoder):
             out = model.forward_image(normalise(clip.images, device))
         _, feats, positions, sizes = model._prepare_backbone_features(out)
-        tracked = [t for t in range(length) if t not in clip.conditioned]
-        for t in clip.conditioned + tracked:
-            prompted = t in clip.conditioned
+        conditioned, times = clip.layout.conditioned, clip.layout.times
+        tracked = [t for t in range(length) if t not in conditioned]
+        for t in conditioned + tracked:
+            prompted = t in conditioned
             points = mask = None
             if prompted:
                 kind = rng.random()
@@ -125,7 +126,7 @@ def clip_step(
                     mask = targets[:, t, None]
             now = [f[:, t : t + 1].expand(-1, count, -1) for f in feats]
             step = model.track_step(
-                frame_idx=t, is_init_cond_frame=prompted, current_vision_feats=now,
+                frame_idx=times[t], is_init_cond_frame=prompted, current_vision_feats=now,
                 current_vision_pos_embeds=[
                     p[:, t : t + 1].expand(-1, count, -1) for p in positions],
                 feat_sizes=sizes, point_inputs=points, mask_inputs=mask, output_dict=memory,
@@ -138,7 +139,7 @@ def clip_step(
             kept = {k: step[k] for k in ('maskmem_features', 'maskmem_pos_enc', 'obj_ptr')}
             if not prompted:
                 kept['obj_ptr'] = kept['obj_ptr'].detach()
-            memory['cond_frame_outputs' if prompted else 'non_cond_frame_outputs'][t] = kept
+            memory['cond_frame_outputs' if prompted else 'non_cond_frame_outputs'][times[t]] = kept
             if mask is not None:
                 continue
             with torch.autocast(device, enabled=False):
