@@ -14,6 +14,20 @@ _log = logging.getLogger(__name__)
 
 MODES = ('window',)
 ASSOCIATIONS = ('instance', 'class')
+CHOICES = {'mode': MODES, 'association': ASSOCIATIONS}
+# Least and greatest value of each number, the greatest None where there is none.
+WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
+    'window_size': (1, None),
+    'detect_interval': (0, None),
+    'max_propagation': (1, None),
+    'max_objects': (1, 65535),
+    'max_lost_frames': (1, None),
+    'max_conditioned_memories': (1, None),
+    'encode_batch': (1, None),
+}
+FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou')
+# What may change between two passes of a running stream: nothing kept depends on it.
+CHANGEABLE = ('detect_interval', 'max_lost_frames', *FRACTIONS)
 
 
 @dataclass(frozen=True)
@@ -51,19 +65,13 @@ class EngineConfig:
     encode_batch: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ('window_size', 1),
-            ('detect_interval', 0),
-            ('max_propagation', 1),
-            ('max_objects', 1),
-            ('max_lost_frames', 1),
-            ('max_conditioned_memories', 1),
-            ('encode_batch', 1),
-        ):
+        for name, (least, most) in WHOLE_RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f'{name} must be a whole number >= {least}, got {value!r}')
-        for name in ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou'):
+            if most is not None and value > most:
+                raise ConfigError(f'{name} must be <= {most}, got {value}')
+        for name in FRACTIONS:
             value = getattr(self, name)
             if (
                 isinstance(value, bool)
@@ -72,14 +80,11 @@ class EngineConfig:
                 or not 0 <= value <= 1
             ):
                 raise ConfigError(f'{name} must be a number in 0..1, got {value!r}')
-        if self.max_objects > 65535:
-            raise ConfigError(f'max_objects must be <= 65535, got {self.max_objects}')
-        if self.mode not in MODES:
-            raise ConfigError(f'mode must be one of {", ".join(MODES)}, got {self.mode!r}')
-        if self.association not in ASSOCIATIONS:
-            raise ConfigError(
-                f'association must be one of {", ".join(ASSOCIATIONS)}, got {self.association!r}'
-            )
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f'{name} must be one of {", ".join(choices)}, got {getattr(self, name)!r}'
+                )
         if self.max_propagation < self.window_size:
             raise ConfigError(
                 f'max_propagation ({self.max_propagation}) must be >= window_size '
