@@ -75,6 +75,24 @@ def test_takes_rgb_and_not_bgr(detector, frames, images) -> None:
     assert right > wrong + 0.2
 
 
+def test_the_confidence_may_change_between_two_calls(images) -> None:
+    detector = YoloDetector('demo', device='cpu', confidence=0.25)
+    before = detector.detect(images)
+    scores = np.sort(np.concatenate([found.scores for found in before]))
+    gap = int(np.diff(scores).argmax())
+    middle = float(scores[gap : gap + 2].mean())
+    detector.confidence = middle
+    for found, all_of_them in zip(detector.detect(images), before, strict=True):
+        assert (found.scores >= middle).all()
+        assert len(found) == (all_of_them.scores >= middle).sum()
+    with pytest.raises(ConfigError, match=r'confidence must be a number in 0\.\.1, got 1\.5'):
+        detector.confidence = 1.5
+    assert detector.confidence == middle
+    detector.confidence = 0.25
+    for found, first in zip(detector.detect(images), before, strict=True):
+        same(found, first)
+
+
 def test_a_batch_gives_what_single_images_give(detector, images) -> None:
     batch = detector.detect(images)
     assert len(batch) == len(images) and any(len(found) for found in batch)

@@ -4,7 +4,13 @@
 
 from __future__ import annotations
 
-from detsam2_ros.engine.config import EngineConfig
+import gc
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from detsam2_ros.engine.config import CHANGEABLE, EngineConfig
 from detsam2_ros.engine.detection import Detector
 from detsam2_ros.engine.errors import ConfigError, EngineError
 from detsam2_ros.engine.sam2_model import Sam2Model
@@ -50,6 +56,36 @@ class Engine:
         if name not in self._streams:
             raise EngineError(f"stream '{name}' is not open")
         self._streams.pop(name).reset()
+
+    def close(self) -> None:
+        """Drop all streams, the model and the detector, and give their device memory back."""
+        for name in list(self._streams):
+            self.close_stream(name)
+        device = self.model.device
+        del self.model, self.detector
+        gc.collect()
+        if device.type == 'cuda':
+            torch.cuda.empty_cache()
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change parameters of EngineConfig between two calls, for all streams.
+
+        While streams are open: those in `config.CHANGEABLE`. detect_interval acts from the next
+        frame on, the others from the next window that closes. Raises ConfigError that names a
+        parameter; then nothing has changed.
+        """
+        known = [field.name for field in fields(EngineConfig)]
+        for name in changes:
+            if name not in known:
+                raise ConfigError(f'{name} is no parameter; there are {", ".join(known)}')
+            if self._streams and name not in CHANGEABLE:
+                raise ConfigError(
+                    f'{name} cannot change while streams are open; '
+                    f'{", ".join(CHANGEABLE)} can, or close the streams first'
+                )
+        self.config = replace(self.config, **changes)
+        for stream in self._streams.values():
+            stream.reconfigure(self.config)
 
     def stats(self) -> Stats:
         """Return counts and times since the engine was made; safe from any thread."""

@@ -152,6 +152,10 @@ class Stream:
         self._stats.add(dropped_frames=len(self._window))
         self._start()
 
+    def reconfigure(self, config: EngineConfig) -> None:
+        """Take other parameters from the next call on; `Engine.reconfigure` checks them."""
+        self._config = config
+
     def load_bank(self, bank: MemoryBank, replace: bool = True) -> None:
         """Use a memory bank from the next pass on.
 

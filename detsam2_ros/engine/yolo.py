@@ -59,9 +59,8 @@ class YoloDetector:
         image_size: int | None = None,
         max_detections: int = 100,
     ) -> None:
-        for name, value in (('confidence', confidence), ('iou', iou)):
-            if not 0 <= value <= 1:
-                raise ConfigError(f'{name} must be a number in 0..1, got {value!r}')
+        _check_fraction('confidence', confidence)
+        _check_fraction('iou', iou)
         if max_detections < 1:
             raise ConfigError(f'max_detections must be >= 1, got {max_detections!r}')
         if image_size is not None and image_size < 32:
@@ -100,6 +99,16 @@ class YoloDetector:
         self.class_names = {int(key): str(name) for key, name in names.items()}
         if classes is not None:
             self._options['classes'] = self._class_ids(classes)
+
+    @property
+    def confidence(self) -> float:
+        """Least confidence of a box, 0..1; may be set between two calls of `detect`."""
+        return float(self._options['conf'])
+
+    @confidence.setter
+    def confidence(self, value: float) -> None:
+        _check_fraction('confidence', value)
+        self._options['conf'] = float(value)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Find boxes in a batch of uint8 [H, W, 3] RGB images; one Detections an image.
@@ -161,6 +170,11 @@ class YoloDetector:
         if not ids:
             raise ConfigError('classes is empty: leave it out to keep all classes')
         return sorted(set(ids))
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f'{name} must be a number in 0..1, got {value!r}')
 
 
 def _usable_device(device: str | torch.device | None) -> torch.device:
