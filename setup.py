@@ -36,6 +36,7 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
+            'detsam2_node = detsam2_ros.ros.node:main',
             'segment_video = detsam2_ros.cli.segment_video:main',
         ],
     },

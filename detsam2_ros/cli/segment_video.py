@@ -30,6 +30,7 @@ from detsam2_ros.engine import (
     MemoryBank,
     Stream,
     YoloDetector,
+    default_device,
     load_sam2,
 )
 
@@ -139,9 +140,7 @@ def _check(given: argparse.Namespace) -> None:
 
 def _engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
     """Load the models."""
-    import torch
-
-    device = given.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = given.device or default_device()
     model = load_sam2(given.sam2, config=given.sam2_config, device=device, dtype=given.dtype)
     detector = None
     if not given.no_detector:

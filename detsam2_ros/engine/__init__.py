@@ -20,7 +20,7 @@ from detsam2_ros.engine.errors import (
     ModelError,
     WindowError,
 )
-from detsam2_ros.engine.models import load_sam2
+from detsam2_ros.engine.models import default_device, load_sam2
 from detsam2_ros.engine.results import FrameResult, Object
 from detsam2_ros.engine.stats import Stats
 from detsam2_ros.engine.stream import Stream
@@ -45,5 +45,6 @@ __all__ = [
     'Stream',
     'WindowError',
     'YoloDetector',
+    'default_device',
     'load_sam2',
 ]

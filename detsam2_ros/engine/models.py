@@ -62,6 +62,11 @@ def load_sam2(
     return Sam2Model(module, name, device, _usable_dtype(dtype, device))
 
 
+def default_device() -> str:
+    """Name the device to run on where none is asked for: 'cuda' if there is a GPU, else 'cpu'."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
 def build_sam2(config_path: Path) -> torch.nn.Module:
     """Build the SAM2Base of a config in SAM 2's own form, with untrained weights.
 

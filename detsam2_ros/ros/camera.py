@@ -1,0 +1,216 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""One camera of the node: its subscription, its publishers, and what is kept between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.event_handler import (
+    QoSRequestedIncompatibleQoSInfo,
+    SubscriptionEventCallbacks,
+)
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+    qos_profile_sensor_data,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from detsam2_msgs.msg import MaskCorrection, ObjectArray
+from detsam2_ros.cli.overlay import draw_overlay
+from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.ros.accounting import FrameAccounts
+from detsam2_ros.ros.camera_stream import Ticket
+from detsam2_ros.ros.images import (
+    ImageRefused,
+    compressed_to_rgb,
+    label_image,
+    rgb_image,
+    to_rgb,
+)
+from detsam2_ros.ros.label_info import LabelInfo, label_info
+from detsam2_ros.ros.parameters import NodeParameters
+from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
+from detsam2_ros.ros.worker import INTERNAL
+
+_REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
+
+
+class Camera:
+    """The topics of one camera; name '' is the only camera of a node."""
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        parameters: NodeParameters,
+        accounts: FrameAccounts,
+        offer: Callable[[str, Ticket], None],
+    ):
+        self.name = name
+        self.accounts = accounts
+        self.incompatible_qos: str | None = None
+        self._node = node
+        self._log = node.get_logger()
+        self._offer = offer
+        self._prefix = f'~/{name}/' if name else '~/'
+        self._compressed = parameters.image_transport == 'compressed'
+        self._overlay_enabled = parameters.overlay
+        self._first: dict[int, FirstLabels] = {}
+        self._reach = parameters.engine.max_propagation + parameters.engine.window_size
+        self._refused: set[str] = set()
+        self._subscription: Subscription[Any] | None = None
+        self._group = MutuallyExclusiveCallbackGroup()  # frames of one camera stay in order
+        config = parameters.engine
+        window, reach = 2 * config.window_size, 2 * config.max_propagation
+        self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
+        self._objects = self._publisher(ObjectArray, 'objects', QoSProfile(depth=window))
+        self._corrections = self._publisher(
+            MaskCorrection, 'corrections', QoSProfile(depth=reach))
+        self._overlay = self._publisher(
+            Image, 'overlay', QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
+        self._label_info = None
+        if LabelInfo is not None:
+            self._label_info = self._publisher(
+                LabelInfo, 'label_info',
+                QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+
+    # ---- lifecycle -----------------------------------------------------------------------------
+
+    def subscribe(self) -> None:
+        """Listen to the camera; frames are handed over from now on."""
+        topic = self._prefix + ('image/compressed' if self._compressed else 'image')
+        self._subscription = self._node.create_subscription(
+            CompressedImage if self._compressed else Image,
+            topic,
+            self._on_image,
+            # A copy: overrides are written into the profile.
+            QoSProfile(
+                depth=qos_profile_sensor_data.depth,
+                reliability=qos_profile_sensor_data.reliability,
+            ),
+            callback_group=self._group,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def unsubscribe(self) -> None:
+        """Listen no more."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+        self.incompatible_qos = None
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        self.unsubscribe()
+        for publisher in (self._masks, self._objects, self._corrections, self._overlay):
+            self._node.destroy_lifecycle_publisher(publisher)
+        if self._label_info is not None:
+            self._node.destroy_lifecycle_publisher(self._label_info)
+
+    # ---- in ------------------------------------------------------------------------------------
+
+    @property
+    def input_topic(self) -> str:
+        """The full name of the topic that is listened to, '' while inactive."""
+        return self._subscription.topic_name if self._subscription is not None else ''
+
+    @property
+    def publisher_count(self) -> int:
+        """How many publishers the input topic has."""
+        return self._node.count_publishers(self.input_topic) if self._subscription else 0
+
+    def enable_overlay(self, enabled: bool) -> None:
+        """Allow the overlay, which is drawn while somebody subscribes."""
+        self._overlay_enabled = enabled
+
+    def _wants_overlay(self) -> bool:
+        return self._overlay_enabled and self._overlay.get_subscription_count() > 0
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        """Convert a message and hand it over; on a thread of the executor."""
+        received = time.monotonic()
+        self.accounts.receive()
+        try:
+            image = compressed_to_rgb(message) if self._compressed else to_rgb(message)
+        except ImageRefused as refusal:
+            self.accounts.drop(refusal.reason)
+            self._tell_refusal(str(refusal))
+            return
+        except Exception as error:
+            # A message can hold anything; no message may end the executor's thread.
+            self.accounts.drop(INTERNAL)
+            self._tell_refusal(f'{type(error).__name__} while converting an image: {error}')
+            return
+        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        self._offer(
+            self.name, Ticket(image, stamp, received, message.header, self._wants_overlay()))
+
+    def _tell_refusal(self, text: str) -> None:
+        if text not in self._refused and len(self._refused) < _REFUSALS_TOLD:
+            self._refused.add(text)
+            self._log.error(
+                f'{self.input_topic}: {text} Further images like this one are counted in '
+                f'/diagnostics, not reported again.')
+
+    def _on_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        self.incompatible_qos = (
+            f'a publisher of {self.input_topic} offers another {policy} than is asked for; set '
+            f'qos_overrides.{self.input_topic}.subscription.{policy.lower()}')
+        self._log.warning(self.incompatible_qos)
+
+    # ---- out, on the publishing thread ---------------------------------------------------------
+
+    def publish(self, result: FrameResult, header: Any, image: np.ndarray | None) -> None:
+        """Publish a result: masks and objects of a new frame, or the correction of a past one.
+
+        image: of a new frame, uint8 [H, W, 3] RGB, if it was kept for the overlay.
+        """
+        if result.revision == 0:
+            self._publish_masks(result, header)
+            if image is not None and self._wants_overlay():
+                drawn = draw_overlay(image, result.labels, result.objects)
+                self._overlay.publish(rgb_image(header, drawn))
+        else:
+            first = self._first[result.index]
+            self._corrections.publish(correction(result, header, first))
+            self.accounts.correct()
+
+    def _publish_masks(self, result: FrameResult, header: Any) -> None:
+        if self._masks.get_subscription_count() > 0:
+            self._masks.publish(label_image(header, result.labels))
+        self._objects.publish(object_array(result, header))
+        now = self._node.get_clock().now().nanoseconds
+        self.accounts.publish((now - result.stamp) / 1e9)
+        self._first[result.index] = FirstLabels.of(result)
+        if len(self._first) > self._reach:
+            del self._first[next(iter(self._first))]
+
+    def forget(self) -> None:
+        """Drop what is kept of past frames: the stream starts anew."""
+        self._first = {}
+
+    def publish_classes(self, class_names: Mapping[int, str], model: str) -> None:
+        """Publish the class table, once; late subscribers get it too."""
+        if self._label_info is not None:
+            header = Image().header
+            header.stamp = self._node.get_clock().now().to_msg()
+            self._label_info.publish(label_info(header, class_names, model))
+
+    def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Any:
+        return self._node.create_lifecycle_publisher(
+            kind, self._prefix + topic, qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())

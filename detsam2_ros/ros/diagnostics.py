@@ -1,0 +1,164 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What the node says on /diagnostics: how it fares, and what to do where it does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.lifecycle import LifecycleNode
+
+from detsam2_ros.engine.stats import Stats
+from detsam2_ros.ros.accounting import Account
+from detsam2_ros.ros.camera import Camera
+from detsam2_ros.ros.services import LoadedBank
+from detsam2_ros.ros.session import Session
+
+_FAILURE_SHOWN = 10.0  # seconds for which a failure stays in the status
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What rates are computed from."""
+
+    time: float
+    account: Account
+
+
+class Diagnostics:
+    """Publishes a DiagnosticArray: the node, and each camera, by name."""
+
+    def __init__(self, node: LifecycleNode):
+        self._node = node
+        # Not a managed publisher: an inactive node tells that it is inactive.
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._before: dict[str, _Moment] = {}
+        self._active_since: float | None = None
+
+    def set_active(self, active: bool) -> None:
+        """Begin or end what is said of the cameras' images."""
+        self._active_since = time.monotonic() if active else None
+        self._before = {}
+
+    def publish(
+        self, state: str, problem: str, session: Session | None, loaded: Sequence[LoadedBank]
+    ) -> None:
+        """Publish how things are.
+
+        state: of the lifecycle. problem: why the node is not where it should be, '' otherwise.
+        """
+        name = self._node.get_fully_qualified_name()
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.status.append(self._node_status(name, state, problem, session, loaded))
+        if session is not None:
+            for camera in session.cameras.values():
+                title = f'{name}: {camera.name or "camera"}'
+                array.status.append(self._camera_status(title, state, camera, session))
+        self._publisher.publish(array)
+
+    def _node_status(
+        self, name: str, state: str, problem: str, session: Session | None,
+        loaded: Sequence[LoadedBank],
+    ) -> DiagnosticStatus:
+        level, message = (ERROR, problem) if problem else (OK, state)
+        values: list[tuple[str, object]] = [('state', state)]
+        if session is not None:
+            values += [('sam2_model', session.parameters.sam2_model),
+                       ('detector_model', session.parameters.detector_model),
+                       ('device', session.device)]
+            engine = session.worker.engine
+            if engine is not None:
+                values += _stats_values(engine.stats())
+            values.append(('memory_bank', ', '.join(
+                f'{b.camera + ": " if b.camera else ""}{b.path}' for b in loaded) or 'none'))
+        return _status(name, level, message, values, session.device if session else '')
+
+    def _camera_status(
+        self, title: str, state: str, camera: Camera, session: Session
+    ) -> DiagnosticStatus:
+        account, now = camera.accounts.snapshot(), time.monotonic()
+        before = self._before.get(camera.name)
+        self._before[camera.name] = _Moment(now, account)
+        rates: list[tuple[str, object]] = [('rate_in_hz', '0.0'), ('rate_out_hz', '0.0')]
+        new_drops = 0
+        if before is not None:
+            seconds = max(now - before.time, 1e-6)
+            rates = [
+                ('rate_in_hz', _hz(account.received - before.account.received, seconds)),
+                ('rate_out_hz', _hz(account.published - before.account.published, seconds)),
+            ]
+            new_drops = account.dropped_total - before.account.dropped_total
+        level, message = self._judge(state, camera, session, account, now, new_drops)
+        values: list[tuple[str, object]] = [
+            ('topic', camera.input_topic),
+            *rates,
+            ('received', account.received),
+            ('processed', account.processed),
+            ('waiting', account.waiting),
+            ('dropped', account.dropped_total),
+            *((f'dropped_{reason}', n) for reason, n in sorted(account.dropped.items())),
+            ('published', account.published),
+            ('corrections', account.corrections),
+            ('resets', account.resets),
+            ('queue', session.worker.waiting()[camera.name]),
+            ('last_mask_age_s', _seconds(
+                None if account.last_published is None else now - account.last_published)),
+            ('latency_p50_s', _seconds(account.latency(0.50))),
+            ('latency_p99_s', _seconds(account.latency(0.99))),
+        ]
+        return _status(title, level, message, values, session.device)
+
+    def _judge(
+        self, state: str, camera: Camera, session: Session, account: Account, now: float,
+        new_drops: int,
+    ) -> tuple[bytes, str]:
+        """Return the level of a camera and one sentence: the worst there is to say."""
+        if self._active_since is None:
+            return OK, f'{state}: no images are taken'
+        failure = session.failures.get(camera.name)
+        if failure is not None and now - failure[0] < _FAILURE_SHOWN:
+            return ERROR, failure[1]
+        topic, stale = camera.input_topic, session.parameters.stale_after
+        silent = now - max(account.last_received or 0.0, self._active_since)
+        if silent > stale:
+            if camera.publisher_count == 0:
+                return WARN, (f'nobody publishes {topic}; start the camera, or remap the topic '
+                              f'to the one that it publishes')
+            if camera.incompatible_qos is not None:
+                return WARN, camera.incompatible_qos
+            return WARN, (f'no image came on {topic} for {silent:.0f} s though it has a '
+                          f'publisher; for large images set '
+                          f'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
+        if new_drops:
+            return WARN, f'{new_drops} frames dropped since the last report'
+        return OK, 'images are segmented'
+
+
+def _stats_values(stats: Stats) -> list[tuple[str, object]]:
+    counts = ('frames', 'encodings', 'tracked_frames', 'associated_frames', 'conditioned_frames',
+              'passes', 'corrections', 'detector_frames', 'detector_failures', 'objects',
+              'device_bytes')
+    values: list[tuple[str, object]] = [(name, getattr(stats, name)) for name in counts]
+    return values + [(f'{stage}_s', f'{s:.3f}') for stage, s in stats.seconds.items()]
+
+
+def _status(
+    name: str, level: bytes, message: str, values: Sequence[tuple[str, object]], hardware: str
+) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values]
+    return DiagnosticStatus(
+        name=name, level=level, message=message, hardware_id=hardware, values=pairs)
+
+
+def _hz(count: int, seconds: float) -> str:
+    return f'{count / seconds:.1f}'
+
+
+def _seconds(value: float | None) -> str:
+    return '' if value is None else f'{value:.3f}'

@@ -1,0 +1,56 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The engine that the node's parameters ask for; no ROS in here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from detsam2_ros.engine import Engine, YoloDetector, default_device, load_sam2
+from detsam2_ros.ros.parameters import NodeParameters
+
+_log = logging.getLogger(__name__)
+
+EngineFactory = Callable[[NodeParameters], Engine]
+
+
+def build_engine(parameters: NodeParameters) -> Engine:
+    """Load the models and make the engine, saying what is loaded and how long it took.
+
+    Call it on the thread that will run the engine. Raises EngineError with one sentence.
+    """
+    device = default_device() if parameters.device == 'auto' else parameters.device
+    begin = time.monotonic()
+    _log.info("loading SAM 2 '%s' on %s", parameters.sam2_model, device)
+    model = load_sam2(
+        parameters.sam2_model,
+        parameters.sam2_config or None,
+        device,
+        None if parameters.dtype == 'auto' else parameters.dtype,
+    )
+    _log.info(
+        "SAM 2 '%s' is loaded: %d x %d pixels, %s, %.1f s",
+        parameters.sam2_model, model.image_size, model.image_size,
+        str(model.dtype).removeprefix('torch.'), time.monotonic() - begin,
+    )
+    detector = None
+    if parameters.detector_model:
+        begin = time.monotonic()
+        _log.info("loading the detector '%s' on %s", parameters.detector_model, device)
+        detector = YoloDetector(
+            parameters.detector_model,
+            classes=parameters.detector_classes or None,
+            confidence=parameters.detector_confidence,
+            iou=parameters.detector_iou,
+            device=device,
+            half=parameters.detector_half and device != 'cpu',
+        )
+        _log.info(
+            "the detector '%s' is loaded: %d classes, %.1f s",
+            parameters.detector_model, len(detector.class_names), time.monotonic() - begin,
+        )
+    else:
+        _log.info('no detector (detector_model is empty): only memory banks are followed')
+    return Engine(model, detector, parameters.engine)

@@ -1,0 +1,66 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine logs with Python's logging, in the node's log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+
+class RosLogger(Protocol):
+    """The part of rclpy's logger that is used."""
+
+    def debug(self, message: str) -> bool:
+        """Log a message."""
+        ...
+
+    def info(self, message: str) -> bool:
+        """Log a message."""
+        ...
+
+    def warning(self, message: str) -> bool:
+        """Log a message."""
+        ...
+
+    def error(self, message: str) -> bool:
+        """Log a message."""
+        ...
+
+
+class RosLogHandler(logging.Handler):
+    """Hands records on to a ROS logger."""
+
+    def __init__(self, logger: RosLogger):
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record at the ROS level that fits."""
+        message = self.format(record)
+        # rclpy fixes one severity for each line of code that logs: four lines, not one.
+        if record.levelno >= logging.ERROR:
+            self._logger.error(message)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(message)
+        elif record.levelno >= logging.INFO:
+            self._logger.info(message)
+        else:
+            self._logger.debug(message)
+
+
+def route_logs(logger: RosLogger) -> RosLogHandler:
+    """Send all that detsam2_ros logs to a ROS logger; undo with `unroute_logs`."""
+    own = logging.getLogger('detsam2_ros')
+    handler = RosLogHandler(logger)
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    own.propagate = False
+    return handler
+
+
+def unroute_logs(handler: RosLogHandler) -> None:
+    """Undo `route_logs`."""
+    own = logging.getLogger('detsam2_ros')
+    own.removeHandler(handler)
+    own.propagate = not own.handlers

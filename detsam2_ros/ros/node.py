@@ -1,0 +1,259 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The managed node `detsam2`: lifecycle and parameters; all else is in Session and Services."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import (
+    LifecycleNode,
+    LifecycleNodeMixin,
+    LifecycleState,
+    TransitionCallbackReturn,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+
+from detsam2_ros.engine import EngineError
+from detsam2_ros.ros.diagnostics import Diagnostics
+from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
+from detsam2_ros.ros.logs import route_logs, unroute_logs
+from detsam2_ros.ros.parameters import (
+    NodeParameters,
+    ParameterError,
+    check_changes,
+    declare_parameters,
+    read_parameters,
+)
+from detsam2_ros.ros.services import Services
+from detsam2_ros.ros.session import AbortedError, Session
+
+STOP_SECONDS = 4.0  # of which what runs may use; then the process ends all the same
+
+
+class DetSam2Node(LifecycleNode):
+    """Segments the images of its cameras; topics, services and parameters: docs/interfaces.md.
+
+    engine_factory: makes the engine from the parameters, on the inference thread.
+    Spin it with a MultiThreadedExecutor.
+    """
+
+    def __init__(self, engine_factory: EngineFactory = build_engine, **kwargs: Any):
+        # Reentrant: a transition that loads models must not keep get_state from answering.
+        # LifecycleNode itself has no way to say so, but is no more than these two.
+        Node.__init__(self, 'detsam2', **kwargs)
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self.ended = threading.Event()  # set it to end a transition that waits for models
+        self._factory = engine_factory
+        self._session: Session | None = None
+        self._transition = threading.Lock()
+        self._problem = ''
+        self._logs = route_logs(self.get_logger())
+        declare_parameters(self)
+        self._settings = read_parameters(self)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._change_parameters)
+        self._bank_services = Services(self, lambda: self._session)
+        self._diagnostics = Diagnostics(self)
+        self._state = 'unconfigured'
+        # By the wall: with use_sim_time a clock that stands still is worth being told of.
+        self.create_timer(
+            self._settings.diagnostics_period, self._publish_diagnostics,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """One name a camera; '' is that of the only one."""
+        return self._settings.camera_names
+
+    def start(self) -> None:
+        """Configure and activate, if autostart says so; waits until that is done."""
+        if not self._settings.autostart:
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    # ---- lifecycle -----------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the models and make topics and threads; they stay until cleanup."""
+        with self._transition:
+            session = None
+            try:
+                self._settings = read_parameters(self)
+                session = Session(self, self._settings, self._factory)
+                session.wait_until_loaded(self.ended)
+                self._bank_services.load_initial(session)
+            except Exception as error:
+                self._fail('configure', error)
+                if session is not None:
+                    session.close(0.0 if isinstance(error, AbortedError) else STOP_SECONDS)
+                self._bank_services.forget()
+                return TransitionCallbackReturn.FAILURE
+            self._session = session
+            return self._reached('inactive')
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish, and subscribe to the cameras."""
+        with self._transition:
+            assert self._session is not None
+            outcome = super().on_activate(state)
+            if outcome != TransitionCallbackReturn.SUCCESS:
+                return outcome
+            try:
+                self._session.activate()
+            except Exception as error:
+                self._fail('activate', error)
+                self._session.deactivate()
+                super().on_deactivate(state)
+                return TransitionCallbackReturn.FAILURE
+            self._diagnostics.set_active(True)
+            return self._reached('active')
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take no more images and publish what is unfinished; models stay loaded."""
+        with self._transition:
+            assert self._session is not None
+            self._diagnostics.set_active(False)
+            if not self._session.deactivate():
+                self.get_logger().warning('the last masks could not all be published')
+            outcome = super().on_deactivate(state)
+            self._reached('inactive')
+            return outcome
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give models and device memory back."""
+        with self._transition:
+            self._release(None)
+            return self._reached('unconfigured')
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End from any state."""
+        with self._transition:
+            if self._session is not None and state.label == 'active':
+                self._diagnostics.set_active(False)
+                self._session.deactivate(STOP_SECONDS)
+                super().on_deactivate(state)
+            self._release(STOP_SECONDS)
+            return self._reached('finalized')
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Whatever went wrong: back to unconfigured, with nothing held."""
+        with self._transition:
+            self._diagnostics.set_active(False)
+            self._release(STOP_SECONDS)
+            self._state = 'unconfigured'
+            return TransitionCallbackReturn.SUCCESS
+
+    def _release(self, timeout: float | None) -> None:
+        session, self._session = self._session, None
+        self._bank_services.forget()
+        if session is not None and not session.close(timeout if timeout is not None else 3600.0):
+            self.get_logger().warning('inference did not end in time; it ends with the process')
+
+    def _reached(self, state: str) -> TransitionCallbackReturn:
+        self._state, self._problem = state, ''
+        self.get_logger().info(state)
+        return TransitionCallbackReturn.SUCCESS
+
+    def _fail(self, transition: str, error: Exception) -> None:
+        """Tell why a transition failed: a sentence for what is known, a traceback for a defect."""
+        if isinstance(error, AbortedError):
+            self._problem = f'{transition} was given up: the node ends'
+            self.get_logger().info(self._problem)
+            return
+        known = isinstance(error, (EngineError, ParameterError))
+        self._problem = f'{transition} failed: {error}' if known else (
+            f'{transition} failed: {type(error).__name__}: {error}')
+        self.get_logger().error(self._problem)
+
+    # ---- parameters and diagnostics ------------------------------------------------------------
+
+    def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        try:
+            check_changes(self._settings, changes)
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _change_parameters(self, changes: list[Parameter[Any]]) -> None:
+        before: NodeParameters = self._settings
+        self._settings = check_changes(before, changes)
+        if self._session is not None and self._settings != before:
+            self._session.change(self._settings)
+
+    def _publish_diagnostics(self) -> None:
+        if not self.ended.is_set():
+            self._diagnostics.publish(
+                self._state, self._problem, self._session, self._bank_services.loaded)
+
+    # ---- end -----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End what runs, from any state, within STOP_SECONDS."""
+        self.ended.set()
+        if self._state in ('unconfigured', 'inactive', 'active'):
+            self.trigger_shutdown()
+        unroute_logs(self._logs)
+
+
+def main(args: list[str] | None = None, engine_factory: EngineFactory = build_engine) -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    # rclpy's own handlers would take the middleware away before the last masks are out.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = DetSam2Node(engine_factory)
+    except ParameterError as error:
+        print(f'detsam2: {error}', file=sys.stderr)
+        rclpy.shutdown()
+        return 2
+    stop = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        node.ended.set()
+        stop.set()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    # One thread for each camera, and some that transitions, banks and quick answers share.
+    executor = MultiThreadedExecutor(num_threads=4 + len(node.camera_names))
+    executor.add_node(node)
+    spinning = threading.Thread(target=_spin, args=(executor, stop), name='executor', daemon=True)
+    spinning.start()
+    node.start()
+    stop.wait()
+    # If inference, deep in a kernel, does not end in time, nothing may keep the process.
+    last_resort = threading.Timer(STOP_SECONDS + 0.5, os._exit, (1,))
+    last_resort.daemon = True
+    last_resort.start()
+    node.stop()
+    executor.shutdown(timeout_sec=0.0, wait_for_threads=False)
+    spinning.join(1.0)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def _spin(executor: MultiThreadedExecutor, stop: threading.Event) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass  # the context was shut down from outside, by a test or a container
+    finally:
+        stop.set()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,199 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The node's services: memory banks in and out, and starting anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from detsam2_msgs.srv import ListMemoryBanks, LoadMemoryBank, SaveMemoryBank
+from detsam2_ros.engine import EngineError, MemoryBank
+from detsam2_ros.ros.bank_files import confined, list_banks
+from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.worker import WorkerStoppedError
+
+
+class RequestError(Exception):
+    """A request that cannot be served; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LoadedBank:
+    """A file that a camera's bank, or a part of it, came from."""
+
+    camera: str
+    path: str
+    object_count: int
+    entry_count: int
+
+
+class Services:
+    """Answers every request with a readable message, whatever state the node is in.
+
+    session: returns the configured node's machinery, None before configure.
+    """
+
+    def __init__(self, node: Node, session: Callable[[], Session | None]):
+        self._log = node.get_logger()
+        self._session = session
+        self._loaded: list[LoadedBank] = []
+        # Loading and saving wait for the running pass: one at a time, so that they occupy one of
+        # the executor's threads at most. The others answer at once.
+        waiting, instant = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
+        for kind, name, answer, group in (
+            (LoadMemoryBank, 'load_memory_bank', self._load, waiting),
+            (SaveMemoryBank, 'save_memory_bank', self._save, waiting),
+            (ListMemoryBanks, 'list_memory_banks', self._list, instant),
+            (Trigger, 'unload_memory_bank', self._unload, instant),
+            (Trigger, 'reset', self._reset, instant),
+        ):
+            node.create_service(
+                kind, f'~/{name}', self._guarded(name, answer), callback_group=group)
+
+    @property
+    def loaded(self) -> list[LoadedBank]:
+        """The files in use, camera by camera."""
+        return list(self._loaded)
+
+    def load_initial(self, session: Session) -> None:
+        """Load the bank that the parameter memory_bank names; raises EngineError."""
+        self._loaded = []
+        if session.parameters.memory_bank:
+            self._log.info(self._load_file(session, session.parameters.memory_bank, '', True)[1])
+
+    def forget(self) -> None:
+        """The node is cleaned up: nothing is loaded any more."""
+        self._loaded = []
+
+    def _guarded(self, name: str, answer: Callable[..., None]) -> Callable[..., Any]:
+        """Turn whatever goes wrong into an answer: a service that raises ends the executor."""
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                session = self._session()
+                if session is None:
+                    raise RequestError('the node is not configured yet; configure it first')
+                answer(session, request, response)
+            except (EngineError, RequestError, WorkerStoppedError) as error:
+                response.success, response.message = False, str(error)
+            except Exception as error:
+                response.success = False
+                response.message = f'internal error, {type(error).__name__}: {error}'
+            say = self._log.info if response.success else self._log.error
+            if name != 'list_memory_banks':
+                say(f'{name}: {response.message}')
+            return response
+
+        return callback
+
+    def _load(self, session: Session, request: Any, response: Any) -> None:
+        bank, response.message = self._load_file(
+            session, request.path, request.camera, request.replace)
+        for key, (class_id, class_name, entries) in bank.objects().items():
+            response.object_keys.append(key)
+            response.class_ids.append(class_id)
+            response.class_names.append(class_name)
+            response.entry_counts.append(len(entries))
+        response.success = True
+
+    def _load_file(
+        self, session: Session, path: str, camera: str, replacing: bool
+    ) -> tuple[MemoryBank, str]:
+        parameters = session.parameters
+        cameras = [_known(session, camera)] if camera else list(parameters.camera_names)
+        file = confined(parameters.bank_directory, path)
+        bank = MemoryBank.load(file, parameters.max_bank_bytes)
+        session.load_bank(cameras, bank, replacing)
+        name = file.relative_to(parameters.bank_directory.resolve()).as_posix()
+        counts = len(bank.objects()), len(bank.entries)
+        kept = [b for b in self._loaded
+                if b.camera not in cameras or (not replacing and b.path != name)]
+        self._loaded = kept + [LoadedBank(c, name, *counts) for c in cameras]
+        where = f"camera '{camera}'" if camera else 'all cameras'
+        return bank, (
+            f"loaded '{name}' for {where}: {counts[0]} objects with {counts[1]} entries, "
+            f'{"in place of" if replacing else "in addition to"} the bank in use')
+
+    def _save(self, session: Session, request: Any, response: Any) -> None:
+        parameters = session.parameters
+        camera = request.camera
+        if not camera and len(parameters.camera_names) > 1:
+            raise RequestError(
+                f'camera is empty, but there are {len(parameters.camera_names)}: '
+                f'{", ".join(parameters.camera_names)}; name one')
+        camera = _known(session, camera) if camera else parameters.camera_names[0]
+        file = confined(parameters.bank_directory, request.path)
+        if file.exists() and not request.overwrite:
+            raise RequestError(
+                f"'{request.path}' exists already; set overwrite, or name another file")
+        most = request.max_entries_per_object or 2**31
+        bank = session.export_bank(camera, most)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(
+                f'the folder {file.parent} cannot be made: {error.strerror}; make it, or set '
+                f'memory_bank_directory to one that can be written') from error
+        bank.save(file, overwrite=request.overwrite)
+        response.object_count = len(bank.objects())
+        response.entry_count = len(bank.entries)
+        response.file_bytes = file.stat().st_size
+        response.message = (
+            f'saved {response.object_count} objects with {response.entry_count} entries, '
+            f"{response.file_bytes} bytes, to '{file}'")
+        response.success = True
+
+    def _list(self, session: Session, request: Any, response: Any) -> None:
+        parameters = session.parameters
+        directory = parameters.bank_directory
+        response.directory = str(directory)
+        found = list_banks(directory, parameters.max_bank_bytes, session.identity)
+        for bank in found:
+            objects = bank.info.objects if bank.info else ()
+            response.paths.append(bank.path)
+            response.file_bytes.append(bank.file_bytes)
+            response.created.append(bank.info.created if bank.info else '')
+            response.model_names.append(bank.info.model.name if bank.info else '')
+            response.object_counts.append(len(objects))
+            response.entry_counts.append(sum(o.entries for o in objects))
+            response.problems.append(bank.problem)
+        for loaded in self._loaded:
+            response.loaded_cameras.append(loaded.camera)
+            response.loaded_paths.append(loaded.path)
+            response.loaded_object_counts.append(loaded.object_count)
+            response.loaded_entry_counts.append(loaded.entry_count)
+        usable = sum(not bank.problem for bank in found)
+        response.message = (
+            f'{len(found)} memory banks in {directory}, {usable} of them can be loaded; '
+            f'{len(self._loaded)} in use')
+        response.success = True
+
+    def _unload(self, session: Session, request: Any, response: Any) -> None:
+        session.unload_banks()
+        names = sorted({bank.path for bank in self._loaded})
+        self._loaded = []
+        response.message = (
+            f'unloading {", ".join(names)} before the next pass' if names
+            else 'no memory bank is in use')
+        response.success = True
+
+    def _reset(self, session: Session, request: Any, response: Any) -> None:
+        session.worker.reset()
+        response.message = (
+            'the streams start anew before the next frame; memory banks stay in use')
+        response.success = True
+
+
+def _known(session: Session, camera: str) -> str:
+    names = session.parameters.camera_names
+    if camera not in names:
+        raise RequestError(
+            f"there is no camera '{camera}'; the parameter cameras has "
+            f'{", ".join(n for n in names if n) or "none with a name"}')
+    return camera

@@ -1,0 +1,193 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What lives between configure and cleanup: the models, the threads, the cameras."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, TimeoutError
+from functools import partial
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+
+from detsam2_ros.engine import Engine, FrameResult, MemoryBank
+from detsam2_ros.engine.identity import ModelIdentity
+from detsam2_ros.ros.accounting import FrameAccounts
+from detsam2_ros.ros.camera import Camera
+from detsam2_ros.ros.camera_stream import FAILED, REFUSED, SAME_STAMP, Ticket
+from detsam2_ros.ros.engine_factory import EngineFactory
+from detsam2_ros.ros.outbox import Outbox
+from detsam2_ros.ros.parameters import NodeParameters
+from detsam2_ros.ros.worker import QUEUE_FULL, Worker
+
+_DROPS_TOLD_EVERY = 10.0  # seconds
+_METHOD = ('detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
+           'max_lost_frames')
+_WHY = {
+    QUEUE_FULL: 'inference is slower than the camera; a lower rate or resolution, a larger '
+    'window_size or a smaller model helps',
+    SAME_STAMP: 'the stamp of an image repeats the one before; does the driver stamp its images?',
+    REFUSED: 'the engine cannot take such an image, see the error',
+    FAILED: 'inference failed, see the error',
+}
+
+
+class AbortedError(Exception):
+    """The node was told to end while it waited."""
+
+
+class Session:
+    """A configured node's machinery; every method may be called from any executor thread."""
+
+    def __init__(self, node: LifecycleNode, parameters: NodeParameters, factory: EngineFactory):
+        self.parameters = parameters
+        self.accounts = {name: FrameAccounts() for name in parameters.camera_names}
+        self.failures: dict[str, tuple[float, str]] = {}  # by camera: when, what
+        self.identity: ModelIdentity | None = None
+        self.device = ''
+        self._node = node
+        self._log = node.get_logger()
+        self._told: dict[str, float] = {}
+        self._outbox = Outbox(
+            4 * (parameters.engine.window_size + parameters.engine.max_propagation))
+        self.worker = Worker(
+            parameters.camera_names, self.accounts, self, parameters.queue_size,
+            parameters.max_window_delay)
+        self.cameras: dict[str, Camera] = {}
+        for name in parameters.camera_names:
+            self.cameras[name] = Camera(
+                node, name, parameters, self.accounts[name], self.worker.offer)
+        self._made: Future[Engine] = self.worker.start(partial(factory, parameters))
+
+    def wait_until_loaded(self, ended: Any) -> None:
+        """Wait for the models; raises what loading raised, or AbortedError when `ended` is set."""
+        while True:
+            try:
+                engine = self._made.result(timeout=0.1)
+                break
+            except TimeoutError:
+                if self._made.done():
+                    raise
+                if ended.is_set():
+                    raise AbortedError from None
+        self.identity = engine.model.identity
+        self.device = str(engine.model.device)
+        self._classes = dict(engine.detector.class_names) if engine.detector else {}
+
+    # ---- lifecycle -----------------------------------------------------------------------------
+
+    def activate(self) -> None:
+        """Take images from now on; the publishers are active already."""
+        self.worker.activate()
+        for camera in self.cameras.values():
+            camera.publish_classes(self._classes, self.parameters.detector_model)
+            camera.subscribe()
+
+    def deactivate(self, timeout: float | None = None) -> bool:
+        """Take no more images, publish what is unfinished; whether that was done in time."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for camera in self.cameras.values():
+            camera.unsubscribe()
+        try:
+            self.worker.deactivate().result(timeout)
+        except TimeoutError:
+            return False
+        left = 10.0 if deadline is None else max(0.0, deadline - time.monotonic())
+        return self._outbox.drain(left)
+
+    def close(self, timeout: float) -> bool:
+        """End the threads and give the device back; returns whether they ended in time."""
+        ended = self.worker.stop(timeout)
+        ended = self._outbox.stop(1.0) and ended
+        for camera in self.cameras.values():
+            camera.destroy()
+        return ended
+
+    # ---- while it runs -------------------------------------------------------------------------
+
+    def change(self, parameters: NodeParameters) -> None:
+        """Let changed parameters act from the next window on; does not wait for it."""
+        self.parameters = parameters
+        for camera in self.cameras.values():
+            camera.enable_overlay(parameters.overlay)
+
+        def act(engine: Engine) -> None:
+            engine.reconfigure(**{n: getattr(parameters.engine, n) for n in _METHOD})
+            detector: Any = engine.detector
+            if hasattr(detector, 'confidence'):
+                detector.confidence = parameters.detector_confidence
+
+        self.worker.call(act).add_done_callback(self._tell_change)
+
+    def _tell_change(self, done: Future[None]) -> None:
+        error = done.exception()
+        if error is not None:
+            self._log.error(f'the changed parameters do not act: {error}')
+
+    def load_bank(self, cameras: list[str], bank: MemoryBank, replacing: bool) -> None:
+        """Swap a bank in between two passes, for all cameras or none; waits until it is done."""
+
+        def swap(engine: Engine) -> None:
+            streams = [engine.streams[camera or 'camera'] for camera in cameras]
+            before = [stream.bank for stream in streams]
+            try:
+                for stream in streams:
+                    stream.load_bank(bank, replacing)
+            except Exception:
+                for stream, old in zip(streams, before, strict=True):
+                    if stream.bank is not old:
+                        stream.unload_bank() if old is None else stream.load_bank(old)
+                raise
+
+        self.worker.call(swap).result()
+
+    def export_bank(self, camera: str, max_entries: int) -> MemoryBank:
+        """Return what a camera's objects remember; waits until the running pass is done."""
+        return self.worker.call(
+            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries)).result()
+
+    def unload_banks(self) -> Future[None]:
+        """Drop the banks of all cameras before the next pass."""
+
+        def unload(engine: Engine) -> None:
+            for stream in engine.streams.values():
+                stream.unload_bank()
+
+        return self.worker.call(unload)
+
+    # ---- Listener, called on the inference thread ----------------------------------------------
+
+    def on_result(self, camera: str, result: FrameResult, ticket: Ticket) -> None:
+        """Hand a result to the publishing thread."""
+        publish = self.cameras[camera].publish
+        self._outbox.post(partial(publish, result, ticket.header, ticket.image))
+
+    def on_dropped(self, camera: str, reason: str) -> None:
+        """Say once in a while that frames are dropped; every one is counted."""
+        key, now = f'{camera} {reason}', time.monotonic()
+        if now - self._told.get(key, -_DROPS_TOLD_EVERY) < _DROPS_TOLD_EVERY:
+            return
+        self._told[key] = now
+        count = self.accounts[camera].snapshot().dropped.get(reason, 0)
+        self._log.warning(f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
+
+    def on_reset(self, camera: str, why: str) -> None:
+        """Say that a stream starts anew, after what it published before."""
+        self._outbox.post(self.cameras[camera].forget)
+        self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
+
+    def on_failure(self, camera: str, message: str) -> None:
+        """Report what went wrong, and remember it for the diagnostics."""
+        self.failures = {**self.failures, camera: (time.monotonic(), message)}
+        key, now = f'{camera} failure {message[:60]}', time.monotonic()
+        if now - self._told.get(key, -_DROPS_TOLD_EVERY) < _DROPS_TOLD_EVERY:
+            return
+        if len(self._told) > 256:
+            self._told.clear()
+        self._told[key] = now
+        self._log.error(f'{self.title(camera)}: {message}')
+
+    def title(self, camera: str) -> str:
+        """Name a camera in messages."""
+        return f"camera '{camera}'" if camera else 'camera'

@@ -1,0 +1,235 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The inference thread: it alone touches the engine and its device; no ROS in here.
+
+Other threads hand over frames (`offer`) and work to do between two passes (`call`), and never wait
+for inference unless they ask for a call's outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+from detsam2_ros.engine import Engine
+from detsam2_ros.ros.accounting import FrameAccounts
+from detsam2_ros.ros.camera_stream import CameraStream, Listener, Ticket
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar('T')
+
+# Why frames are dropped; every drop is counted under one of these or an ImageRefused.reason.
+QUEUE_FULL = 'queue_full'
+INACTIVE = 'inactive'
+INTERNAL = 'internal_error'
+
+
+class WorkerStoppedError(RuntimeError):
+    """The inference thread ended before it came to what was asked of it."""
+
+
+class Worker:
+    """Runs an engine on its own thread for several cameras.
+
+    queue_size: frames of one camera that may wait; beyond it the oldest is dropped and counted.
+    max_window_delay: seconds after which the oldest frame of an unfinished window closes it;
+    0 = never. While frames of that camera wait in the queue it is not closed early: a
+    thread that cannot keep up must not make its windows smaller.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        accounts: Mapping[str, FrameAccounts],
+        listener: Listener,
+        queue_size: int,
+        max_window_delay: float,
+    ):
+        self._accounts = accounts
+        self._listener = listener
+        self._queue_size = queue_size
+        self._delay = max_window_delay
+        self._wake = threading.Condition()
+        self._queues: dict[str, deque[Ticket]] = {camera: deque() for camera in cameras}
+        self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
+        self._accepting = False
+        self._stopping = False
+        self._engine: Engine | None = None
+        self._streams: dict[str, CameraStream] = {}
+        self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
+
+    def start(self, make_engine: Callable[[], Engine]) -> Future[Engine]:
+        """Start the thread, which makes the engine first; the future tells when, or why not."""
+        made: Future[Engine] = Future()
+        self._calls.append((lambda _: self._make(make_engine), made))
+        self._thread.start()
+        return made
+
+    def offer(self, camera: str, ticket: Ticket) -> None:
+        """Hand over a frame that was received; drops the oldest one when the queue is full."""
+        with self._wake:
+            if not self._accepting:
+                self._accounts[camera].drop(INACTIVE)
+                return
+            queue = self._queues[camera]
+            queue.append(ticket)
+            full = len(queue) > self._queue_size
+            if full:
+                queue.popleft()
+                self._accounts[camera].drop(QUEUE_FULL)
+            self._wake.notify()
+        if full:
+            self._listener.on_dropped(camera, QUEUE_FULL)
+
+    def call(self, work: Callable[[Engine], T]) -> Future[T]:
+        """Have something done between two passes, before the frames that wait."""
+        future: Future[T] = Future()
+        with self._wake:
+            if self._stopping:
+                future.set_exception(WorkerStoppedError('the inference thread has ended'))
+                return future
+            self._calls.append((work, future))
+            self._wake.notify()
+        return future
+
+    def activate(self) -> None:
+        """Take frames from now on."""
+        with self._wake:
+            self._accepting = True
+
+    def deactivate(self) -> Future[None]:
+        """Take no more frames; drop those that wait and close all unfinished windows."""
+        with self._wake:
+            self._accepting = False
+            for camera, queue in self._queues.items():
+                self._accounts[camera].drop(INACTIVE, len(queue))
+                queue.clear()
+        return self.call(lambda _: self._flush_all())
+
+    def reset(self) -> Future[None]:
+        """Close all unfinished windows and start the streams anew."""
+        return self.call(lambda _: self._reset_all())
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread after what it does now; returns whether it ended within seconds."""
+        with self._wake:
+            self._accepting = False
+            self._stopping = True
+            self._wake.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def waiting(self) -> dict[str, int]:
+        """Return per camera how many frames wait in the queue."""
+        with self._wake:
+            return {camera: len(queue) for camera, queue in self._queues.items()}
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, for what is safe from any thread (`stats`); None until it is made."""
+        return self._engine
+
+    # ---- on the inference thread ---------------------------------------------------------------
+
+    def _make(self, make_engine: Callable[[], Engine]) -> Engine:
+        engine = make_engine()
+        for camera in self._queues:
+            self._streams[camera] = CameraStream(
+                camera, engine, self._accounts[camera], self._listener
+            )
+        self._engine = engine
+        return engine
+
+    def _run(self) -> None:
+        while True:
+            work, future, camera, ticket = None, None, None, None
+            with self._wake:
+                while not (self._calls or self._stopping or any(self._queues.values())):
+                    timeout = self._seconds_to_deadline()
+                    if timeout is not None and timeout <= 0:
+                        break
+                    self._wake.wait(timeout)
+                if self._stopping:
+                    break
+                if self._calls:
+                    work, future = self._calls.popleft()
+                else:
+                    camera = self._next_camera()
+                    if camera is not None:
+                        ticket = self._queues[camera].popleft()
+            if work is not None and future is not None:
+                self._work(work, future)
+            elif camera is not None and ticket is not None:
+                self._guard(camera, partial(self._streams[camera].push, ticket))
+            self._close_overdue()
+        self._end()
+
+    def _work(self, work: Callable[[Engine], Any], future: Future[Any]) -> None:
+        try:
+            future.set_result(work(self._engine))  # type: ignore[arg-type]
+        except BaseException as error:  # whoever asked is told
+            future.set_exception(error)
+
+    def _guard(self, camera: str, step: Callable[[], object]) -> None:
+        """Run a step; whatever it raises is a defect, reported as such, and ends nothing."""
+        try:
+            step()
+        except Exception as error:
+            _log.exception('inference thread')
+            self._listener.on_failure(camera, f'{type(error).__name__}: {error}')
+            self._streams[camera].start_anew('of an internal error', INTERNAL)
+
+    def _next_camera(self) -> str | None:
+        """Return the camera whose first frame has waited longest."""
+        waiting = [(q[0].received, camera) for camera, q in self._queues.items() if q]
+        return min(waiting)[1] if waiting else None
+
+    def _seconds_to_deadline(self) -> float | None:
+        if not self._delay:
+            return None
+        starts = [s.waiting_since for s in self._streams.values()]
+        due = [start + self._delay for start in starts if start is not None]
+        return min(due) - time.monotonic() if due else None
+
+    def _close_overdue(self) -> None:
+        if not self._delay:
+            return
+        now = time.monotonic()
+        for camera, stream in self._streams.items():
+            start = stream.waiting_since
+            if start is not None and start + self._delay <= now and not self._queues[camera]:
+                self._guard(camera, stream.flush)
+
+    def _flush_all(self) -> None:
+        for camera, stream in self._streams.items():
+            self._guard(camera, stream.flush)
+            stream.drop_unfinished()
+
+    def _reset_all(self) -> None:
+        for camera, stream in self._streams.items():
+            self._guard(camera, stream.flush)
+            self._guard(camera, partial(stream.start_anew, 'it was asked to'))
+
+    def _end(self) -> None:
+        with self._wake:
+            calls, self._calls = list(self._calls), deque()
+            for camera, queue in self._queues.items():
+                self._accounts[camera].drop(INACTIVE, len(queue))
+                queue.clear()
+        for _, future in calls:
+            future.set_exception(WorkerStoppedError('the inference thread ended first'))
+        for stream in self._streams.values():
+            stream.start_anew('the node stops', INACTIVE)
+        self._streams = {}
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
