@@ -49,8 +49,8 @@ class ParameterSpec:
             return ''
         unit = f' {self.unit}' if self.unit else ''
         if self.maximum is None:
-            return f'>= {self.minimum}{unit}'
-        return f'{self.minimum}..{self.maximum}{unit}'
+            return f'>= {self.minimum:g}{unit}'
+        return f'{self.minimum:g}..{self.maximum:g}{unit}'
 
 
 def _engine_specs() -> list[ParameterSpec]:
@@ -79,7 +79,7 @@ def _engine_specs() -> list[ParameterSpec]:
 
 
 def _told() -> dict[str, str]:
-    """Return what EngineConfig's docstring says of each parameter: 'name: text' by name."""
+    """Return what EngineConfig's docstring says of each parameter, less its range."""
     told: dict[str, str] = {}
     name = ''
     for line in (inspect.getdoc(EngineConfig) or '').splitlines():
@@ -91,6 +91,9 @@ def _told() -> dict[str, str]:
             told[name] += ' ' + line.strip()
         else:
             name = ''
+    for name, text in told.items():
+        text = re.sub(r', (>= 1|0\.\.1)(?=\.$)', '', text)
+        told[name] = text[0].upper() + text[1:]
     return told
 
 
@@ -243,8 +246,6 @@ SECTIONS: tuple[tuple[str, tuple[ParameterSpec, ...]], ...] = (
     ('Method', tuple(_engine_specs())),
     ('Queue, memory banks and output', tuple(_RUNNING)),
 )
-PARAMETERS: dict[str, ParameterSpec] = {
-    spec.name: spec for _, specs in SECTIONS for spec in specs
-}
+PARAMETERS: dict[str, ParameterSpec] = {spec.name: spec for _, specs in SECTIONS for spec in specs}
 # The names of those that can change while the node runs.
 RUNTIME: tuple[str, ...] = tuple(s.name for s in PARAMETERS.values() if not s.read_only)

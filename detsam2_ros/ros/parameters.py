@@ -290,9 +290,7 @@ def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
             ]
         else:
             most = _INT64_MAX if spec.maximum is None else int(spec.maximum)
-            descriptor.integer_range = [
-                IntegerRange(from_value=int(spec.minimum), to_value=most)
-            ]
+            descriptor.integer_range = [IntegerRange(from_value=int(spec.minimum), to_value=most)]
     return descriptor
 
 
@@ -311,4 +309,3 @@ def _type(spec: ParameterSpec) -> Parameter.Type:
 
 def _plain(value: Value) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
