@@ -137,12 +137,16 @@ class CameraStream:
             self.start_anew('its last window could not be closed')
 
     def start_anew(self, why: str, reason: str = FAILED) -> None:
-        """Forget everything but the memory bank; what still waits is dropped for a reason."""
+        """Forget everything but the memory bank; what still waits is dropped for a reason.
+
+        why: told to the listener; '' tells nobody, at the end.
+        """
         self._accounts.drop(reason, len(self._unpublished))
         self._accounts.reset()
         self._stream.reset()
         self._clear()
-        self._listener.on_reset(self._camera, why)
+        if why:
+            self._listener.on_reset(self._camera, why)
 
     def _begin_anew(self, why: str) -> None:
         self.flush()

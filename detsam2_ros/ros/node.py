@@ -39,7 +39,8 @@ from detsam2_ros.ros.parameters import (
 from detsam2_ros.ros.services import Services
 from detsam2_ros.ros.session import AbortedError, Session
 
-STOP_SECONDS = 4.0  # of which what runs may use; then the process ends all the same
+# What a shutdown waits for: the last masks, and then the end of the inference thread.
+FLUSH_SECONDS, STOP_SECONDS = 2.0, 1.5
 
 
 class DetSam2Node(LifecycleNode):
@@ -55,6 +56,7 @@ class DetSam2Node(LifecycleNode):
         Node.__init__(self, 'detsam2', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.ended = threading.Event()  # set it to end a transition that waits for models
+        self.inference_ended = True  # False when a shutdown could not wait for it
         self._factory = engine_factory
         self._session: Session | None = None
         self._transition = threading.Lock()
@@ -144,7 +146,7 @@ class DetSam2Node(LifecycleNode):
         with self._transition:
             if self._session is not None and state.label == 'active':
                 self._diagnostics.set_active(False)
-                self._session.deactivate(STOP_SECONDS)
+                self._session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
             self._release(STOP_SECONDS)
             return self._reached('finalized')
@@ -160,8 +162,10 @@ class DetSam2Node(LifecycleNode):
     def _release(self, timeout: float | None) -> None:
         session, self._session = self._session, None
         self._bank_services.forget()
-        if session is not None and not session.close(timeout if timeout is not None else 3600.0):
-            self.get_logger().warning('inference did not end in time; it ends with the process')
+        if session is not None and not session.close(timeout):
+            self.inference_ended = False
+            self.get_logger().warning(
+                'inference did not end in time and ends with the process; its frames are lost')
 
     def _reached(self, state: str) -> TransitionCallbackReturn:
         self._state, self._problem = state, ''
@@ -202,7 +206,7 @@ class DetSam2Node(LifecycleNode):
     # ---- end -----------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End what runs, from any state, within STOP_SECONDS."""
+        """End what runs, from any state, within seconds."""
         self.ended.set()
         if self._state in ('unconfigured', 'inactive', 'active'):
             self.trigger_shutdown()
@@ -234,13 +238,14 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     spinning.start()
     node.start()
     stop.wait()
-    # If inference, deep in a kernel, does not end in time, nothing may keep the process.
-    last_resort = threading.Timer(STOP_SECONDS + 0.5, os._exit, (1,))
-    last_resort.daemon = True
-    last_resort.start()
     node.stop()
     executor.shutdown(timeout_sec=0.0, wait_for_threads=False)
     spinning.join(1.0)
+    if not node.inference_ended:
+        # Deep in a kernel it cannot be interrupted, and an interpreter that ends under it crashes.
+        rclpy.try_shutdown()
+        sys.stderr.flush()
+        os._exit(0)
     node.destroy_node()
     rclpy.try_shutdown()
     return 0

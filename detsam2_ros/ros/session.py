@@ -96,8 +96,11 @@ class Session:
         left = 10.0 if deadline is None else max(0.0, deadline - time.monotonic())
         return self._outbox.drain(left)
 
-    def close(self, timeout: float) -> bool:
-        """End the threads and give the device back; returns whether they ended in time."""
+    def close(self, timeout: float | None) -> bool:
+        """End the threads and give the device back; returns whether they ended in time.
+
+        timeout: seconds, None waits as long as it takes.
+        """
         ended = self.worker.stop(timeout)
         ended = self._outbox.stop(1.0) and ended
         for camera in self.cameras.values():

@@ -117,7 +117,7 @@ class Worker:
         """Close all unfinished windows and start the streams anew."""
         return self.call(lambda _: self._reset_all())
 
-    def stop(self, timeout: float) -> bool:
+    def stop(self, timeout: float | None) -> bool:
         """End the thread after what it does now; returns whether it ended within seconds."""
         with self._wake:
             self._accepting = False
@@ -210,6 +210,8 @@ class Worker:
 
     def _flush_all(self) -> None:
         for camera, stream in self._streams.items():
+            if self._stopping:
+                break  # what a shutdown could not wait for is counted as dropped
             self._guard(camera, stream.flush)
             stream.drop_unfinished()
 
@@ -227,7 +229,7 @@ class Worker:
         for _, future in calls:
             future.set_exception(WorkerStoppedError('the inference thread ended first'))
         for stream in self._streams.values():
-            stream.start_anew('the node stops', INACTIVE)
+            stream.start_anew('', INACTIVE)
         self._streams = {}
         if self._engine is not None:
             self._engine.close()
