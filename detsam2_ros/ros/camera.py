@@ -33,6 +33,7 @@ from detsam2_ros.engine.results import FrameResult
 from detsam2_ros.ros.accounting import FrameAccounts
 from detsam2_ros.ros.camera_stream import Ticket
 from detsam2_ros.ros.images import (
+    CvBridgeUnusable,
     ImageRefused,
     compressed_to_rgb,
     label_image,
@@ -44,6 +45,7 @@ from detsam2_ros.ros.parameters import NodeParameters
 from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
 from detsam2_ros.ros.worker import INTERNAL
 
+NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 _REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
 
 
@@ -148,6 +150,10 @@ class Camera:
         except ImageRefused as refusal:
             self.accounts.drop(refusal.reason)
             self._tell_refusal(str(refusal))
+            return
+        except CvBridgeUnusable as error:
+            self.accounts.drop(NO_CV_BRIDGE)
+            self._tell_refusal(f'{error}.')
             return
         except Exception as error:
             # A message can hold anything; no message may end the executor's thread.

@@ -28,6 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from detsam2_ros.engine import EngineError
 from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
+from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
 from detsam2_ros.ros.logs import route_logs, unroute_logs
 from detsam2_ros.ros.parameters import (
     NodeParameters,
@@ -96,6 +97,7 @@ class DetSam2Node(LifecycleNode):
             try:
                 self._settings = read_parameters(self)
                 session = Session(self, self._settings, self._factory)
+                self._try_cv_bridge()  # while the models load
                 session.wait_until_loaded(self.ended)
                 self._bank_services.load_initial(session)
             except Exception as error:
@@ -158,6 +160,12 @@ class DetSam2Node(LifecycleNode):
             self._release(STOP_SECONDS)
             self._state = 'unconfigured'
             return TransitionCallbackReturn.SUCCESS
+
+    def _try_cv_bridge(self) -> None:
+        try:
+            check_cv_bridge()
+        except CvBridgeUnusable as error:
+            self.get_logger().warning(f'{error}. Until then images that need it are refused')
 
     def _release(self, timeout: float | None) -> None:
         session, self._session = self._session, None
