@@ -184,6 +184,15 @@ def test_all_bad_values_are_named_at_once(make_node):
         declare_parameters(node)
 
 
+def test_what_looks_misspelt_is_warned_of(make_node, capfd):
+    given = ('windw_size:=3', 'max_object:=2', 'window_size:=5', 'speed:=3', 'use_sim_time:=true')
+    declare_parameters(make_node(*[part for value in given for part in ('-p', value)]))
+    told = capfd.readouterr().err
+    assert "there is no parameter 'windw_size', it has no effect; was window_size meant?" in told
+    assert "'max_object', it has no effect; was max_objects meant?" in told
+    assert told.count('WARN') == 2
+
+
 # ---- together
 
 

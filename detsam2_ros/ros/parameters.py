@@ -10,6 +10,7 @@ parameters = check_changes(parameters, changes)  # in the on-set callback
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -107,8 +108,9 @@ def declare_parameters(node: Node) -> None:
     """Declare all parameters; call it once, before callbacks for parameters are added.
 
     A whole number is taken for a float, [''] for an empty list, and numbers for class names
-    that look like them; the same when a parameter is set later. Raises ParameterError that
-    lists every value of the wrong type or out of range.
+    that look like them; the same when a parameter is set later. Warns of what looks misspelt,
+    which ROS ignores. Raises ParameterError that lists every value of the wrong type or out of
+    range.
     """
     problems = []
     for spec in PARAMETERS.values():
@@ -126,6 +128,7 @@ def declare_parameters(node: Node) -> None:
         node.set_descriptor(spec.name, _descriptor(spec), parameter.get_parameter_value())
     if problems:
         raise ParameterError('; '.join(problems))
+    _warn_of_misspelt(node)
     node.add_pre_set_parameters_callback(_converted)
 
 
@@ -155,6 +158,17 @@ def check_changes(current: NodeParameters, changes: Sequence[Parameter[Any]]) ->
     if problems:
         raise ParameterError('; '.join(problems))
     return _together(values)
+
+
+def _warn_of_misspelt(node: Node) -> None:
+    # There is no public way to ask what was given. Files for `/**` hold parameters of other nodes
+    # too, so a name that is only unknown says nothing.
+    for name in getattr(node, '_parameter_overrides', {}):
+        meant = difflib.get_close_matches(name, PARAMETERS, 1, cutoff=0.8)
+        if name not in PARAMETERS and meant:
+            node.get_logger().warning(
+                f"there is no parameter '{name}', it has no effect; was {meant[0]} meant?"
+            )
 
 
 def _values(parameters: NodeParameters) -> dict[str, Any]:
