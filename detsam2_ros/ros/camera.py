@@ -24,7 +24,6 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
@@ -160,9 +159,11 @@ class Camera:
             self.accounts.drop(INTERNAL)
             self._tell_refusal(f'{type(error).__name__} while converting an image: {error}')
             return
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        stamp = message.header.stamp
         self._offer(
-            self.name, Ticket(image, stamp, received, message.header, self._wants_overlay()))
+            self.name, Ticket(
+                image, stamp.sec * 10**9 + stamp.nanosec, received, message.header,
+                self._wants_overlay()))
 
     def _tell_refusal(self, text: str) -> None:
         if text not in self._refused and len(self._refused) < _REFUSALS_TOLD:

@@ -107,6 +107,8 @@ class DetSam2Node(LifecycleNode):
                 self._bank_services.forget()
                 return TransitionCallbackReturn.FAILURE
             self._session = session
+            if self._settings != session.parameters:  # changed while the models were loading
+                session.change(self._settings)
             return self._reached('inactive')
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
