@@ -40,6 +40,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
 
 
+@pytest.fixture(params=['window', 'online'])
+def both_modes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test in each mode: that of every `fakes.Run` that names none."""
+    import fakes
+
+    monkeypatch.setattr(fakes.Run, 'mode', request.param)
+    return request.param
+
+
 @pytest.fixture(scope='session')
 def root() -> Path:
     """Return the checkout."""

@@ -317,6 +317,8 @@ class _ColourMemory(torch.nn.Module):
 class Run:
     """An engine with one stream that is shown images, and all the results that come out."""
 
+    mode = 'window'  # unless config says otherwise; the fixture both_modes changes it
+
     def __init__(
         self,
         detector: Detector | None,
@@ -324,7 +326,7 @@ class Run:
         name: str = 'front',
         **config: object,
     ):
-        self.config = EngineConfig(**config)  # type: ignore[arg-type]
+        self.config = EngineConfig(**{'mode': self.mode, **config})  # type: ignore[arg-type]
         self.engine = Engine(model or colour_sam2(), detector, self.config)
         self.stream = self.engine.open_stream(name)
         self.images: list[np.ndarray] = []
@@ -337,6 +339,18 @@ class Run:
             stamp = 1000 * len(self.images)
             self.images.append(image)
             out += self.stream.push(image, stamp)
+        self.results += out
+        return out
+
+    def take(self, image: np.ndarray, parts: int) -> list[FrameResult]:
+        """Show an image without waiting for passes; do some parts of what is due."""
+        out = []
+        while self.stream.pending >= self.config.window_size + self.config.max_propagation:
+            out += self.stream.work()
+        out += self.stream.take(image, 1000 * len(self.images))
+        self.images.append(image)
+        for _ in range(parts):
+            out += self.stream.work()
         self.results += out
         return out
 

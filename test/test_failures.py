@@ -13,10 +13,11 @@ import pytest
 from fakes import BrokenDetector, ColourDetector, Run, ScriptedDetector, colour_sam2, detections
 from stream_cases import GOOD, RED, USUAL, nothing_was_lost
 
-from detsam2_ros.engine import stream as stream_module
+from detsam2_ros.engine import intake
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.detection import Detections
 from detsam2_ros.engine.errors import BankError, DetectorError, EngineError, WindowError
+from detsam2_ros.engine.window import WindowRun
 
 # ---- detectors
 
@@ -106,12 +107,14 @@ def test_a_detector_does_not_keep_a_program_from_ending(error):
 # ---- a model that fails
 
 
+def fails(*_: object) -> None:
+    raise MemoryError('full')
+
+
 def test_a_window_that_failed_is_closed_later_without_losing_a_frame(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
     run.push(*[GOOD] * 4)
-    monkeypatch.setattr(
-        stream_module.WindowRun, 'run', lambda self: (_ for _ in ()).throw(MemoryError('full'))
-    )
+    monkeypatch.setattr(WindowRun, 'finish', fails)
     for i in range(6):
         if i < 3:
             run.push(GOOD)
@@ -127,15 +130,15 @@ def test_a_window_that_failed_is_closed_later_without_losing_a_frame(monkeypatch
 
 def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
-    original = stream_module.WindowRun.run
+    original = WindowRun.finish
     failing = [True] * 3 + [False, True]  # frames 3, 4 and 5 are pushed in vain; then by window
 
-    def fail(self) -> None:
+    def fail(self, *args) -> None:
         if failing.pop(0):
             raise MemoryError('full')
-        original(self)
+        original(self, *args)
 
-    monkeypatch.setattr(stream_module.WindowRun, 'run', fail)
+    monkeypatch.setattr(WindowRun, 'finish', fail)
     for i in range(6):
         if i < 3:
             run.push(GOOD)
@@ -154,9 +157,7 @@ def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
 
 def test_frames_do_not_pile_up_when_every_window_fails(monkeypatch):
     run = Run(None, **USUAL)
-    monkeypatch.setattr(
-        stream_module.WindowRun, 'run', lambda self: (_ for _ in ()).throw(MemoryError('full'))
-    )
+    monkeypatch.setattr(WindowRun, 'finish', fails)
     with pytest.raises(EngineError, match='frames wait because their window failed each time'):
         for _ in range(100):
             try:
@@ -172,9 +173,7 @@ def test_frames_do_not_pile_up_when_every_window_fails(monkeypatch):
 def test_an_image_that_could_not_be_encoded_was_not_taken(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
     run.push(*[GOOD] * 2)
-    monkeypatch.setattr(
-        stream_module, 'encode_image', lambda *_: (_ for _ in ()).throw(MemoryError('full'))
-    )
+    monkeypatch.setattr(intake, 'encode_image', fails)
     with pytest.raises(MemoryError):
         run.stream.push(GOOD, 0)
     monkeypatch.undo()
@@ -193,6 +192,7 @@ def bank() -> MemoryBank:
     return run.stream.export_bank(1)
 
 
+@pytest.mark.usefixtures('both_modes')
 @pytest.mark.parametrize(
     'harm', ['cut', 'foreign', 'empty', 'missing', 'other model', 'too large']
 )
@@ -229,6 +229,7 @@ def test_a_bank_that_cannot_be_used_leaves_the_old_one_at_work(bank, harm, tmp_p
     assert all(run.ids(i) == [1] for i in range(4))
 
 
+@pytest.mark.usefixtures('both_modes')
 def test_a_full_disk_when_saving_does_not_disturb_the_stream(tmp_path, monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
     run.push(*[GOOD] * 6)

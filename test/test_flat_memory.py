@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 FRAMES, PERIOD = 2000, 100
 K, D, M = 5, 5, 10
 MEMORIES, OBJECTS, LOST = 2, 6, 15
+POINTERS = 15  # frames whose pointers a frame reads
 NAMES = list(COLOURS)
 
 
@@ -79,11 +80,12 @@ class Measured:
     stats: Stats
 
 
-@pytest.fixture(scope='module')
-def measured() -> Measured:
+@pytest.fixture(scope='module', params=['window', 'online'])
+def measured(request: pytest.FixtureRequest) -> Measured:
     """Run for FRAMES frames and measure once a round."""
     run = Run(
         ColourDetector(NAMES),
+        mode=request.param,
         window_size=K,
         detect_interval=D,
         max_propagation=M,
@@ -137,17 +139,17 @@ def test_every_container_is_bounded_by_the_parameters(measured):
     # Objects on the frames in reach: those alive, and those that retired within these frames.
     shown = OBJECTS + len(NAMES)
     bounds = {
-        'stream._frames': M,
-        'stream._window': K,
-        'stream._objects': OBJECTS,
-        'stream._objects[].conditioned': MEMORIES + M // D + 1,
-        'stream._objects[].recent': 6,
-        'stream._objects[].bank': 0,
-        'stream._frames[].published.objects': shown,
-        'stream._frames[].published.packed.bits': shown,
+        'stream._state.frames': M,
+        'stream._state.window': K,
+        'stream._state.objects': OBJECTS,
+        'stream._state.objects[].conditioned': MEMORIES + POINTERS // D + 1,
+        'stream._state.objects[].recent': POINTERS,
+        'stream._state.objects[].bank': 0,
+        'stream._state.frames[].published.objects': shown,
+        'stream._state.frames[].published.packed.bits': shown,
     }
     assert bounds.keys() <= measured.containers.keys()
     for path, size in measured.containers.items():
         # Whatever else there is, a future part of the stream too, stays small.
         assert size <= bounds.get(path, 2 * M), f'{path} holds {size}'
-    assert measured.containers['stream._objects'] >= 3
+    assert measured.containers['stream._state.objects'] >= 3

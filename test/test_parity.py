@@ -151,7 +151,7 @@ def differences(seen: list[Seen]) -> np.ndarray:
     )
 
 
-def check(seen: list[Seen]) -> None:
+def check(seen: list[Seen], typical: float = TYPICAL) -> None:
     """Assert that masks and logits agree."""
     apart = [
         (s.newest, s.frame, s.name) for s in seen if s.visible != bool((s.engine > -1000).any())
@@ -160,7 +160,7 @@ def check(seen: list[Seen]) -> None:
     assert np.mean([s.iou for s in seen]) >= 0.999
     found = differences(seen)
     assert len(found)
-    assert np.median(found) <= TYPICAL
+    assert np.median(found) <= typical
     assert found.max() <= WORST
 
 

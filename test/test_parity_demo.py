@@ -25,11 +25,17 @@ pytestmark = pytest.mark.oracle
 
 
 @functools.cache
-def film() -> list[SceneFrame]:
-    return render(3, 12)
+def film(seed: int = 3) -> list[SceneFrame]:
+    return render(seed, 12)
 
 
-def run(association: str, dtype: str) -> Pair:
+def run(
+    association: str,
+    dtype: str,
+    pair_type: type[Pair] = Pair,
+    mode: str = 'window',
+    seed: int = 3,
+) -> Pair:
     """Run the scene through the engine and the oracle, with boxes of the truth."""
     model = load_sam2('demo', dtype=dtype)
     settings = OmegaConf.to_container(OmegaConf.load(CHECKPOINT.with_suffix('.yaml')))
@@ -37,7 +43,8 @@ def run(association: str, dtype: str) -> Pair:
     weights = {name: value.float() for name, value in weights.get('model', weights).items()}
     predictor = build_predictor(settings, weights)
     # One ball of each class, three at most; one is missed on the second detection frame.
-    classes = list(dict.fromkeys(film()[0].class_ids.tolist()))[:3]
+    frames = film(seed)
+    classes = list(dict.fromkeys(frames[0].class_ids.tolist()))[:3]
     script = {
         frame.index: {
             c: frame.boxes[row].tolist()
@@ -45,12 +52,14 @@ def run(association: str, dtype: str) -> Pair:
             for row in [frame.class_ids.tolist().index(c)]
             if frame.visible_fraction[row] > 0.3 and (c, frame.index) != (classes[0], 4)
         }
-        for frame in film()[::4]
+        for frame in frames[::4]
     }
-    config = EngineConfig(4, 4, 8, association=association, max_conditioned_memories=1000)
-    pair = Pair(Engine(model, ScriptedDetector(script, 4), config), predictor, script)
+    config = EngineConfig(
+        4, 4, 8, mode=mode, association=association, max_conditioned_memories=1000
+    )
+    pair = pair_type(Engine(model, ScriptedDetector(script, 4), config), predictor, script)
     with model.inference():  # the predictor needs the same precision
-        for frame in film():
+        for frame in frames:
             pair.push(frame.image)
     return pair
 

@@ -18,7 +18,14 @@ from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.core import Engine
 from detsam2_ros.engine.memory import Context, Memory, Recall
 from detsam2_ros.engine.results import FrameResult
-from detsam2_ros.engine.reverse import PassInput, PassOutput, memories_of, reverse_pass
+from detsam2_ros.engine.reverse import (
+    PassInput,
+    PassOutput,
+    Steps,
+    memories_of,
+    reverse_pass,
+    reverse_steps,
+)
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stages import ImageFeatures, condition, encode_image, memorise
 
@@ -42,7 +49,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
         features: Mapping[int, ImageFeatures],
         objects: list[PassInput],
         **options,
-    ) -> list[PassOutput]:
+    ) -> Steps[list[PassOutput]]:
         nonlocal conditioned
         (entry,) = objects
         conditioned = entry.recall.conditioned
@@ -66,9 +73,9 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
             mock.patch.object(reverse, 'track', track),
             mock.patch.object(reverse, 'memories_of', split),
         ):
-            return reverse_pass(model, features, objects, **options)
+            return (yield from reverse_steps(model, features, objects, **options))
 
-    with mock.patch('detsam2_ros.engine.window.reverse_pass', run):
+    with mock.patch('detsam2_ros.engine.window.reverse_steps', run):
         for call in calls:
             call()
     names = {id(memory): f'conditioned {frame}' for frame, memory in conditioned.items()}

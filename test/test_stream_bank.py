@@ -26,6 +26,8 @@ from fakes import (
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.errors import BankError
 
+pytestmark = pytest.mark.usefixtures('both_modes')
+
 SIZE = (48, 64)
 EMPTY = scene(size=SIZE)
 USUAL = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}

@@ -32,6 +32,7 @@ def interleaved(model) -> tuple[list, list]:
     return alone, mixed
 
 
+@pytest.mark.usefixtures('both_modes')
 @pytest.mark.parametrize('kind', ['colour', 'random'])
 def test_streams_do_not_know_of_one_another(kind):
     from fakes import colour_sam2
@@ -46,6 +47,7 @@ def test_streams_do_not_know_of_one_another(kind):
     assert {r.stream for r in mixed[1]} == {'rear'}
 
 
+@pytest.mark.usefixtures('both_modes')
 def test_the_same_input_gives_the_same_results():
     runs = [Run(ColourDetector(['red', 'green']), tiny_sam2(), **USUAL) for _ in range(2)]
     for run in runs:

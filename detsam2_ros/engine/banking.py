@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import torch
 
 from detsam2_ros.engine.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.errors import BankError
 from detsam2_ros.engine.identity import ModelIdentity
-from detsam2_ros.engine.memory import choose, summary
+from detsam2_ros.engine.memory import Memory, choose, summary
 from detsam2_ros.engine.objects import TrackedObject
 
 
@@ -36,6 +37,41 @@ def bank_objects(
         for key, (class_id, class_name, entries) in bank.objects().items()
         if keys is None or key in keys
     ]
+
+
+def look_for_bank(
+    bank: MemoryBank | None, objects: list[TrackedObject], device: torch.device
+) -> None:
+    """Add an object to look for, for each object of the bank that no object stands for."""
+    if bank is None:
+        return
+    held = {(key, e.class_id) for e in objects if e.bank for key in e.keys}
+    missing = [
+        key for key, (class_id, _, _) in bank.objects().items() if (key, class_id) not in held
+    ]
+    if missing:
+        objects += bank_objects(bank, device, missing)
+
+
+def rebanked(
+    objects: Sequence[TrackedObject], bank: MemoryBank | None, device: torch.device
+) -> list[TrackedObject]:
+    """Return objects with their memories in another bank, without those nothing is left of.
+
+    What the bank holds besides is looked for from now on.
+    """
+    memories: dict[tuple[str, int], tuple[Memory, ...]] = {}
+    if bank is not None:
+        for given in bank_objects(bank, device):
+            memories[given.keys[0], given.class_id] = given.bank
+    kept = []
+    for entry in objects:
+        again = [memories.get((key, entry.class_id), ()) for key in entry.keys]
+        entry = replace(entry, bank=tuple(memory for part in again for memory in part))
+        if entry.remembers:
+            kept.append(entry)
+    look_for_bank(bank, kept, device)
+    return kept
 
 
 def check_object_count(bank: MemoryBank, most: int) -> None:

@@ -32,6 +32,7 @@ class Composer:
 
     def __init__(self, height: int, width: int, mask_size: int, device: torch.device):
         self.height, self.width = height, width
+        self.mask_size = mask_size
         self._on_cpu = device.type == 'cpu'
         if self._on_cpu:
             self._rows = _bilinear_weights(mask_size, height)

@@ -12,7 +12,7 @@ from detsam2_ros.engine.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
-MODES = ('window',)
+MODES = ('window', 'online')
 ASSOCIATIONS = ('instance', 'class')
 CHOICES = {'mode': MODES, 'association': ASSOCIATIONS}
 # Least and greatest value of each number, the greatest None where there is none.
@@ -37,7 +37,8 @@ class EngineConfig:
     window_size: K, frames that accumulate before inference, >= 1.
     detect_interval: D, every D-th frame reaches the detector; 0 = never.
     max_propagation: M >= K, frames that one reverse pass covers.
-    mode: 'window', the report's method.
+    mode: 'window', the report's method: masks come when their window closes. 'online': each frame
+    is also tracked forward and published on arrival; its window's pass corrects it.
     association: 'instance', or 'class' for the report's one object per class.
     match_iou: least IoU of a detection with a tracked object's box to be that object, 0..1.
     new_object_score: least detector score that starts an object, 0..1.
@@ -47,7 +48,8 @@ class EngineConfig:
     max_conditioned_memories: conditioned memories that an object keeps and attends to.
     correction_iou: a past mask is corrected when the IoU with its published one is below
     this; 1 = when any pixel differs.
-    encode_batch: images that are encoded in one batch; 1 encodes each on arrival.
+    encode_batch: images that are encoded in one batch; 1 encodes each on arrival, and mode
+    online needs that.
     """
 
     window_size: int = 10
@@ -89,6 +91,11 @@ class EngineConfig:
             raise ConfigError(
                 f'max_propagation ({self.max_propagation}) must be >= window_size '
                 f'({self.window_size}): a shorter pass would leave new frames without a mask'
+            )
+        if self.mode == 'online' and self.encode_batch > 1:
+            raise ConfigError(
+                f'encode_batch ({self.encode_batch}) must be 1 in mode online: each frame is '
+                f'encoded on arrival'
             )
         if self.max_propagation < 2 * self.window_size:
             _log.warning(

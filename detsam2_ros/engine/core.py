@@ -71,7 +71,8 @@ class Engine:
         """Change parameters of EngineConfig between two calls, for all streams.
 
         While streams are open: those in `config.CHANGEABLE`. detect_interval acts from the next
-        frame on, the others from the next window that closes. Raises ConfigError that names a
+        frame on, the others from the next window that closes; in mode online what concerns
+        detections acts on the next frame too. Raises ConfigError that names a
         parameter; then nothing has changed.
         """
         known = [field.name for field in fields(EngineConfig)]

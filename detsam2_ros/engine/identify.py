@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Who is who, told from masks: lost objects found again, two objects that are one."""
+"""Who is who: ids for what is new, and from masks lost objects and two that are one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,33 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from detsam2_ros.engine.association import TrackView, merged_pairs
+from detsam2_ros.engine.association import IdAllocator, TrackView, merged_pairs
+from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.frames import Published
 from detsam2_ros.engine.masks import PackedMasks
 from detsam2_ros.engine.objects import TrackedObject
+from detsam2_ros.engine.reverse import Tracked
+
+
+@dataclass
+class Names:
+    """Gives ids, on a draft of a stream's allocator; given counts them.
+
+    in_use: ids that may not be given.
+    """
+
+    ids: IdAllocator
+    in_use: set[int]
+    given: int = 0
+
+    def note(self, entry: TrackedObject, seen: Sequence[int]) -> None:
+        """Note on which frames an object was seen; it gets its id with the first or a prompt."""
+        if entry.id is None and (seen or entry.conditioned):
+            entry.born = min([*seen, *entry.conditioned]) if entry.born < 0 else entry.born
+            entry.id = self.ids.take(self.in_use)
+            self.in_use.add(entry.id)
+            self.given += 1
+        entry.last_seen = max([entry.last_seen, *seen])
 
 
 @dataclass
@@ -28,6 +51,33 @@ class FrameMasks:
     logits: torch.Tensor
     scores: list[float]
     packed: PackedMasks
+
+    @classmethod
+    def gather(
+        cls, index: int, tracked: Mapping[TrackedObject, Tracked | None], composer: Composer
+    ) -> FrameMasks:
+        """Gather a frame's masks: prompted ones where there are prompts, else tracked ones.
+
+        Objects that were neither prompted nor tracked there are left out.
+        """
+        objects, logits, scores = [], [], []
+        for entry, own in tracked.items():
+            prompt = entry.conditioned.get(index)
+            if prompt is not None:
+                own = Tracked(prompt.logits, prompt.memory.score)
+            if own is None:
+                continue
+            objects.append(entry)
+            logits.append(own.logits)
+            scores.append(own.score)
+        size = composer.mask_size
+        stacked = torch.stack(logits) if logits else torch.zeros(0, size, size)
+        return cls(
+            objects=objects,
+            logits=stacked,
+            scores=torch.stack(scores).sigmoid().tolist() if scores else [],
+            packed=composer.pack(stacked),
+        )
 
     def view(self, entry: TrackedObject) -> tuple[PackedMasks, int] | None:
         """Return the frame's masks and the object's row in them, or None without one."""
@@ -46,16 +96,18 @@ def same_before_birth(
     masks: Mapping[int, FrameMasks],
     published: Mapping[int, Published | None],
     least_iou: float,
+    start: int,
 ) -> list[tuple[TrackedObject, TrackedObject]]:
     """Find new objects that are older ones, by where a reverse pass followed them back to.
 
-    On frames before its first detection, a new object's masks are compared with those of each
-    older object of its class: on frames where that one has a prompt, else as published. Mean
-    IoUs of at least least_iou are assigned one to one. Two objects with prompts on one frame
-    are never the same. Returns (older, younger) pairs.
+    start: the window's first frame; an object is new that was first detected since. On frames
+    before its first detection, a new object's masks are compared with those of each older
+    object of its class: on frames where that one has a prompt, else as published. Mean IoUs of
+    at least least_iou are assigned one to one. Two objects with prompts on one frame are never
+    the same. Returns (older, younger) pairs.
     """
     objects = next(iter(masks.values())).objects if masks else []
-    younger = [entry for entry in objects if entry.id is None and entry.conditioned]
+    younger = [entry for entry in objects if start <= entry.born in entry.conditioned]
     agreement = np.zeros((len(objects), len(younger)))
     for i, old in enumerate(objects):
         for j, new in enumerate(younger):

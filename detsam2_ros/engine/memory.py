@@ -32,6 +32,12 @@ class Memory:
         """Return the same memory on a device."""
         return Memory(self.spatial.to(device), self.pointer.to(device), self.score.to(device))
 
+    def pointer_only(self) -> Memory:
+        """Return it without its spatial memory, for frames that are too far away to read that."""
+        if not self.spatial.numel():
+            return self
+        return Memory(self.spatial.new_empty(0), self.pointer, self.score)
+
 
 @dataclass(frozen=True)
 class Context:

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from detsam2_ros.engine.memory import Memory, Recall, choose, summary
+
+_serials = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Conditioning:
 class TrackedObject:
     """One physical thing, or a bank object that is still being looked for.
 
-    id: None for a bank object not seen yet, and until the window in which it was first detected
-    has closed. born, last_seen: frame indices, -1 before. conditioned: by frame index. recent:
-    memories of the newest frames that the last pass tracked; they only serve to tell this object
-    from others at the next detection frame, no pass reads them. keys: the memory bank's names for
-    it, several when bank objects turned out to be one thing; bank: its memories of these.
+    id: None for a bank object not seen yet, and in mode window until the window in which it was
+    first detected has closed. born, last_seen: frame indices, -1 before. conditioned: by frame
+    index. recent: memories of the newest tracked frames, which no pass reads: in mode window
+    those of the last pass, which serve to tell this object from others at the next detection
+    frame; in mode online those that forward tracking wrote and reads. keys: the memory bank's
+    names for it, several when bank objects turned out to be one thing; bank: its memories of
+    these. serial: the same for all drafts of one object.
     """
 
     id: int | None
@@ -51,10 +56,19 @@ class TrackedObject:
     bank: tuple[Memory, ...] = ()
     conditioned: dict[int, Conditioning] = field(default_factory=dict)
     recent: dict[int, Memory] = field(default_factory=dict)
+    serial: int = field(default_factory=_serials.__next__)
 
-    def draft(self) -> TrackedObject:
-        """Copy what a window may change, so that a failed window leaves no trace."""
-        return replace(self, conditioned=dict(self.conditioned), recent=dict(self.recent))
+    def draft(self, newest: int | None = None) -> TrackedObject:
+        """Copy what a step may change, so that one that fails leaves no trace.
+
+        newest: leave out prompts of later frames.
+        """
+        conditioned = {
+            frame: entry
+            for frame, entry in self.conditioned.items()
+            if newest is None or frame <= newest
+        }
+        return replace(self, conditioned=conditioned, recent=dict(self.recent))
 
     @property
     def remembers(self) -> bool:
@@ -79,22 +93,35 @@ class TrackedObject:
             },
         )
 
-    def forget(self, cap: int, reach: int) -> None:
-        """Drop prompted frames beyond the cap that no later pass reaches (before `reach`)."""
-        attended = set(self.attended(cap))
+    def forget(self, cap: int, reach: int, newest: int) -> None:
+        """Drop prompted frames beyond the cap that nothing later reads (before `reach`).
+
+        newest: of the window that has closed; later prompts neither count nor go.
+        """
+        attended = set(self.draft(newest).attended(cap))
         self.conditioned = {
             frame: entry
             for frame, entry in self.conditioned.items()
-            if frame >= reach or frame in attended
+            if frame >= min(reach, newest + 1) or frame in attended
         }
 
     def absorb(self, other: TrackedObject, frames: set[int]) -> None:
         """Be one with another object: take over its prompts on some frames, and its bank."""
-        for frame in frames & other.conditioned.keys():
-            self.conditioned.setdefault(frame, other.conditioned[frame])
+        self.follow(other, frames)
         self.last_seen = max(self.last_seen, other.last_seen)
         self.keys += other.keys
         self.bank += other.bank
+
+    def follow(self, other: TrackedObject, frames: set[int]) -> None:
+        """Take over another object's prompts on some frames, and its trail if they are as new.
+
+        Then the own trail was of something else, or of nothing: it does not count any more.
+        """
+        if max(other.conditioned, default=-1) >= max(self.conditioned, default=-1):
+            self.recent = dict(other.recent)
+        for frame in frames & other.conditioned.keys():
+            self.conditioned.setdefault(frame, other.conditioned[frame])
+        self.recent = {at: m for at, m in self.recent.items() if at not in self.conditioned}
 
     @property
     def is_known(self) -> bool:

@@ -44,25 +44,36 @@ class Prompter:
     frames_seen: int
 
     def condition_window(self, window: Sequence[Frame]) -> None:
-        """Match and condition on every frame of the window that has detections."""
+        """Find every object on, match and condition each frame of the window with detections."""
         frames = [frame for frame in window if frame.detections]
         for frame in frames:
-            assert frame.detections is not None
-            if self.config.association == 'class':
-                rows, starts = self._match_classes(frame.detections)
-            else:
-                rows, starts = self._match_instances(frame, frame.detections, frame is frames[-1])
-            self._condition(frame, frame.detections, rows, starts)
+            boxes = np.zeros((len(self.objects), 4), np.float32)
+            if self.config.association == 'instance':
+                with self.stats.clock('associate'):
+                    boxes = self._locate(frame, remember=frame is not frames[-1])
+            self.condition_frame(frame, boxes)
+
+    def condition_frame(self, frame: Frame, boxes: np.ndarray) -> None:
+        """Match and condition on one frame.
+
+        boxes: float32 [m, 4] xyxy, where the objects are on it, zeros unseen; by class they do
+        not matter.
+        """
+        if not frame.detections:
+            return
+        if self.config.association == 'class':
+            rows, starts = self._match_classes(frame.detections)
+        else:
+            rows, starts = self._match_instances(frame.detections, boxes)
+        self._condition(frame, frame.detections, rows, starts)
 
     def _match_classes(self, detections: Detections) -> tuple[np.ndarray, list[int]]:
         known = {entry.class_id: row for row, entry in reversed(list(enumerate(self.objects)))}
         return assign_by_class(detections, known, self.config.new_object_score)
 
     def _match_instances(
-        self, frame: Frame, detections: Detections, last: bool
+        self, detections: Detections, boxes: np.ndarray
     ) -> tuple[np.ndarray, list[int]]:
-        with self.stats.clock('associate'):
-            boxes = self._locate(frame, remember=not last)
         classes = np.array([entry.class_id for entry in self.objects], np.int64)
         rows = assign(detections, boxes, classes, self.config.match_iou)
         starts = new_objects(

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,6 +17,8 @@ from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stages import Decoded, ImageFeatures, memorise, track
 
 Clock = Callable[[str], AbstractContextManager[None]]
+T = TypeVar('T')
+Steps = Generator[None, None, T]  # work in parts; between two of them other work may be done
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,21 @@ class PassInput:
     prompted: frozenset[int] = frozenset()
 
 
-def reverse_pass(
+def reverse_pass(*args: Any, **options: Any) -> list[PassOutput]:
+    """Run a pass, see `reverse_steps`, in one go."""
+    return finished(reverse_steps(*args, **options))
+
+
+def finished(steps: Steps[T]) -> T:
+    """Do all parts of some work; returns its outcome."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def reverse_steps(
     model: Sam2Model,
     features: Mapping[int, ImageFeatures],
     objects: Sequence[PassInput],
@@ -55,12 +72,12 @@ def reverse_pass(
     frames_seen: int,
     batch: bool = True,
     clock: Clock | None = None,
-) -> list[PassOutput]:
-    """Track objects from frame `newest` back to frame `oldest`, both included.
+) -> Steps[list[PassOutput]]:
+    """Track objects from frame `newest` back to frame `oldest`, both included, frame by frame.
 
     features: of every frame in between. Reads nothing that another pass has tracked, keeps
-    nothing: equal inputs give equal outputs. batch=False tracks one object at a time. Call it
-    inside `Sam2Model.inference()`. (Det-SAM2 report, section 3; SAM2VideoPredictor.
+    nothing: equal inputs give equal outputs. batch=False tracks one object at a time. Do each
+    part inside `Sam2Model.inference()`. (Det-SAM2 report, section 3; SAM2VideoPredictor.
     propagate_in_video with reverse=True, which starts at newest and tracks newest - oldest
     frames more.)
     """
@@ -88,6 +105,7 @@ def reverse_pass(
         if newest - frame < model.module.num_maskmem - 1:
             for row in contexts:
                 outputs[row].memories[frame] = neighbours[row][frame]
+        yield
     return outputs
 
 

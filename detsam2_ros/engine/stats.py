@@ -19,9 +19,11 @@ STAGES = ('encode', 'detect', 'associate', 'condition', 'track', 'memorise', 'ma
 class Stats:
     """Counts since the engine was made, over all its streams.
 
-    frames: taken by `push`. encodings: images encoded, equal to frames. published_frames:
+    frames: taken by `push`. encodings: images encoded, equal to frames (but for frames that were
+    not taken because tracking them forward failed). published_frames:
     revisions 0. dropped_frames: taken but never published, because a stream was reset.
-    tracked_frames: frames of an object tracked in passes. associated_frames: the same, tracked
+    tracked_frames: frames of an object tracked in passes. forward_frames: the same, tracked on
+    arrival in mode online. associated_frames: the same, tracked
     to tell which detection is which object. conditioned_frames: frames of an object with a
     prompt. passes: those run again for objects that were recognised included. corrections:
     revisions above 0. detector_frames: images that the detector saw;
@@ -36,6 +38,7 @@ class Stats:
     published_frames: int = 0
     dropped_frames: int = 0
     tracked_frames: int = 0
+    forward_frames: int = 0
     associated_frames: int = 0
     conditioned_frames: int = 0
     passes: int = 0

@@ -8,32 +8,34 @@ that a window that fails half way leaves the stream as it was and can be closed 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
-from detsam2_ros.engine.association import IdAllocator
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.frames import Frame
-from detsam2_ros.engine.identify import FrameMasks, same_before_birth, shared_frames, shared_masks
+from detsam2_ros.engine.identify import (
+    FrameMasks,
+    Names,
+    same_before_birth,
+    shared_frames,
+    shared_masks,
+)
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.prompting import Prompter
-from detsam2_ros.engine.reverse import PassInput, Tracked, reverse_pass
+from detsam2_ros.engine.reverse import PassInput, Steps, Tracked, reverse_steps
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stats import StatsRecorder
 
 
 @dataclass
 class WindowRun:
-    """One window being closed.
+    """One window being closed: do all `steps`, then `finish`.
 
     frames: all that the pass may reach, by index, window included. frames_seen: frames of the
-    stream up to the window's last. oldest: the last frame of the pass. After `run`: objects,
-    ids and ids_in_use are the drafts to take over, masks hold what was found by frame index,
-    merged_ids are ids that went into others.
+    stream up to the window's last. oldest: the last frame of the pass. In the end objects are
+    the drafts to take over, masks hold what was found by frame index, merged_ids are ids that
+    went into others. Nothing that happens to the stream between two steps changes the pass.
     """
 
     model: Sam2Model
@@ -44,51 +46,58 @@ class WindowRun:
     frames: Mapping[int, Frame]
     window: Sequence[Frame]
     objects: list[TrackedObject]
-    ids: IdAllocator
-    ids_in_use: set[int]
     frames_seen: int
     oldest: int
     merged_ids: set[int] = field(default_factory=set)
     masks: dict[int, FrameMasks] = field(default_factory=dict)
-    new_ids: int = 0
+    _absorbed: dict[int, TrackedObject] = field(default_factory=dict)  # by serial: into which
 
     @property
     def newest(self) -> int:
         """The index of the window's last frame."""
         return self.window[-1].index
 
-    def run(self) -> None:
-        """Fill `masks` for every frame in reach and bring the drafts up to date."""
-        self.objects = [entry.draft() for entry in self.objects]
-        self.ids = copy.copy(self.ids)
-        self.ids_in_use = set(self.ids_in_use)
-        prompter = Prompter(
-            model=self.model,
-            config=self.config,
-            composer=self.composer,
-            stats=self.stats,
-            class_names=self.class_names,
-            objects=self.objects,
-            frames_seen=self.frames_seen,
-        )
-        prompter.condition_window(self.window)
-        tracked = self._propagate([entry for entry in self.objects if entry.remembers])
-        self._collect(tracked)
+    def steps(self) -> Steps[None]:
+        """Fill `masks` for every frame in reach, about a frame a step."""
+        drafts = [entry.draft(self.newest) for entry in self.objects]
+        self.objects = [entry for entry in drafts if entry.remembers]
+        if self.config.mode == 'window':
+            Prompter(
+                model=self.model,
+                config=self.config,
+                composer=self.composer,
+                stats=self.stats,
+                class_names=self.class_names,
+                objects=self.objects,
+                frames_seen=self.frames_seen,
+            ).condition_window(self.window)
+            yield
+        tracked = yield from self._propagate(self.objects)
+        yield from self._collect(tracked)
         if self.config.association == 'instance':
-            self._reunite(tracked)
-        self._name_and_note()
+            yield from self._reunite(tracked)
+
+    def finish(self, live: Sequence[TrackedObject], names: Names) -> None:
+        """Bring the drafts up to date: with what came since, names, sightings, who is one.
+
+        live: the stream's objects as of now.
+        """
+        self._rejoin(live)
+        for entry in self.objects:
+            seen = [index for index, found in self.masks.items() if found.visible(entry)]
+            names.note(entry, seen)
         if self.config.association == 'instance':
             self._merge()
         self._retire()
 
     def _propagate(
         self, objects: Sequence[TrackedObject]
-    ) -> dict[TrackedObject, dict[int, Tracked]]:
+    ) -> Steps[dict[TrackedObject, dict[int, Tracked]]]:
         """Run a pass over some objects; returns what was tracked, by object and frame."""
         if not objects:
             return {}
         cap = self.config.max_conditioned_memories
-        outputs = reverse_pass(
+        outputs = yield from reverse_steps(
             self.model,
             {
                 index: frame.features
@@ -101,30 +110,26 @@ class WindowRun:
             frames_seen=self.frames_seen,
             clock=self.stats.clock,
         )
-        for entry, output in zip(objects, outputs, strict=True):
-            entry.recent = output.memories
+        if self.config.mode == 'window':
+            for entry, output in zip(objects, outputs, strict=True):
+                entry.recent = output.memories
         self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
         return {entry: output.tracked for entry, output in zip(objects, outputs, strict=True)}
 
-    def _collect(self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]) -> None:
-        """Gather each frame's masks: prompted ones where there are prompts, else tracked ones."""
-        size = self.model.mask_size
-        with self.stats.clock('masks'):
-            for index in range(self.oldest, self.newest + 1):
-                logits, scores = [], []
-                for entry, found in tracked.items():
-                    prompt = entry.conditioned.get(index)
-                    logits.append(found[index].logits if prompt is None else prompt.logits)
-                    scores.append(found[index].score if prompt is None else prompt.memory.score)
-                stacked = torch.stack(logits) if logits else torch.zeros(0, size, size)
-                self.masks[index] = FrameMasks(
-                    objects=list(tracked),
-                    logits=stacked,
-                    scores=torch.stack(scores).sigmoid().tolist() if scores else [],
-                    packed=self.composer.pack(stacked),
+    def _collect(
+        self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]
+    ) -> Steps[None]:
+        """Gather each frame's masks."""
+        for index in range(self.oldest, self.newest + 1):
+            with self.stats.clock('masks'):
+                self.masks[index] = FrameMasks.gather(
+                    index,
+                    {entry: found.get(index) for entry, found in tracked.items()},
+                    self.composer,
                 )
+            yield
 
-    def _reunite(self, tracked: dict[TrackedObject, dict[int, Tracked]]) -> None:
+    def _reunite(self, tracked: dict[TrackedObject, dict[int, Tracked]]) -> Steps[None]:
         """Recognise new objects that the pass followed back to an older one's own masks.
 
         Then the detection was of the older object, which had been lost on the way to it: it
@@ -135,34 +140,53 @@ class WindowRun:
             for index, frame in self.frames.items()
             if index < self.window[0].index
         }
-        pairs = same_before_birth(self.masks, published, self.config.match_iou)
+        pairs = same_before_birth(
+            self.masks, published, self.config.match_iou, self.window[0].index
+        )
         for older, younger in pairs:
-            older.absorb(younger, set(younger.conditioned))
-            self.objects.remove(younger)
+            self._absorb(older, younger, set(younger.conditioned))
             del tracked[younger]
         if pairs:
-            tracked.update(self._propagate([older for older, _ in pairs]))
-            self._collect(tracked)
+            tracked.update((yield from self._propagate([older for older, _ in pairs])))
+            yield from self._collect(tracked)
 
-    def _name_and_note(self) -> None:
-        """Give ids to objects that are new or were seen for the first time; note sightings."""
-        for entry in self.objects:
-            seen = [index for index, found in self.masks.items() if found.visible(entry)]
-            if entry.id is None and (seen or entry.conditioned):
-                entry.born = min([*seen, *entry.conditioned]) if entry.born < 0 else entry.born
-                entry.id = self.ids.take(self.ids_in_use)
-                self.ids_in_use.add(entry.id)
-                self.new_ids += 1
-            entry.last_seen = max([entry.last_seen, *seen])
+    def _rejoin(self, live: Sequence[TrackedObject]) -> None:
+        """Take over what came to the stream's objects while the window was being closed.
+
+        In mode online that is the trail of forward tracking, and what frames after the window's
+        last brought: prompts, ids, sightings, new objects.
+        """
+        drafts = {entry.serial: entry for entry in self.objects}
+        for entry in live:
+            draft = drafts.get(entry.serial)
+            if draft is not None and self.config.mode == 'online':
+                draft.id, draft.born = entry.id, entry.born
+                draft.last_seen = max(draft.last_seen, entry.last_seen)
+                draft.recent = dict(entry.recent)
+        for entry in live:
+            later = {frame for frame in entry.conditioned if frame > self.newest}
+            draft = drafts.get(entry.serial)
+            own = draft or self._absorbed.get(entry.serial)
+            if own is None:
+                self.objects.append(entry.draft())
+            elif later or draft is None:
+                own.follow(entry, later)
+
+    def _absorb(self, older: TrackedObject, younger: TrackedObject, frames: set[int]) -> None:
+        """Make one object of two; the older's id lives."""
+        older.absorb(younger, frames)
+        self.objects.remove(younger)
+        self._absorbed[younger.serial] = older
+        if younger.id is not None:
+            self.merged_ids.add(younger.id)
 
     def _merge(self) -> None:
         """Make one object of those that came to share one mask; the older id lives."""
         window = [self.masks[frame.index] for frame in self.window]
         for older, younger in shared_masks(window, self.config.merge_iou):
-            assert younger.id is not None
-            older.absorb(younger, shared_frames(self.masks, older, younger, self.config.merge_iou))
-            self.merged_ids.add(younger.id)
-            self.objects.remove(younger)
+            frames = shared_frames(self.masks, older, younger, self.config.merge_iou)
+            later = {frame for frame in younger.conditioned if frame > self.newest}
+            self._absorb(older, younger, frames | later)
 
     def _retire(self) -> None:
         """Let go of objects that were not seen for long; their ids are not given again soon."""

@@ -25,6 +25,9 @@ from oracle.configs import build, with_postprocessing
 # The predictor draws a progress bar for each pass.
 reference.tqdm = functools.partial(tqdm, disable=True)
 
+# Frames from here on stand for another recording.
+FUTURE = 1 << 40
+
 # An object: its id, or its key in a memory bank.
 Name = int | str
 
@@ -85,10 +88,11 @@ class Oracle:
         """Prompt an object with a box, xyxy in pixels of the original image."""
         self.predictor.add_new_points_or_box(self.state, frame, object_id, box=list(box))
 
-    def remember(self, object_id: Name, memories: Iterable[Any]) -> None:
+    def remember(self, object_id: Name, memories: Iterable[Any], ahead: bool = False) -> None:
         """Give an object conditioned memories of another recording, before frame 0.
 
-        memories have spatial [C, h, w], pointer [D] and score [].
+        memories have spatial [C, h, w], pointer [D] and score []. ahead: far in the future
+        instead. On the side that a propagation goes to, their pointers are not read.
         """
         predictor, state = self.predictor, self.state
         outputs = self._outputs(object_id, create=True)['cond_frame_outputs']
@@ -96,13 +100,25 @@ class Oracle:
             spatial = memory.spatial[None].to(predictor.device, torch.bfloat16)
             position = predictor.memory_encoder.position_encoding(spatial.float())
             encoded = predictor._get_maskmem_pos_enc(state, {'maskmem_pos_enc': [position]})
-            outputs[min(min(outputs, default=0), 0) - 1] = {
+            at = max([*outputs, FUTURE]) + 1 if ahead else min([*outputs, 0]) - 1
+            outputs[at] = {
                 'maskmem_features': spatial,
                 'maskmem_pos_enc': encoded,
                 'pred_masks': None,
                 'obj_ptr': memory.pointer[None].to(predictor.device),
                 'object_score_logits': memory.score.reshape(1, 1).to(predictor.device),
             }
+
+    def track(self) -> dict[Name, torch.Tensor]:
+        """Track the newest frame forward; returns its logits as `propagate` does."""
+        if self.state is None or not self.state['obj_ids']:
+            return {}
+        with mock.patch.object(
+            self.predictor, '_prepare_memory_conditioned_features', self._narrowed
+        ):
+            for _ in self.predictor.propagate_in_video(self.state, self.newest, 0):
+                pass
+        return self._logits(self.newest)
 
     def remove(self, object_id: Name) -> None:
         """Forget an object."""
@@ -146,7 +162,8 @@ class Oracle:
 
     def conditioned(self, object_id: Name) -> set[int]:
         """Return the frames on which an object was prompted."""
-        return {f for f in self._outputs(object_id)['cond_frame_outputs'] if f >= 0}
+        frames = self._outputs(object_id)['cond_frame_outputs']
+        return {frame for frame in frames if 0 <= frame < FUTURE}
 
     def masks(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mask of low-resolution logits at video resolution, bool [H, W]."""
@@ -195,7 +212,7 @@ def _narrow(outputs: dict[str, Any], frames: Collection[int]) -> dict[str, Any]:
     """
     kept, passing = {}, {}
     for t, out in outputs['cond_frame_outputs'].items():
-        (kept if t < 0 or t in frames else passing)[t] = out
+        (kept if t < 0 or t > FUTURE or t in frames else passing)[t] = out
     return {
         'cond_frame_outputs': kept,
         'non_cond_frame_outputs': {**outputs['non_cond_frame_outputs'], **passing},

@@ -111,6 +111,12 @@ class Pair:
 
     def push(self, image: np.ndarray) -> None:
         """Give both a frame; where that closes a window, compare."""
+        self._append(image)
+        horizon = self.stream.horizon
+        self._settle(self._closing(self.stream.push, image, self.oracle.newest), horizon)
+
+    def _append(self, image: np.ndarray) -> None:
+        """Give the oracle a frame."""
         first = self.oracle is None
         if first:
             self.oracle = Oracle(self.predictor, *image.shape[:2])
@@ -119,8 +125,6 @@ class Pair:
             for entry in self._bank.entries:
                 self.oracle.remember(entry.object_key, [entry.memory])
         self._window.append(self.oracle.newest)
-        horizon = self.stream.horizon
-        self._settle(self._closing(self.stream.push, image, self.oracle.newest), horizon)
 
     def flush(self) -> None:
         """Close the unfinished window of both and compare."""
@@ -129,24 +133,25 @@ class Pair:
 
     def _closing(self, call: Callable[..., list[FrameResult]], *args: Any) -> list[FrameResult]:
         """Make a call, and note the logits of the window that it closes."""
-        run = WindowRun.run
+        finish = WindowRun.finish
 
-        def noting(window: WindowRun) -> None:
-            run(window)
+        def noting(window: WindowRun, *args: Any) -> None:
+            finish(window, *args)
             self._found = {
-                frame: {_name(entry): masks.logits[row] for row, entry in enumerate(masks.objects)}
+                frame: {name_of(e): masks.logits[row] for row, e in enumerate(masks.objects)}
                 for frame, masks in window.masks.items()
             }
             for entry in window.objects:
-                self._name_of[entry.id] = _name(entry)
+                self._name_of[entry.id] = name_of(entry)
 
-        with mock.patch.object(WindowRun, 'run', noting):
+        self._found = {}
+        with mock.patch.object(WindowRun, 'finish', noting):
             return call(*args)
 
     def _settle(self, results: list[FrameResult], horizon: int) -> None:
-        if not results:
-            return
         self.published.update({result.index: result for result in results})
+        if not self._found:
+            return
         interval = self.engine.config.detect_interval
         for frame in self._window:
             boxes = self._script.get(frame, {}) if interval and frame % interval == 0 else {}
@@ -155,40 +160,58 @@ class Pair:
             for entry in prompted:
                 self.oracle.prompt(self._name_of[entry.id], frame, boxes[entry.class_id])
         self._window.clear()
-        for object_id, name in self._name_of.items():
-            if object_id is not None:
-                attended = self.stream.conditioned_frames(object_id)
-                self.oracle.attended[name] = set(attended)
+        self._attend(self.oracle)
         newest = self.oracle.newest
         # Frames that the engine promised to be final are out of reach, however short the window.
         oldest = max(newest - self.engine.config.max_propagation + 1, horizon, 0)
         for frame, expected in self.oracle.propagate(newest - oldest + 1).items():
             self._compare(newest, frame, expected)
 
+    def _attend(self, oracle: Oracle) -> None:
+        """Let an oracle attend to the conditioned frames that the engine chose."""
+        for object_id, name in self._name_of.items():
+            if object_id is not None:
+                oracle.attended[name] = set(self.stream.conditioned_frames(object_id))
+
     def _compare(self, newest: int, frame: int, expected: dict[Name, torch.Tensor]) -> None:
-        found = self._found[frame]
+        """Compare a frame after the window that ends with `newest`."""
+        self.seen += self._comparison(
+            newest, self.oracle, self._found[frame], self.published[frame], expected
+        )
+
+    def _comparison(
+        self,
+        newest: int,
+        oracle: Oracle,
+        found: dict[Name, torch.Tensor],
+        result: FrameResult,
+        expected: dict[Name, torch.Tensor],
+    ) -> list[Seen]:
+        frame = result.index
         assert found.keys() == expected.keys(), (newest, frame, found.keys(), expected.keys())
-        result = self.published[frame]
         masks = {
             self._name_of[entry.id]: mask
             for entry, mask in zip(result.objects, result.masks, strict=True)
         }
+        seen = []
         for name, logits in expected.items():
-            mask = self.oracle.masks(logits).cpu().numpy()
-            self.seen.append(
+            mask = oracle.masks(logits).cpu().numpy()
+            seen.append(
                 Seen(
                     newest=newest,
                     frame=frame,
                     name=name,
-                    prompted=frame in self.oracle.conditioned(name),
+                    prompted=frame in oracle.conditioned(name),
                     engine=found[name].float().cpu(),
                     oracle=logits.cpu(),
                     iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
                 )
             )
+        return seen
 
 
-def _name(entry: TrackedObject) -> Name | None:
+def name_of(entry: TrackedObject) -> Name | None:
+    """Return what an object is called: its key in a memory bank, else its id."""
     return entry.keys[0] if entry.keys else entry.id
 
 

@@ -1,0 +1,63 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a stream holds between two calls, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+from detsam2_ros.engine.association import IdAllocator
+from detsam2_ros.engine.bank import MemoryBank
+from detsam2_ros.engine.compose import Composer
+from detsam2_ros.engine.frames import Frame, Published
+from detsam2_ros.engine.identify import Names
+from detsam2_ros.engine.objects import TrackedObject
+from detsam2_ros.engine.results import FrameResult
+
+
+@dataclass
+class StreamState:
+    """A stream's frames and objects; what it knows beyond them outlives a reset.
+
+    frames: by index, those that a later pass can reach. window: those of them whose window is not
+    closed. horizon: the first frame that is not final. gone: ids that went into others and still
+    show on frames in reach. composer: once the image size is known.
+    """
+
+    ids: IdAllocator = field(default_factory=IdAllocator)
+    bank: MemoryBank | None = None
+    composer: Composer | None = None
+    next_index: int = 0
+    horizon: int = 0
+    frames: dict[int, Frame] = field(default_factory=dict)
+    window: list[Frame] = field(default_factory=list)
+    objects: list[TrackedObject] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
+
+    def add(self, frame: Frame, composer: Composer) -> None:
+        """Take a frame in."""
+        self.composer = composer
+        self.next_index += 1
+        self.frames[frame.index] = frame
+        self.window.append(frame)
+
+    def note(self, result: FrameResult) -> None:
+        """Remember what was published."""
+        self.frames[result.index].published = Published(
+            result.revision, result.objects, result.packed
+        )
+
+    def names(self) -> Names:
+        """Return a draft of the ids, to give some: not those of living or of shown objects."""
+        living = {entry.id for entry in self.objects if entry.id is not None}
+        return Names(copy.copy(self.ids), living | self.shown_ids())
+
+    def shown_ids(self) -> set[int]:
+        """Return the ids on frames in reach as published, those of retired objects included."""
+        return {
+            entry.id
+            for frame in self.frames.values()
+            if frame.published is not None
+            for entry in frame.published.objects
+        }
