@@ -51,9 +51,8 @@ def test_one_inference_a_frame_and_object():
     # The forward track tells which detection is which object: nothing is tracked for that.
     assert (stats.forward_frames, stats.associated_frames) == (2 * 11, 0)
     assert (stats.encodings, stats.detector_frames, stats.passes) == (12, 3, 3)
-    covered = [4, 8, 8]
-    prompts = [1, 2, 2]
-    assert stats.tracked_frames == 2 * (sum(covered) - sum(prompts))
+    # The passes begin on frames 0, 4 and 8, the newest prompts, and stop at prompts 0 and 4.
+    assert stats.tracked_frames == 2 * (0 + 3 + 3)
 
 
 def test_the_newest_frame_comes_before_what_its_window_corrects():
@@ -71,12 +70,35 @@ def test_the_newest_frame_comes_before_what_its_window_corrects():
     assert run.engine.stats().corrections == 4
 
 
-def test_the_newest_frame_may_be_corrected_by_its_own_window():
-    run = Run(ColourDetector(['red']), tiny_sam2(), **{**ONLINE, 'window_size': 2})
-    calls = [revisions(run.push(image)) for image in film(8)]
-    assert all(call == sorted(call) for call in calls)
-    twice = [i for i, call in enumerate(calls) if (i, 0) in call and (i, 1) in call]
-    assert twice and set(twice) <= {1, 3, 5, 7}
+def test_frames_after_the_newest_prompt_keep_the_masks_of_their_arrival():
+    config = {**ONLINE, 'detect_interval': 5}
+    run = Run(ScriptedDetector({5: [(0, RED)]}, 5), tiny_sam2(), **config)
+    run.push(*film(8))
+    corrected = {result.index for result in run.results if result.revision}
+    assert corrected and max(corrected) < 5
+
+
+def test_objects_without_a_new_prompt_are_not_tracked_again():
+    script = {0: [(0, RED), (1, disc_box(48, 24))], 4: [(0, RED)], 8: []}
+    run = Run(ScriptedDetector(script, 4), **ONLINE)
+    image = red(14, ('green', 48, 24))
+    run.push(*[image] * 12)
+    stats = run.engine.stats()
+    # Red from frame 4 back to its prompt on frame 0; green, and after frame 4 red, are not news.
+    assert (stats.tracked_frames, stats.passes, stats.corrections) == (3, 2, 0)
+    assert [run.ids(i) for i in range(12)] == [[1, 2]] * 12
+
+
+def test_a_correction_of_one_object_leaves_the_others_as_they_were():
+    script = {0: [(0, RED)], 4: [(1, disc_box(48, 24))]}
+    run = Run(ScriptedDetector(script, 4), **ONLINE)
+    run.push(*[red(14, ('green', 48, 24))] * 8)
+    for i in range(4):
+        first, last = run.first()[i], run.latest()[i]
+        assert (last.revision, last.changed_ids) == (1, (2,))
+        assert [entry.id for entry in last.objects] == [1, 2]
+        np.testing.assert_array_equal(mask(last, 1), mask(first, 1))
+        np.testing.assert_array_equal(last.labels == 1, first.labels == 1)
 
 
 def test_when_a_pass_covers_one_window_it_makes_the_window_final():
@@ -148,18 +170,32 @@ def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
     assert passes[0] == passes[1]
 
 
+def test_a_pass_reads_nothing_that_forward_tracking_wrote():
+    boxes = [(0, (4.0, 4.0, 30.0, 40.0)), (1, (30.0, 8.0, 60.0, 44.0))]
+    runs = [Run(ScriptedDetector({6: boxes}, 6), tiny_sam2(), **{**ONLINE, 'detect_interval': 6})
+            for _ in range(2)]  # fmt: skip
+    for run in runs:
+        run.push(*film(7))
+        run.take(film(8)[7], 0)
+    for entry in runs[1].stream._state.objects:
+        assert entry.recent
+        entry.recent.clear()
+    for run in runs:
+        assert run.flush()
+    for a, b in zip(*(run.results for run in runs), strict=True):
+        assert a.objects == b.objects and a.packed.bits == b.packed.bits
+
+
 def test_a_part_is_about_one_frame_of_a_pass():
     run = Run(ColourDetector(['red']), **ONLINE)
     run.push(*film(7))
     run.take(film(8)[7], 0)
     assert run.stream.due
-    parts, tracked = 0, run.engine.stats().tracked_frames
+    parts = 0
     while run.stream.due:
         assert run.stream.work() == []
         parts += 1
-        now = run.engine.stats().tracked_frames
-        assert now - tracked in (0, 6)  # counted when the pass is over: 8 frames, 2 prompts
-    assert parts == 8 + 8 + 1  # the frames of the pass, their masks, the end
+    assert parts == 5 + 8 + 1  # from frame 4 back to 0, the masks of 8 frames, the end
     assert run.stream.work() == []
 
 
@@ -199,7 +235,7 @@ def test_an_id_that_goes_while_frames_come_vanishes_from_them_too():
     assert [run.ids(i, visible=False) for i in range(4, 16)] == [[1]] * 12
 
 
-def test_a_bank_that_is_loaded_amid_a_pass_acts_on_it():
+def test_a_bank_that_is_loaded_amid_a_pass_acts_on_the_next_frame():
     maker = Run(ColourDetector(['green']), **USUAL)
     maker.push(*[red(14, ('green', 48, 24))] * 4)
     run = Run(ColourDetector(['red']), **ONLINE)
@@ -209,8 +245,10 @@ def test_a_bank_that_is_loaded_amid_a_pass_acts_on_it():
     run.stream.load_bank(maker.stream.export_bank(1))
     while run.stream.due:
         run.results += run.stream.work()
-    assert [len(run.ids(i)) for i in range(4)] == [2] * 4
-    nothing_was_lost(run, 4)
+    run.push(both)
+    run.flush()
+    assert [len(run.ids(i)) for i in range(5)] == [1] * 4 + [2]
+    nothing_was_lost(run, 5)
 
 
 def test_reset_amid_a_pass_drops_no_published_frame():

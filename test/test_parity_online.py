@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import random_sam2
 from oracle.online import OnlinePair
@@ -68,6 +67,8 @@ def test_same_as_predictor(name: str, kind: str, seed: int) -> None:
     assert stats.encodings == stats.published_frames == scenario.frames
     tracked = [s for s in pair.forward if not s.prompted]
     assert tracked
+    if scenario.M > scenario.K:
+        assert any(not s.prompted for s in pair.seen)
     # One inference a frame: what is prompted was tracked before, to be told from others.
     assert stats.associated_frames == 0
     assert len(tracked) <= stats.forward_frames <= len(pair.forward)
@@ -99,37 +100,10 @@ def test_a_bank_is_read_as_by_the_predictor(kind: str, seed: int, script: dict) 
         pair.push(image)
     pair.flush()
     check(pair.forward, FORWARD_TYPICAL)
-    check(pair.seen)
+    if script:  # without prompts there is nothing for a pass to tell
+        check(pair.seen)
     keys = {entry.object_key for entry in bank.entries}
     assert keys <= {s.name for s in pair.forward if s.visible}
-
-
-@pytest.mark.parametrize(
-    ('name', 'kind', 'seed'), [('usual', 'sam21', 8), ('flushed', 'odd', 7), ('long', 'sam20', 1)]
-)
-def test_the_passes_are_those_of_mode_window_bit_for_bit(name: str, kind: str, seed: int) -> None:
-    scenario = SCENARIOS[name]
-    model, _ = random_models(kind, seed)
-    final = []
-    for mode in ('window', 'online'):
-        config = replace(scenario.config(), mode=mode)
-        detector = ScriptedDetector(scenario.script(), scenario.D)
-        stream = Engine(model, detector, config).open_stream('x')
-        results = []
-        for frame, image in enumerate(random_sam2.images(scenario.frames, seed=seed)):
-            results += stream.push(image, frame)
-            if frame + 1 in scenario.flush:
-                results += stream.flush()
-        results += stream.flush()
-        final.append({result.index: result for result in results})
-    corrected = 0
-    for frame, result in final[0].items():
-        other = final[1][frame]
-        assert [o.id for o in other.objects] == [o.id for o in result.objects]
-        np.testing.assert_array_equal(other.labels, result.labels)
-        assert other.packed.bits == result.packed.bits
-        corrected += other.revision > 0
-    assert corrected > scenario.frames / 4
 
 
 def test_objects_told_apart_by_the_forward_track_have_the_masks_of_the_predictor() -> None:

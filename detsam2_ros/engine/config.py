@@ -38,7 +38,7 @@ class EngineConfig:
     detect_interval: D, every D-th frame reaches the detector; 0 = never.
     max_propagation: M >= K, frames that one reverse pass covers.
     mode: 'window', the report's method: masks come when their window closes. 'online': each frame
-    is also tracked forward and published on arrival; its window's pass corrects it.
+    is tracked forward and published on arrival; passes correct what lies before a new prompt.
     association: 'instance', or 'class' for the report's one object per class.
     match_iou: least IoU of a detection with a tracked object's box to be that object, 0..1.
     new_object_score: least detector score that starts an object, 0..1.

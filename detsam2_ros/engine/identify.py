@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from detsam2_ros.engine.frames import Published
 from detsam2_ros.engine.masks import PackedMasks
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.reverse import Tracked
+
+# The masks of a frame and an object's row in them; None where it has none.
+View = Callable[[int, TrackedObject], tuple[PackedMasks, int] | None]
 
 
 @dataclass
@@ -106,7 +109,7 @@ def same_before_birth(
     at least least_iou are assigned one to one. Two objects with prompts on one frame are never
     the same. Returns (older, younger) pairs.
     """
-    objects = next(iter(masks.values())).objects if masks else []
+    objects = list(dict.fromkeys(entry for found in masks.values() for entry in found.objects))
     younger = [entry for entry in objects if start <= entry.born in entry.conditioned]
     agreement = np.zeros((len(objects), len(younger)))
     for i, old in enumerate(objects):
@@ -157,25 +160,25 @@ def _agreement_before(
 
 
 def shared_masks(
-    window: Sequence[FrameMasks], merge_iou: float
+    objects: Sequence[TrackedObject], window: Sequence[int], view: View, merge_iou: float
 ) -> list[tuple[TrackedObject, TrackedObject]]:
     """Find (older, younger) objects that came to share one mask over a window's frames."""
-    named = {e.id: e for e in (window[-1].objects if window else []) if e.id is not None}
-    views = [
-        TrackView(id_, entry.class_id, entry.born, [found.view(entry) for found in window])
+    named = {entry.id: entry for entry in objects if entry.id is not None}
+    tracks = [
+        TrackView(id_, entry.class_id, entry.born, [view(index, entry) for index in window])
         for id_, entry in named.items()
     ]
-    return [(named[old], named[young]) for old, young in merged_pairs(views, merge_iou)]
+    return [(named[old], named[young]) for old, young in merged_pairs(tracks, merge_iou)]
 
 
 def shared_frames(
-    masks: Mapping[int, FrameMasks], a: TrackedObject, b: TrackedObject, merge_iou: float
+    frames: Iterable[int], view: View, a: TrackedObject, b: TrackedObject, merge_iou: float
 ) -> set[int]:
     """Return the frames on which two objects have one mask."""
     shared = set()
-    for index, found in masks.items():
-        one, other = found.view(a), found.view(b)
-        if one is None or other is None or not found.visible(a):
+    for index in frames:
+        one, other = view(index, a), view(index, b)
+        if one is None or other is None or not one[0].bits[one[1]]:
             continue
         if one[0].iou(one[1], *other) >= merge_iou:
             shared.add(index)

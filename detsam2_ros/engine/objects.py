@@ -44,7 +44,7 @@ class TrackedObject:
     those of the last pass, which serve to tell this object from others at the next detection
     frame; in mode online those that forward tracking wrote and reads. keys: the memory bank's
     names for it, several when bank objects turned out to be one thing; bank: its memories of
-    these. serial: the same for all drafts of one object.
+    these. passed: prompts that a pass has read. serial: the same for all drafts of one object.
     """
 
     id: int | None
@@ -56,6 +56,7 @@ class TrackedObject:
     bank: tuple[Memory, ...] = ()
     conditioned: dict[int, Conditioning] = field(default_factory=dict)
     recent: dict[int, Memory] = field(default_factory=dict)
+    passed: frozenset[int] = frozenset()
     serial: int = field(default_factory=_serials.__next__)
 
     def draft(self, newest: int | None = None) -> TrackedObject:
@@ -104,6 +105,7 @@ class TrackedObject:
             for frame, entry in self.conditioned.items()
             if frame >= min(reach, newest + 1) or frame in attended
         }
+        self.passed &= self.conditioned.keys()
 
     def absorb(self, other: TrackedObject, frames: set[int]) -> None:
         """Be one with another object: take over its prompts on some frames, and its bank."""

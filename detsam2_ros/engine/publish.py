@@ -23,8 +23,8 @@ def publish_frame(
 ) -> FrameResult | None:
     """Return the frame's next revision, or None when its masks are as published.
 
-    gone: ids that this window merged into others; their masks vanish. Objects that retired
-    earlier keep on older frames what was published of them.
+    gone: ids that went into others; their masks vanish. Objects that are not in `found`, retired
+    ones say, keep what was published of them; where masks overlap they yield.
     """
     rows = [
         row
@@ -45,11 +45,14 @@ def publish_frame(
         return None
     tracked = [found.objects[row].id or 0 for row in rows]
     labels = composer.labels(found.logits[rows], tracked)
-    for row in range(len(rows), len(objects)):  # no logits are left of retired objects
+    for row in range(len(rows), len(objects)):  # of what was published no logits are left
         if packed.bits[row]:
             x0, y0, x1, y1 = (int(v) for v in packed.boxes[row])
             free = (labels[y0:y1, x0:x1] == 0) & packed.crop(row)
             labels[y0:y1, x0:x1][free] = objects[row].id
+    if kept:
+        order = sorted(range(len(objects)), key=lambda row: objects[row].id)
+        objects, packed = [objects[row] for row in order], packed.rows(order)
     revision = 0 if before is None else before.revision + 1
     return FrameResult(
         stream=stream,

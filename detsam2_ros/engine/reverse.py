@@ -43,10 +43,15 @@ class PassOutput:
 
 @dataclass(frozen=True)
 class PassInput:
-    """One object as a pass sees it: what it remembers, and the frames whose mask is prompted."""
+    """One object as a pass sees it.
+
+    recall: what it remembers. prompted: frames whose mask is prompted. newest: the frame that the
+    pass begins on for this object, where that is not the pass's first.
+    """
 
     recall: Recall
     prompted: frozenset[int] = frozenset()
+    newest: int | None = None
 
 
 def reverse_pass(*args: Any, **options: Any) -> list[PassOutput]:
@@ -91,6 +96,7 @@ def reverse_steps(
             )
             for row, entry in enumerate(objects)
             if frame not in entry.prompted
+            and (entry.newest is None or frame <= entry.newest)
         }
         for rows in same_layout(contexts, batch):
             with time('track'):

@@ -167,7 +167,7 @@ class Stream:
         self._config = config
 
     def load_bank(self, bank: MemoryBank, replace: bool = True) -> None:
-        """Use a memory bank from the next pass on.
+        """Use a memory bank from the next pass on, in mode online from the next frame on.
 
         replace: instead of the one loaded; else beside it (entries of one key add up). Objects
         of an earlier bank whose key and class come again keep their id. Raises BankError, and

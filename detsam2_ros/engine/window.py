@@ -21,6 +21,7 @@ from detsam2_ros.engine.identify import (
     shared_frames,
     shared_masks,
 )
+from detsam2_ros.engine.masks import PackedMasks
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.prompting import Prompter
 from detsam2_ros.engine.reverse import PassInput, Steps, Tracked, reverse_steps
@@ -72,7 +73,7 @@ class WindowRun:
                 frames_seen=self.frames_seen,
             ).condition_window(self.window)
             yield
-        tracked = yield from self._propagate(self.objects)
+        tracked = yield from self._propagate(self._with_news())
         yield from self._collect(tracked)
         if self.config.association == 'instance':
             yield from self._reunite(tracked)
@@ -90,13 +91,30 @@ class WindowRun:
             self._merge()
         self._retire()
 
+    def _with_news(self) -> list[TrackedObject]:
+        """Return the objects that the pass tracks.
+
+        In mode online those with a prompt that no pass has read: nothing else is news. What a
+        pass found of the others it would find again, and forward tracking went on from there.
+        """
+        if self.config.mode == 'window':
+            return list(self.objects)
+        return [
+            entry
+            for entry in self.objects
+            if entry.conditioned.keys() - entry.passed and max(entry.conditioned) >= self.oldest
+        ]
+
     def _propagate(
         self, objects: Sequence[TrackedObject]
     ) -> Steps[dict[TrackedObject, dict[int, Tracked]]]:
         """Run a pass over some objects; returns what was tracked, by object and frame."""
         if not objects:
             return {}
-        cap = self.config.max_conditioned_memories
+        cap, online = self.config.max_conditioned_memories, self.config.mode == 'online'
+        # Online, frames after an object's newest prompt were tracked forward from it. A pass from
+        # the newest frame would find worse masks there, and older ones from these.
+        starts = [max(entry.conditioned) if online else self.newest for entry in objects]
         outputs = yield from reverse_steps(
             self.model,
             {
@@ -104,14 +122,18 @@ class WindowRun:
                 for index, frame in self.frames.items()
                 if self.oldest <= index <= self.newest and frame.features is not None
             },
-            [PassInput(entry.recall(cap), frozenset(entry.conditioned)) for entry in objects],
-            newest=self.newest,
+            [
+                PassInput(entry.recall(cap), frozenset(entry.conditioned), start)
+                for entry, start in zip(objects, starts, strict=True)
+            ],
+            newest=max(starts),
             oldest=self.oldest,
             frames_seen=self.frames_seen,
             clock=self.stats.clock,
         )
-        if self.config.mode == 'window':
-            for entry, output in zip(objects, outputs, strict=True):
+        for entry, output in zip(objects, outputs, strict=True):
+            entry.passed = frozenset(entry.conditioned)
+            if not online:
                 entry.recent = output.memories
         self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
         return {entry: output.tracked for entry, output in zip(objects, outputs, strict=True)}
@@ -119,14 +141,11 @@ class WindowRun:
     def _collect(
         self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]
     ) -> Steps[None]:
-        """Gather each frame's masks."""
+        """Gather each frame's masks: of objects that were tracked or have a prompt there."""
         for index in range(self.oldest, self.newest + 1):
+            found = {entry: tracked.get(entry, {}).get(index) for entry in self.objects}
             with self.stats.clock('masks'):
-                self.masks[index] = FrameMasks.gather(
-                    index,
-                    {entry: found.get(index) for entry, found in tracked.items()},
-                    self.composer,
-                )
+                self.masks[index] = FrameMasks.gather(index, found, self.composer)
             yield
 
     def _reunite(self, tracked: dict[TrackedObject, dict[int, Tracked]]) -> Steps[None]:
@@ -182,11 +201,20 @@ class WindowRun:
 
     def _merge(self) -> None:
         """Make one object of those that came to share one mask; the older id lives."""
-        window = [self.masks[frame.index] for frame in self.window]
-        for older, younger in shared_masks(window, self.config.merge_iou):
-            frames = shared_frames(self.masks, older, younger, self.config.merge_iou)
+        limit, window = self.config.merge_iou, [frame.index for frame in self.window]
+        for older, younger in shared_masks(self.objects, window, self._view, limit):
+            frames = shared_frames(self.masks, self._view, older, younger, limit)
             later = {frame for frame in younger.conditioned if frame > self.newest}
             self._absorb(older, younger, frames | later)
+
+    def _view(self, index: int, entry: TrackedObject) -> tuple[PackedMasks, int] | None:
+        """Return where an object's mask on a frame is: as found, else as published."""
+        view = self.masks[index].view(entry)
+        published = self.frames[index].published
+        if view is not None or published is None:
+            return view
+        rows = [row for row, shown in enumerate(published.objects) if shown.id == entry.id]
+        return (published.packed, rows[0]) if rows else None
 
     def _retire(self) -> None:
         """Let go of objects that were not seen for long; their ids are not given again soon."""

@@ -120,24 +120,33 @@ class Oracle:
                 pass
         return self._logits(self.newest)
 
+    def forget_tracked(self) -> None:
+        """Forget what was tracked of all objects; their prompts take effect first."""
+        self.predictor.propagate_in_video_preflight(self.state)
+        for object_id in self.state['obj_ids']:
+            self._outputs(object_id)['non_cond_frame_outputs'].clear()
+
     def remove(self, object_id: Name) -> None:
         """Forget an object."""
         self.predictor.remove_object(self.state, object_id, need_output=False)
         self.attended.pop(object_id, None)
 
-    def propagate(self, frames: int) -> dict[int, dict[Name, torch.Tensor]]:
-        """Run one reverse pass over `frames` frames from the newest one.
+    def propagate(
+        self, frames: int, start: int | None = None
+    ) -> dict[int, dict[Name, torch.Tensor]]:
+        """Run one reverse pass over `frames` frames from the newest one, or from `start`.
 
         Returns the low-resolution mask logits, float32 [S/4, S/4], by frame and object id.
         """
-        return {frame: self._logits(frame) for frame in self.segment(frames)}
+        return {frame: self._logits(frame) for frame in self.segment(frames, start)}
 
-    def segment(self, frames: int) -> dict[int, np.ndarray]:
+    def segment(self, frames: int, start: int | None = None) -> dict[int, np.ndarray]:
         """Run one reverse pass; returns the masks at video size, bool [n, H, W], by frame.
 
         Row i belongs to the i-th object that was prompted. This is what the predictor is
         called for outside of tests.
         """
+        start = self.newest if start is None else start
         if self.state is None or not self.state['obj_ids']:
             return {}
         with mock.patch.object(
@@ -147,13 +156,13 @@ class Oracle:
                 frame: (logits[:, 0] > 0).cpu().numpy()
                 for frame, _, logits in self.predictor.propagate_in_video(
                     self.state,
-                    start_frame_idx=self.newest,
+                    start_frame_idx=start,
                     # It visits one frame more than it is told to.
                     max_frame_num_to_track=frames - 1,
                     reverse=True,
                 )
             }
-            if self.newest == 0:
+            if start == 0:
                 # Its reverse loop is empty there.
                 self._track_first()
                 found = self._logits(0).values()

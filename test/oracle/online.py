@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from detsam2_ros.engine.identify import FrameMasks
+from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.online import ForwardStep
 from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.engine.window import WindowRun
 from oracle.driver import Name, Oracle
 from oracle.pair import Pair, Seen, name_of
 
@@ -23,6 +25,7 @@ class OnlinePair(Pair):
         super().__init__(*args, **options)
         self.forward: list[Seen] = []
         self._ahead: Oracle | None = None
+        self._news: list[Name] = []
 
     def push(self, image: np.ndarray) -> None:
         """Give all a frame; compare it, and the window where that closes one."""
@@ -39,6 +42,35 @@ class OnlinePair(Pair):
         horizon = self.stream.horizon
         while self.stream.due:
             self._settle(self._closing(self.stream.work), horizon)
+
+    def _run_pass(self, newest: int, oldest: int) -> None:
+        # Each object that was prompted in the window is tracked back from its newest prompt.
+        if not self._news:
+            return
+        self.oracle.forget_tracked()
+        starts = {name: max(self.oracle.conditioned(name)) for name in self._news}
+        for start in set(starts.values()):
+            self.oracle.forget_tracked()
+            for frame, expected in self.oracle.propagate(start - oldest + 1, start).items():
+                found = {n: logits for n, logits in expected.items() if starts.get(n) == start}
+                self._compare(newest, frame, found)
+
+    def _closing(self, call, *args):
+        """Make a call, and note which objects were news to the window that it closes."""
+        with_news = WindowRun._with_news
+
+        def noting(window: WindowRun) -> list[TrackedObject]:
+            entries = with_news(window)
+            self._news = [name_of(entry) for entry in entries]
+            return entries
+
+        with mock.patch.object(WindowRun, '_with_news', noting):
+            return super()._closing(call, *args)
+
+    def _compare(self, newest: int, frame: int, expected: dict[Name, torch.Tensor]) -> None:
+        found = {name: self._found[frame][name] for name in expected}
+        result = self.published[frame]
+        self.seen += self._comparison(newest, self.oracle, found, result, expected)
 
     def _take(self, image: np.ndarray) -> tuple[list[FrameResult], dict[Name, torch.Tensor]]:
         logits: dict[Name, torch.Tensor] = {}

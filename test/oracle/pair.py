@@ -164,6 +164,10 @@ class Pair:
         newest = self.oracle.newest
         # Frames that the engine promised to be final are out of reach, however short the window.
         oldest = max(newest - self.engine.config.max_propagation + 1, horizon, 0)
+        self._run_pass(newest, oldest)
+
+    def _run_pass(self, newest: int, oldest: int) -> None:
+        """Run the oracle's pass and compare."""
         for frame, expected in self.oracle.propagate(newest - oldest + 1).items():
             self._compare(newest, frame, expected)
 
