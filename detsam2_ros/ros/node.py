@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -225,6 +226,16 @@ class DetSam2Node(LifecycleNode):
 
 def main(args: list[str] | None = None, engine_factory: EngineFactory = build_engine) -> int:
     """Run the node until SIGINT or SIGTERM."""
+    stop = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    # What is imported stays: without this, looking for garbage in it takes most of the time that
+    # the process needs to end, a second of a slow core.
+    gc.freeze()
     # rclpy's own handlers would take the middleware away before the last masks are out.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -233,14 +244,7 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
         print(f'detsam2: {error}', file=sys.stderr)
         rclpy.shutdown()
         return 2
-    stop = threading.Event()
-
-    def end(number: int, frame: object) -> None:
-        node.ended.set()
-        stop.set()
-
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
+    node.ended = stop
     # One thread for each camera, and some that transitions, banks and quick answers share.
     executor = MultiThreadedExecutor(num_threads=4 + len(node.camera_names))
     executor.add_node(node)
