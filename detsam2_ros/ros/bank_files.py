@@ -42,12 +42,14 @@ def confined(directory: Path, path: str) -> Path:
     try:
         root = directory.resolve()
         full = (root / wanted).resolve()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.stat(full)  # raises where a name is too long or a folder closed
+        leaves = wanted.is_absolute() or not full.is_relative_to(root) or full == root
+        if not leaves:  # what lies elsewhere is not even asked for
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.stat(full)  # raises where a name is too long or a folder closed
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
         raise BankError(
             f'path {path!r} cannot be used in {directory}: {reason(error)}') from error
-    if wanted.is_absolute() or not full.is_relative_to(root) or full == root:
+    if leaves:
         raise BankError(
             f'path {path!r} leads out of the memory bank directory {directory}; give a path '
             f'relative to it, or set memory_bank_directory'

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from concurrent.futures import Future, TimeoutError
+from concurrent.futures import Future, TimeoutError, wait
 from functools import partial
 from typing import Any
 
@@ -17,11 +18,12 @@ from detsam2_ros.ros.accounting import FrameAccounts
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.camera_stream import FAILED, REFUSED, SAME_STAMP, Ticket
 from detsam2_ros.ros.engine_factory import EngineFactory
+from detsam2_ros.ros.logs import Throttle
 from detsam2_ros.ros.outbox import Outbox
 from detsam2_ros.ros.parameters import NodeParameters
 from detsam2_ros.ros.worker import QUEUE_FULL, Worker
 
-_DROPS_TOLD_EVERY = 10.0  # seconds
+_TOLD_EVERY = 10.0  # seconds between two lines of the log that say the same
 _METHOD = ('detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
            'max_lost_frames')
 _WHY = {
@@ -48,32 +50,37 @@ class Session:
         self.device = ''
         self._node = node
         self._log = node.get_logger()
-        self._told: dict[str, float] = {}
+        self._told = Throttle(_TOLD_EVERY)
+        self._classes: dict[int, str] = {}
         self._outbox = Outbox(
             4 * (parameters.engine.window_size + parameters.engine.max_propagation))
         self.worker = Worker(
             parameters.camera_names, self.accounts, self, parameters.queue_size,
             parameters.max_window_delay)
         self.cameras: dict[str, Camera] = {}
-        for name in parameters.camera_names:
-            self.cameras[name] = Camera(
-                node, name, parameters, self.accounts[name], self.worker.offer)
-        self._made: Future[Engine] = self.worker.start(partial(factory, parameters))
+        try:
+            for name in parameters.camera_names:
+                self.cameras[name] = Camera(
+                    node, name, parameters, self.accounts[name], self.worker.offer)
+        except Exception:  # a topic or a QoS override that cannot be
+            self.close(0.0)
+            raise
+        self._made: Future[Engine] = self.worker.start(partial(self._make, factory))
 
-    def wait_until_loaded(self, ended: Any) -> None:
-        """Wait for the models; raises what loading raised, or AbortedError when `ended` is set."""
-        while True:
-            try:
-                engine = self._made.result(timeout=0.1)
-                break
-            except TimeoutError:
-                if self._made.done():
-                    raise
-                if ended.is_set():
-                    raise AbortedError from None
+    def _make(self, factory: EngineFactory) -> Engine:
+        """Make the engine; on the inference thread, as the identity reads all weights."""
+        engine = factory(self.parameters)
         self.identity = engine.model.identity
         self.device = str(engine.model.device)
         self._classes = dict(engine.detector.class_names) if engine.detector else {}
+        return engine
+
+    def wait_until_loaded(self, ended: Any) -> None:
+        """Wait for the models; raises what loading raised, or AbortedError when `ended` is set."""
+        while not wait([self._made], timeout=0.1).done:
+            if ended.is_set():
+                raise AbortedError
+        self._made.result()
 
     # ---- lifecycle -----------------------------------------------------------------------------
 
@@ -168,29 +175,28 @@ class Session:
 
     def on_dropped(self, camera: str, reason: str) -> None:
         """Say once in a while that frames are dropped; every one is counted."""
-        key, now = f'{camera} {reason}', time.monotonic()
-        if now - self._told.get(key, -_DROPS_TOLD_EVERY) < _DROPS_TOLD_EVERY:
-            return
-        self._told[key] = now
-        count = self.accounts[camera].snapshot().dropped.get(reason, 0)
-        self._log.warning(f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
+        if self._told.allows(f'{camera} drops {reason}'):
+            count = self.accounts[camera].snapshot().dropped.get(reason, 0)
+            self._log.warning(
+                f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
 
     def on_reset(self, camera: str, why: str) -> None:
         """Say that a stream starts anew, after what it published before."""
         self._outbox.post(self.cameras[camera].forget)
-        self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
+        if self._told.allows(_kind(f'{camera} starts anew {why}')):
+            self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
         """Report what went wrong, and remember it for the diagnostics."""
         self.failures = {**self.failures, camera: (time.monotonic(), message)}
-        key, now = f'{camera} failure {message[:60]}', time.monotonic()
-        if now - self._told.get(key, -_DROPS_TOLD_EVERY) < _DROPS_TOLD_EVERY:
-            return
-        if len(self._told) > 256:
-            self._told.clear()
-        self._told[key] = now
-        self._log.error(f'{self.title(camera)}: {message}')
+        if self._told.allows(_kind(f'{camera} fails {message}')):
+            self._log.error(f'{self.title(camera)}: {message}')
 
     def title(self, camera: str) -> str:
         """Name a camera in messages."""
         return f"camera '{camera}'" if camera else 'camera'
+
+
+def _kind(text: str) -> str:
+    """Take out the numbers, those of frames above all: with others it says the same again."""
+    return re.sub('[0-9]+', '', text)
