@@ -187,7 +187,7 @@ def test_length_is_bounded() -> None:
 
 
 def test_parts_without_counterparts_are_bounded() -> None:
-    timeline = MaskTimeline(length=5, max_lag=4)
+    timeline = MaskTimeline(length=4, max_lag=3)
     for i in range(100):
         timeline.add_masks(masks(FIRST, i * STEP))
         timeline.add_correction(correction(FIRST, SECOND_LABELS, (1000 + i) * STEP, 1000 + i))

@@ -66,7 +66,6 @@ class MaskTimeline:
         self._stream = 0
         self._newest: tuple[int, int] | None = None  # stamp and index, by the topic objects
         self._before: tuple[int, int] | None = None  # the newest of the stream before this one
-        self._went_back = False  # this stream began at or before its stamp
         self._masks = MaskOrder()
         self._other_masks = False  # masks came that cannot be of the stream of the objects
 
@@ -213,7 +212,7 @@ class MaskTimeline:
         entry = self._find(stamp)
         if entry is None:
             entry = self._pending[stamp] = _Entry()
-            while len(self._pending) > self._max_lag:  # what they wait for was lost
+            while len(self._pending) > max(self._length, self._max_lag):  # the rest was lost
                 del self._pending[next(iter(self._pending))]
         return entry
 
@@ -266,20 +265,31 @@ class MaskTimeline:
 
     def _fits(self, stamp: int, index: int) -> bool:
         """Tell whether a frame may be of the same stream as the others."""
-        for other, entry in self._entries():
-            if entry.first is not None:
-                later, further = stamp - other, index - entry.first.index
-                if (later > 0) != (further > 0) or (later < 0) != (further < 0):
-                    return False
+        for other, first in self._neighbours(stamp):
+            later, further = stamp - other, index - first.index
+            if (later > 0) != (further > 0) or (later < 0) != (further < 0):
+                return False
         return True
+
+    def _neighbours(self, stamp: int) -> Iterator[tuple[int, Record]]:
+        """List frames with objects: those that wait, and of the known ones the next to a stamp."""
+        place = bisect_left(self._stamps, stamp)
+        for side in (reversed(range(place)), range(place, len(self._stamps))):
+            for i in side:
+                first = self._known[self._stamps[i]].first
+                if first is not None:
+                    yield self._stamps[i], first
+                    break
+        for other, entry in self._pending.items():
+            if entry.first is not None:
+                yield other, entry.first
 
     def _start_over(self, stamp: int) -> None:
         """Forget all, but labels that came ahead of these first objects of the new stream."""
         assert self._newest is not None
         before = self._newest[0]
-        self._went_back = stamp <= before
         since = None
-        if self._went_back:
+        if stamp <= before:
             since = self._masks.goes_back(before)
         else:
             self._masks.goes_on(before)
@@ -294,9 +304,8 @@ class MaskTimeline:
         self._stream += 1
 
     def _correction_is_of_stream_before(self, stamp: int, index: int) -> bool:
-        if self._before is not None and self._newest is not None and stamp <= self._before[0]:
-            # Passes that are still on their way corrected the last frames of that stream.
-            last = stamp > self._newest[0] and self._before[1] - index <= self._max_lag
-            if last or not self._went_back:
-                return True
-        return not self._fits(stamp, index)
+        is_one_of_its_last = False
+        if self._before is not None and self._newest is not None:
+            ahead = self._newest[0] < stamp <= self._before[0]
+            is_one_of_its_last = ahead and self._before[1] - index <= self._max_lag
+        return is_one_of_its_last or not self._fits(stamp, index)
