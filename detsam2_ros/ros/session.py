@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError, wait
 from functools import partial
 from typing import Any
@@ -135,8 +136,13 @@ class Session:
         if error is not None:
             self._log.error(f'the changed parameters do not act: {error}')
 
-    def load_bank(self, cameras: list[str], bank: MemoryBank, replacing: bool) -> None:
-        """Swap a bank in between two passes, for all cameras or none; waits until it is done."""
+    def load_bank(
+        self, cameras: list[str], bank: MemoryBank, replacing: bool, done: Callable[[], None]
+    ) -> None:
+        """Swap a bank in between two passes, for all cameras or none; waits until it is done.
+
+        done: called then on the inference thread, so in the order in which banks come and go.
+        """
 
         def swap(engine: Engine) -> None:
             streams = [engine.streams[camera or 'camera'] for camera in cameras]
@@ -149,6 +155,7 @@ class Session:
                     if stream.bank is not old:
                         stream.unload_bank() if old is None else stream.load_bank(old)
                 raise
+            done()
 
         self.worker.call(swap).result()
 
@@ -157,12 +164,13 @@ class Session:
         return self.worker.call(
             lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries)).result()
 
-    def unload_banks(self) -> Future[None]:
-        """Drop the banks of all cameras before the next pass."""
+    def unload_banks(self, done: Callable[[], None]) -> Future[None]:
+        """Drop the banks of all cameras before the next pass; `done` as in `load_bank`."""
 
         def unload(engine: Engine) -> None:
             for stream in engine.streams.values():
                 stream.unload_bank()
+            done()
 
         return self.worker.call(unload)
 
