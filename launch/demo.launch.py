@@ -103,6 +103,7 @@ def generate_launch_description() -> LaunchDescription:
         remappings=[('~/image', '/camera/image')],
         ros_arguments=log_level,
         output='screen',
+        sigterm_timeout='10',
     )
     recorder = Node(
         package='detsam2_ros',

@@ -193,6 +193,8 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
             ros_arguments=['--log-level', given['log_level']],
             respawn=converted('respawn', given['respawn'], bool),
             respawn_delay=2.0,
+            # It publishes what is unfinished, and a loaded machine takes its time.
+            sigterm_timeout='10',
             output='screen',
             emulate_tty=True,
         )
