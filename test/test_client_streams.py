@@ -168,6 +168,58 @@ def test_other_objects_for_a_known_frame_are_of_another_stream() -> None:
     check(timeline, [0, 0])
 
 
+SAME = labels_of(0, 1, 1, 1)
+
+
+def frame_of(timeline: MaskTimeline, stamp: int, index: int, ids: tuple[int, ...] = (1,)):
+    timeline.add_masks(masks(SAME, stamp))
+    return timeline.add_objects(objects(stamp, index, ids))
+
+
+@pytest.mark.parametrize(
+    ('stamp', 'index', 'ids'),
+    [
+        (8 * STEP, 7, (1,)),  # an index that is there already
+        (9 * STEP, 0, (1,)),
+        (4 * STEP + 1, 0, (1,)),  # between frames 4 and 5
+        (4 * STEP + 1, 5, (1,)),
+        (4 * STEP, 3, (1,)),
+        (4 * STEP, 4, (1, 2)),  # as before, but other objects
+    ],
+)
+def test_objects_that_contradict_the_known_ones(stamp: int, index: int, ids) -> None:
+    timeline = MaskTimeline()
+    for i in range(8):
+        assert frame_of(timeline, i * STEP, i).stream == 0
+    timeline.add_objects(objects(stamp, index, ids))
+    timeline.add_masks(masks(SAME, stamp))
+    assert [(f.stamp, f.index, f.stream) for f in timeline.frames()] == [(stamp, index, 1)]
+    assert len(timeline.latest().objects) == len(ids)
+
+
+def test_corrections_that_contradict_the_objects_are_not_of_their_stream() -> None:
+    timeline = MaskTimeline()
+    for i in range(0, 8, 2):
+        frame_of(timeline, i * STEP, i)
+    for stamp, index in ((2 * STEP, 3), (3 * STEP, 4), (3 * STEP, 1), (5 * STEP, 50)):
+        assert timeline.add_correction(correction(SAME, SAME + 1, stamp, index)) is None
+        assert timeline.add_masks(masks(SAME, stamp)) is None
+    assert [frame.revision for frame in timeline.frames()] == [0] * 4
+    assert timeline.add_correction(correction(SAME, SAME + 1, 3 * STEP, 3)).revision == 1
+
+
+def test_a_correction_that_waits_is_dropped_when_its_frame_turns_out_to_be_another() -> None:
+    timeline = MaskTimeline()
+    timeline.add_correction(correction(SAME, SAME + 1, STEP, 50, revision=5))
+    assert frame_of(timeline, STEP, 5) == timeline.at(STEP)
+    assert timeline.at(STEP).revision == 0
+    timeline = MaskTimeline()
+    timeline.add_correction(correction(SAME, SAME + 1, STEP, 50, revision=5))
+    timeline.add_correction(correction(SAME, SAME + 2, STEP, 5, revision=1))
+    frame_of(timeline, STEP, 5)
+    assert timeline.at(STEP).revision == 1
+
+
 def test_masks_from_far_back_do_not_meet_what_is_known_of_the_old_stream() -> None:
     timeline = MaskTimeline(max_lag=10)
     sent = send_order(0, 0, 40)

@@ -15,7 +15,8 @@ class MaskOrder:
     def __init__(self) -> None:
         self.arrivals = 0
         self._newest: int | None = None  # stamp
-        self._fell: int | None = None  # the arrival since which stamps lie before the newest
+        self._fell: int | None = None  # the last arrival whose stamp was before the newest one's
+        self._below = False  # stamps since then are before the newest one's
         self._above: int | None = None  # masks up to this stamp are of the stream before
         self._from: int | None = None  # so are masks from this stamp to ...
         self._to = 0  # ... this one, until one comes that is not
@@ -37,23 +38,26 @@ class MaskOrder:
             self._newest = None
         self._above = self._from = None
         if self._newest is None or stamp > self._newest:
-            self._newest, self._fell = stamp, None
-        elif stamp < self._newest and self._fell is None:
-            self._fell = self.arrivals
+            self._newest, self._below = stamp, False
+        elif stamp < self._newest and not self._below:
+            self._fell, self._below = self.arrivals, True
         return False
 
     def goes_on(self, before: int) -> None:
         """Note that a stream began after the newest stamp of the one before, `before`."""
-        self._above, self._from, self._fell = before, None, None
+        self._above, self._from = before, None
+        self._fell, self._below = None, False
 
     def goes_back(self, before: int) -> int | None:
         """Note that a stream began at or before the newest stamp of the one before, `before`.
 
         Returns the arrival since which masks are the new stream's; None if none came yet.
         """
-        fell, self._fell, self._above = self._fell, None, None
-        if fell is None:
-            self._from, self._to = self._newest, before
-        else:
+        newest, fell, below = self._newest, self._fell, self._below
+        self._fell, self._below, self._above = None, False, None
+        # A stream that began just before that stamp may have passed it by now.
+        if fell is not None and newest is not None and (below or newest > before):
             self._newest = None
-        return fell
+            return fell
+        self._from, self._to = newest, before
+        return None

@@ -67,7 +67,7 @@ class MaskTimeline:
         self._newest: tuple[int, int] | None = None  # stamp and index, by the topic objects
         self._before: tuple[int, int] | None = None  # the newest of the stream before this one
         self._masks = MaskOrder()
-        self._other_masks = False  # masks came that cannot be of the stream of the objects
+        self._other_masks: int | None = None  # newest index when masks of another stream came
 
     def __len__(self) -> int:
         with self._lock:
@@ -124,8 +124,9 @@ class MaskTimeline:
                 return None
             if entry.labels is not None or self._is_too_late(entry.record):
                 # Of two streams: what else is known of the frame belongs to the older one.
+                if entry.record is not None and self._newest is not None:
+                    self._other_masks = self._newest[1]
                 self._forget(stamp)
-                self._other_masks = True
                 entry = self._entry(stamp)
             entry.arrival = self._masks.arrivals
             entry.labels, entry.frame_id = labels, msg.header.frame_id
@@ -254,9 +255,10 @@ class MaskTimeline:
         entry = self._find(stamp)
         if entry is not None and entry.first is not None and entry.first != record:
             return True
-        if self._other_masks or self._is_too_late(record):
+        masks_did = self._other_masks
+        if masks_did is not None and self._newest[1] - masks_did <= self._max_lag:
             return True
-        return not self._fits(stamp, record.index)
+        return self._is_too_late(record) or not self._fits(stamp, record.index)
 
     def _is_too_late(self, record: Record | None) -> bool:
         if record is None or self._newest is None:
@@ -288,19 +290,19 @@ class MaskTimeline:
         """Forget all, but labels that came ahead of these first objects of the new stream."""
         assert self._newest is not None
         before = self._newest[0]
-        since = None
         if stamp <= before:
             since = self._masks.goes_back(before)
+            ahead = {s: e for s, e in self._entries() if since is not None and e.arrival >= since}
         else:
             self._masks.goes_on(before)
-        ahead = {
-            other: _Entry(entry.labels, entry.frame_id, entry.arrival)
-            for other, entry in self._entries()
-            if other > before or (since is not None and entry.arrival >= since)
+            ahead = {s: e for s, e in self._entries() if s > before}
+        self._pending = {
+            s: _Entry(e.labels, e.frame_id, e.arrival)
+            for s, e in ahead.items()
+            if e.labels is not None
         }
-        self._pending = {other: e for other, e in ahead.items() if e.labels is not None}
         self._known, self._stamps = {}, []
-        self._before, self._newest, self._other_masks = self._newest, None, False
+        self._before, self._newest, self._other_masks = self._newest, None, None
         self._stream += 1
 
     def _correction_is_of_stream_before(self, stamp: int, index: int) -> bool:
