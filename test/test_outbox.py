@@ -94,18 +94,24 @@ def test_drain_waits_for_what_was_posted_before_and_no_longer(gate):
     assert done == [1]
     second = Gate()
     blocked(outbox, gate, 2)
-    drained = []
+    assert not outbox.drain(0.01)
+    drained, begun, wait_for = [], threading.Event(), outbox._changed.wait_for
+
+    def noted(condition, timeout=None):
+        if timeout is not None:
+            begun.set()
+        return wait_for(condition, timeout)
+
+    outbox._changed.wait_for = noted
     drainer = threading.Thread(target=lambda: drained.append(outbox.drain(PATIENCE)))
     drainer.start()
-    assert not outbox.drain(0.01)
+    assert begun.wait(PATIENCE)
     outbox.post(second)
     gate.open.set()
-    assert second.entered.wait(PATIENCE)
-    # The drain that began before may or may not have seen the second gate posted; this one has.
-    assert not outbox.drain(0.01)
-    second.open.set()
     drainer.join(PATIENCE)
     assert drained == [True]
+    assert not outbox.drain(0.01)
+    second.open.set()
     assert outbox.stop(PATIENCE)
 
 

@@ -183,6 +183,18 @@ def test_windows_stay_open_before_the_delay_or_without_one(delay):
         assert rig.pending() == 2
 
 
+@pytest.mark.parametrize('delay', [0.0, 3600.0])
+def test_a_thread_with_nothing_to_do_sleeps(delay, monkeypatch):
+    with running(delay=delay) as rig:
+        rig.send(0)
+        rig.settle()
+        rounds = threading.Semaphore(0)
+        monkeypatch.setattr(rig.worker, '_close_overdue', rounds.release)
+        rig.barrier()
+        assert rounds.acquire(timeout=PATIENCE)  # that of the barrier
+        assert not rounds.acquire(timeout=0.05)
+
+
 def test_the_delay_counts_from_the_arrival_of_the_oldest_frame():
     with running(delay=500.0) as rig:
         rig.send(0, ago=499.95)

@@ -115,6 +115,38 @@ def test_a_stuck_engine_keeps_nobody_waiting():
     assert rig.heard.first() == [0, 1, 2, 3]
 
 
+def test_a_flush_that_a_stop_cannot_wait_for_ends_with_the_camera_it_is_at():
+    rig = Rig(cameras=('a', 'b')).start()
+    for camera in 'ab':
+        rig.send(0, camera=camera)
+    rig.settle()
+    gate, entered, flushed = threading.Event(), threading.Event(), []
+
+    def hang(stream):
+        flushed.append(stream.name)
+        entered.set()
+        assert gate.wait(PATIENCE)
+
+    rig.engine.on_window = hang
+    rig.worker.deactivate()
+    assert entered.wait(PATIENCE)
+    assert not rig.worker.stop(0.0)
+    gate.set()
+    rig.stop()
+    assert flushed == ['a']
+    assert rig.accounts['b'].snapshot().dropped == {INACTIVE: 1}
+
+
+def test_a_cancelled_call_does_not_keep_stop_from_telling_the_others():
+    rig = Rig().start()
+    with rig.held():
+        calls = [rig.worker.call(lambda _: 1) for _ in range(3)]
+        assert calls[0].cancel()
+        rig.worker.stop(0.0)
+        assert [stopped(call) for call in calls[1:]] == [True, True]
+    rig.stop()
+
+
 def test_stop_while_a_result_waits_for_a_full_outbox():
     gate = threading.Event()
     outbox = Outbox(1)

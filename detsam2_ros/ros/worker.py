@@ -167,7 +167,6 @@ class Worker:
                     camera, engine, self._accounts[camera], self._listener
                 )
         except BaseException as error:  # whoever asked is told
-            self._refuse_all()
             # An error holds on to where it came from, and so to the models that did load.
             traceback.clear_frames(error.__traceback__)
             made.set_exception(error)
