@@ -92,16 +92,22 @@ class Session:
             camera.publish_classes(self._classes, self.parameters.detector_model)
             camera.subscribe()
 
-    def deactivate(self, timeout: float | None = None) -> bool:
-        """Take no more images, publish what is unfinished; whether that was done in time."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def deactivate(self, timeout: float, ended: Any = None) -> bool:
+        """Take no more images, publish what is unfinished; whether that was done in time.
+
+        timeout: seconds; with `ended`, an event, they begin when it is set.
+        """
         for camera in self.cameras.values():
             camera.unsubscribe()
+        flushed = self.worker.deactivate()
+        while ended is not None and not ended.is_set() and not flushed.done():
+            wait((flushed,), timeout=0.1)
+        deadline = time.monotonic() + timeout
         try:
-            self.worker.deactivate().result(timeout)
+            flushed.result(timeout)
         except TimeoutError:
             return False
-        left = 10.0 if deadline is None else max(0.0, deadline - time.monotonic())
+        left = 10.0 if ended is not None else max(0.0, deadline - time.monotonic())
         return self._outbox.drain(left)
 
     def close(self, timeout: float | None) -> bool:
