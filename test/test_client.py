@@ -182,6 +182,7 @@ def test_length_is_bounded() -> None:
     assert [frame.index for frame in timeline.frames()] == list(range(43, 50))
     assert timeline.add_objects(objects(40 * STEP, 40)) is None
     assert timeline.add_correction(correction(FIRST, THIRD_LABELS, 3 * STEP, 3)) is None
+    assert not timeline._pending  # nothing is kept for frames that have gone
     assert timeline.add_masks(masks(FIRST, 40 * STEP)) is None
     assert [frame.index for frame in timeline.frames()] == list(range(43, 50))
 

@@ -97,6 +97,16 @@ def test_one_wrong_frame_among_many_does_not_decide(planner) -> None:
     assert not space.occupied.any() and 0 < space.belief[2, 0] < 0.5
 
 
+def test_newer_frames_count_more_whenever_they_come(planner) -> None:
+    given = frames(covering(), covering(), covering(*WALL))
+    for order in ([0, 1, 2], [2, 0, 1], [2, 1, 0]):
+        space = planner.FreeSpace(CELL, decay=0.5)
+        for i in order:
+            space.update(given[i])
+        np.testing.assert_allclose(space.belief[2], 1 / 1.75)
+        assert space.newest == given[2] and space.occupied[2].all()
+
+
 @pytest.mark.parametrize('seed', range(20))
 def test_corrected_is_as_if_right_from_the_start(planner, seed: int) -> None:
     """Random masks, some corrected at a random later time: the belief is bit by bit the same."""

@@ -186,9 +186,9 @@ class MaskTimeline:
 
     def _frame(self, stamp: int) -> TimelineFrame:
         entry = self._known[stamp]
-        record, first = entry.record, entry.first
+        record = entry.record
         assert record is not None and entry.best is not None
-        final = record.final or (first is not None and first.final)
+        final = record.final
         if self._max_propagation is not None and self._newest is not None:
             final = final or self._newest[1] - record.index > self._max_propagation
         return TimelineFrame(
