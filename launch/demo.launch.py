@@ -8,6 +8,8 @@ writes its files, and everything ends.
 
 from __future__ import annotations
 
+import os
+
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
@@ -112,6 +114,7 @@ def generate_launch_description() -> LaunchDescription:
             {
                 'output': ParameterValue(LaunchConfiguration('output'), value_type=str),
                 'video_rate': number('rate', float),
+                'phase': 'the scene',
             }
         ],
         remappings=[
@@ -166,11 +169,16 @@ def generate_launch_description() -> LaunchDescription:
             return []
         return [EmitEvent(event=Shutdown(reason='the node ended'))]
 
+    # Inference with a thread on every core stands still while camera and recorder use one.
+    threads = str(min(4, max(1, (os.cpu_count() or 2) // 2)))
     return LaunchDescription(
         [
             *arguments(),
             SetEnvironmentVariable(
                 TRANSPORTS, EnvironmentVariable(TRANSPORTS, default_value=TRANSPORTS_DEFAULT)
+            ),
+            SetEnvironmentVariable(
+                'OMP_NUM_THREADS', EnvironmentVariable('OMP_NUM_THREADS', default_value=threads)
             ),
             finish,
             RegisterEventHandler(OnProcessExit(target_action=camera, on_exit=after_camera)),
