@@ -295,7 +295,8 @@ def test_finish_of_an_empty_window_starts_nothing_anew():
 def test_containers_stay_bounded_over_a_long_run():
     film = Film()
     for i in range(2000):
-        film.push(i, keep=True)
+        film.accounts.receive()
+        film.stream.push(ticket(i, keep=True))
         if i % 97 == 0:
             film.engine.on_window = fail if i % 2 else well
         assert film.stream.waiting <= 4 + 3

@@ -52,15 +52,17 @@ def test_posts_are_done_in_order_on_one_thread():
 def test_an_action_that_fails_is_logged_and_keeps_nothing_back(caplog):
     outbox, done = Outbox(5), []
 
-    def fail():
-        raise RuntimeError('no such publisher')
+    def fail(i):
+        raise RuntimeError(f'no such publisher {i // 2}')
 
     for i in range(3):
-        outbox.post(fail)
+        outbox.post(lambda i=i: fail(i))
         outbox.post(lambda i=i: done.append(i))
     assert outbox.drain(PATIENCE)
     assert done == [0, 1, 2]
-    assert caplog.text.count('RuntimeError: no such publisher') == 3
+    # The same is not said again for every message.
+    assert caplog.text.count('RuntimeError: no such publisher 0') == 1
+    assert caplog.text.count('RuntimeError: no such publisher 1') == 1
     assert outbox.stop(PATIENCE)
 
 
@@ -131,11 +133,27 @@ def test_stop_does_what_was_posted_before():
     outbox.post(gate)
     for i in range(5):
         outbox.post(lambda i=i: done.append(i))
+    stopped = []
+    stopper = threading.Thread(target=lambda: stopped.append(outbox.stop(PATIENCE)))
+    stopper.start()
+    gate.open.set()
+    stopper.join(PATIENCE)
+    assert stopped == [True]
+    assert done == [0, 1, 2, 3, 4]
+    assert outbox.drain(0.0)
+
+
+def test_what_stop_could_not_wait_for_is_dropped(gate, caplog):
+    """Its publishers are destroyed then: each message would fail with a traceback."""
+    outbox, done = Outbox(10), []
+    blocked(outbox, gate)
+    for i in range(5):
+        outbox.post(lambda i=i: done.append(i))
     assert not outbox.stop(0.0)
     gate.open.set()
     assert outbox.stop(PATIENCE)
-    assert done == [0, 1, 2, 3, 4]
     assert outbox.drain(0.0)
+    assert done == []
 
 
 def test_a_post_after_stop_is_refused_and_never_waits(gate):

@@ -9,6 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from detsam2_ros.ros.logs import Throttle
+
 _log = logging.getLogger(__name__)
 
 
@@ -25,6 +27,7 @@ class Outbox:
         self._waiting: deque[Callable[[], None]] = deque()
         self._posted = self._done = 0
         self._ending = False
+        self._told = Throttle(10.0)
         self._thread = threading.Thread(target=self._run, name='publishing', daemon=True)
         self._thread.start()
 
@@ -50,11 +53,18 @@ class Outbox:
             return self._changed.wait_for(lambda: self._done >= last, timeout)
 
     def stop(self, timeout: float) -> bool:
-        """End the thread after what was posted; returns whether it ended within seconds."""
+        """End the thread after what was posted; returns whether it ended within seconds.
+
+        What is not done by then is dropped: its publishers may be gone.
+        """
         with self._changed:
             self._ending = True
             self._changed.notify_all()
         self._thread.join(timeout)
+        with self._changed:
+            self._done += len(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -67,9 +77,10 @@ class Outbox:
                 self._changed.notify_all()
             try:
                 action()
-            except Exception:
+            except Exception as error:
                 # One message that cannot be sent must not keep the next ones back.
-                _log.exception('a message could not be published')
+                if self._told.allows(f'{type(error).__name__}: {error}'):
+                    _log.exception('a message could not be published')
             del action  # a result is large: it is not kept until the next one comes
             with self._changed:
                 self._done += 1
