@@ -21,7 +21,10 @@ def test_a_camera_without_frames():
     assert now.latency(0.5) is now.last_received is now.last_published is None
 
 
-@given(st.lists(st.tuples(st.sampled_from(['receive', 'process', 'a', 'b']), st.integers(0, 5)), max_size=20))
+STEPS = st.tuples(st.sampled_from(['receive', 'process', 'a', 'b']), st.integers(0, 5))
+
+
+@given(st.lists(STEPS, max_size=20))
 def test_what_is_received_is_processed_dropped_or_waits(steps):
     accounts, counts = FrameAccounts(), {'receive': 0, 'process': 0, 'a': 0, 'b': 0}
     for step, count in steps:
