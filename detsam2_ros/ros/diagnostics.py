@@ -67,6 +67,9 @@ class Diagnostics:
         loaded: Sequence[LoadedBank],
     ) -> DiagnosticStatus:
         level, message = (ERROR, problem) if problem else (OK, state)
+        if session is not None and session.worker.has_ended:
+            level, message = ERROR, (
+                'the inference thread has ended, see the log; clean the node up and configure it')
         values: list[tuple[str, object]] = [('state', state)]
         if session is not None:
             values += [('sam2_model', session.parameters.sam2_model),

@@ -53,8 +53,8 @@ class Session:
         self._log = node.get_logger()
         self._told = Throttle(_TOLD_EVERY)
         self._classes: dict[int, str] = {}
-        self._outbox = Outbox(
-            4 * (parameters.engine.window_size + parameters.engine.max_propagation))
+        # What two windows post at most; each result holds a label image.
+        self._outbox = Outbox(2 * parameters.engine.max_propagation)
         self.worker = Worker(
             parameters.camera_names, self.accounts, self, parameters.queue_size,
             parameters.max_window_delay)

@@ -144,6 +144,11 @@ class Worker:
         """The engine, for what is safe from any thread (`stats`); None until it is made."""
         return self._engine
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread has ended: when told to, or by a defect that the log tells of."""
+        return self._thread is not None and not self._thread.is_alive()
+
     # ---- on the inference thread ---------------------------------------------------------------
 
     def _run(self, make_engine: Callable[[], Engine], made: Future[Engine]) -> None:
