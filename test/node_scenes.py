@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from node_colour import colour_engine
 from node_running import CameraSide, stamp_of
 
 from detsam2_ros.engine import EngineConfig, FrameResult
+from detsam2_ros.engine.stream import Stream
 
 SIZE = 64, 96  # height, width
 
@@ -49,18 +50,47 @@ def steady_scene(count: int, *colours: str, size: tuple[int, int] = SIZE) -> lis
     return frames
 
 
-def engine_results(
-    frames: Iterable[tuple[int, np.ndarray]], flush: bool = True, **config: Any
-) -> list[FrameResult]:
-    """Return all results of (stamp, image) pairs shown to an engine without a node."""
+def engine_stream(**config: Any) -> Stream:
+    """Open a stream of an engine without a node, with the parameters of the fixtures."""
     method = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 12, **config}
-    stream = colour_engine(EngineConfig(**method)).open_stream('camera')
-    results = [result for stamp, image in frames for result in stream.push(image, stamp)]
-    return results + (stream.flush() if flush else [])
+    return colour_engine(EngineConfig(**method)).open_stream('camera')
 
 
-def check_same(camera: CameraSide, results: Sequence[FrameResult]) -> None:
-    """Check that a camera's messages, in order, say exactly what an engine's results do."""
+def engine_results(
+    frames: Iterable[tuple[int, np.ndarray]], closes_after: Collection[int] = (), **config: Any
+) -> list[FrameResult]:
+    """Return all results of (stamp, image) pairs shown to an engine without a node.
+
+    closes_after: numbers of frames after which the unfinished window is closed, as at the end.
+    """
+    stream = engine_stream(**config)
+    results = []
+    for i, (stamp, image) in enumerate(frames):
+        if i in closes_after:
+            results += stream.flush()
+        results += stream.push(image, stamp)
+    return results + stream.flush()
+
+
+def engine_streams(
+    *streams: Sequence[tuple[int, np.ndarray]], **config: Any
+) -> list[list[FrameResult]]:
+    """Return the results of several streams after each other, the stream reset between them."""
+    stream = engine_stream(**config)
+    results = []
+    for frames in streams:
+        pushed = [result for stamp, image in frames for result in stream.push(image, stamp)]
+        results.append(pushed + stream.flush())
+        stream.reset()
+    return results
+
+
+def check_same(camera: CameraSide, *streams: Sequence[FrameResult]) -> None:
+    """Check that a camera's messages say exactly what an engine's results do, in that order.
+
+    streams: the results of one stream; more where the camera's stream started anew.
+    """
+    results = [result for stream in streams for result in stream]
     first = [result for result in results if result.revision == 0]
     later = [result for result in results if result.revision > 0]
     masks, objects = camera.masks.wait(len(first)), camera.objects.wait(len(first))
@@ -81,7 +111,7 @@ def check_same(camera: CameraSide, results: Sequence[FrameResult]) -> None:
         assert list(message.changed_ids) == list(result.changed_ids)
         assert message.objects.header == message.header
         check_objects(message.objects, result)
-    check_timeline(camera, results)
+    check_timeline(camera, streams[-1])
 
 
 def check_timeline(camera: CameraSide, results: Sequence[FrameResult]) -> None:
