@@ -127,6 +127,31 @@ def test_one_topic_lags_over_the_start(starts: tuple[int, int], topic: str) -> N
     assert uncorrected == {76, 77, 78, 79}
 
 
+@pytest.mark.parametrize('second', [-6, 0, 6])
+@pytest.mark.parametrize('third', [-6, 0, 6])
+def test_a_bag_that_loops_twice(second: int, third: int) -> None:
+    """Masks lag (or lead, below 0) by some messages when it does."""
+    first, after = send_order(0, 0, 80), send_order(1, 0, 70)
+    sent = first + after + send_order(2, 0, 60)
+    arrivals, latest = [], 0
+    for place, entry in enumerate(sent):
+        due = place
+        if entry[0] == 'masks':
+            lag = second if place < len(first) + len(after) // 2 else third
+            due = latest = max(latest, place + lag)
+        arrivals.append((due, place, entry))
+    timeline = MaskTimeline()
+    for _, place, entry in sorted(arrivals, key=lambda arrival: arrival[:2]):
+        deliver(timeline, [entry])
+        if place == len(first) + 40:
+            assert check(timeline, [0, 0, 0]) == {1}
+        if place % 8 == 0 or len(first) + len(after) - 10 < place < len(first) + len(after) + 30:
+            check(timeline, [0, 0, 0])
+    assert check(timeline, [0, 0, 0]) == {2}
+    assert [frame.index for frame in timeline.frames()] == list(range(60))
+    assert timeline.latest().stream == 2
+
+
 @settings(max_examples=15)
 @given(st.data())
 def test_two_streams_never_mix(data) -> None:

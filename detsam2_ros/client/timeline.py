@@ -175,7 +175,9 @@ class MaskTimeline:
                 misfit = correction.misfit(entry.labels.shape)
                 if misfit:
                     raise ValueError(misfit)
-            if self._is_forgotten(stamp):
+            if self._is_forgotten(stamp) or (
+                stamp not in self._known and self._is_too_late(record)
+            ):
                 return None
             entry = self._entry(stamp)
             held = entry.correction.record if entry.correction is not None else None
@@ -253,8 +255,8 @@ class MaskTimeline:
         if stamp > self._newest[0]:
             return record.index <= self._newest[1]
         entry = self._find(stamp)
-        if entry is not None and entry.first is not None and entry.first != record:
-            return True
+        if entry is not None and entry.first is not None:
+            return entry.first != record or self._is_too_late(record)
         masks_did = self._other_masks
         if masks_did is not None and self._newest[1] - masks_did <= self._max_lag:
             return True
@@ -294,7 +296,6 @@ class MaskTimeline:
             since = self._masks.goes_back(before)
             ahead = {s: e for s, e in self._entries() if since is not None and e.arrival >= since}
         else:
-            self._masks.goes_on(before)
             ahead = {s: e for s, e in self._entries() if s > before}
         self._pending = {
             s: _Entry(e.labels, e.frame_id, e.arrival)
