@@ -148,6 +148,7 @@ def test_corrected_labels_are_made_once_and_only_on_request() -> None:
     assert frame._labels._base is first  # nothing is made yet
     made = frame.labels
     assert made is not first and timeline.at(0).labels is made is frame.labels
+    assert not made.flags.writeable and not first.flags.writeable
 
 
 def test_at_a_stamp() -> None:
