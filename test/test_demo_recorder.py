@@ -132,9 +132,24 @@ def test_numbers_are_told_by_phase_before_and_after_correction() -> None:
     assert (two['frames'], two['frames_with_masks'], two['iou_final']) == (2, 1, 0.0)
     assert two['correction_delay_p50_s'] is None
     assert total['frames'] == 7
+    assert (one['right_name'], two['right_name'], total['right_name']) == (1.0, None, 1.0)
     assert numbers['image_interval_p50_s'] == 1.0
     table = markdown(numbers)
-    assert '| one | 4 | 4 | 1 | 1 | 0.50 / 0.50 s | 0.333 | 0.500 | 0% | 25% |' in table
+    assert '| one | 4 | 4 | 1 | 1 | 0.50 / 0.50 s | 0.333 | 0.500 | 0% | 25% | 100% |' in table
+
+
+def test_a_ball_under_the_name_of_another_is_found_but_not_named_right() -> None:
+    report = Report()
+    log = FrameLog(50, report.add)
+    log.phase = 'one'
+    truth = labels((1, 0, 0), (2, 32, 32))
+    log.add_truth(0, truth)
+    log.add_balls(0, np.array([1, 2]), {1: 'red', 2: 'blue'})
+    log.add_image(0, IMAGE, 1)
+    log.add_masks(masks(0, labels((5, 0, 0), (6, 32, 32))), 2)  # both called red
+    log.drain()
+    numbers = report.numbers()['phases']['one']
+    assert (numbers['found_final'], numbers['right_name']) == (1.0, 0.5)
 
 
 def test_found_counts_balls_with_half_of_their_union() -> None:

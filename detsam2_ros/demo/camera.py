@@ -19,6 +19,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -66,7 +67,8 @@ class DemoCamera(Node):
             'wait_for_subscribers', 1, 'subscribers of image before the first frame; 0: none')
         ahead = self._declared('look_ahead', 60, 'frames that are drawn before they are due')
         descriptor = ParameterDescriptor(
-            description='frames after which the camera pauses until this is raised; 0: never')
+            description='frames after which the camera pauses until this is raised; 0: never, -1: '
+            'before the first')
         self._until: int = self.declare_parameter('pause_after', 0, descriptor).value
         self.add_post_set_parameters_callback(self._set)
         scene = Scene(
@@ -76,7 +78,8 @@ class DemoCamera(Node):
             self._length or None,
             self._scene_options(),
         )
-        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        # Deep enough for a reliable subscriber that gets no processor time for seconds.
+        qos = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self._image = self.create_publisher(Image, 'image', qos)
         self._truth = self.create_publisher(Image, 'truth', qos)
         self._objects = self.create_publisher(ObjectArray, 'truth_objects', qos)
@@ -102,7 +105,7 @@ class DemoCamera(Node):
             if self._image.get_subscription_count() < self._wait_for:
                 return
             self._start = now + round(SETTLE_SECONDS * 1e9)
-        if now < self._start or 0 < self._until <= self.published:
+        if now < self._start or (self._until and self._until <= self.published):
             return
         try:
             frame = self._frames.next()
@@ -231,9 +234,11 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f'demo_camera: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     try:
         while not (stop.is_set() or node.done):
-            rclpy.spin_once(node, timeout_sec=0.2)
+            executor.spin_once(timeout_sec=0.2)
         node.close()
     finally:
         node.destroy_node()

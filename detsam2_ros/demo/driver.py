@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -24,7 +24,7 @@ from detsam2_ros.client.decode import nanoseconds
 
 _SERVICE_SECONDS = 60.0
 _PHASE_SECONDS = 600.0
-_QUIET_SECONDS = 20.0
+_QUIET_SECONDS = 60.0
 _SILENT_SECONDS = 5.0  # between two lines of progress where lines cannot be written over
 
 
@@ -47,6 +47,8 @@ class Driver(Node):
         self._say = say
         self._start = time.monotonic()
         self._shown = 0.0
+        self._spinning = SingleThreadedExecutor()
+        self._spinning.add_node(self)
         self.create_subscription(
             ObjectArray, '/camera/truth_objects', self._on_image, QoSProfile(depth=50))
         self.create_subscription(
@@ -66,6 +68,13 @@ class Driver(Node):
         return self.create_client(kind, name)
 
     # ---- waiting -------------------------------------------------------------------------------
+
+    def all_are_there(self) -> bool:
+        """Tell whether the node is active and all that is watched is connected."""
+        watched = ('/camera/truth_objects', '/detsam2/objects', '/detsam2/corrections')
+        return self.count_subscribers('/camera/image') >= 2 and all(
+            self.count_publishers(topic) for topic in watched
+        )
 
     def go_on(self, count: int, title: str) -> None:
         """Have the camera publish so many images at its rate, and wait for their masks.
@@ -108,7 +117,7 @@ class Driver(Node):
         """Spin until something is done; raises StoryError when it takes too long."""
         end = time.monotonic() + seconds
         while not done():
-            rclpy.spin_once(self, timeout_sec=0.1)
+            self._spinning.spin_once(timeout_sec=0.1)
             self._check()
             if time.monotonic() > end:
                 raise StoryError(f'waited {seconds:.0f} s for {what} in vain')

@@ -112,9 +112,8 @@ def run(given: argparse.Namespace, say: Any) -> None:
 
 def _tell(driver: Driver, plan: Plan, processes: Processes) -> None:
     """Go through the story."""
-    # It waits for the node, which subscribes when its models are loaded.
-    driver.wait(lambda: driver.images > 0, 'the first image', _START_SECONDS)
-    driver.tell('the node is active and the camera runs')
+    driver.wait(driver.all_are_there, 'node, camera and recorder', _START_SECONDS)
+    driver.tell('the node is active')
     driver.go_on(plan.detector, DETECTOR)
     driver.save_bank(BANK_FILE, plan.entries)
     driver.set_parameter('detect_interval', 0)
@@ -137,7 +136,7 @@ def _finish(output: Path, driver: Driver) -> None:
     numbers = json.loads(file.read_text('utf-8'))
     numbers['events'] = driver.events
     file.write_text(json.dumps(numbers, indent=2) + '\n', 'utf-8')
-    lines = ['## What happened', '']
+    lines = ['', '## What happened', '']
     for event in driver.events:
         answered = f' (answered in {event["answer_ms"]:.0f} ms)' if 'answer_ms' in event else ''
         lines.append(f'- image {event["image"]}: {event["text"]}{answered}')
@@ -149,7 +148,8 @@ def _finish(output: Path, driver: Driver) -> None:
 
 def summary(numbers: dict[str, Any]) -> str:
     """Return the numbers of the phases as lines for a terminal."""
-    lines = [f'  {"":<27}images  masks  corrected  latency    IoU first > final  balls found']
+    lines = [f'  {"":<27}images  masks  corrected  latency    IoU first > final  '
+             'balls found  right name']  # fmt: skip
     for name, own in numbers['phases'].items():
         def text(key: str, form: str, own: dict[str, Any] = own) -> str:
             return '-' if own[key] is None else format(own[key], form)
@@ -158,7 +158,7 @@ def summary(numbers: dict[str, Any]) -> str:
             f'  {name:<27}{own["frames"]:>6} {own["frames_with_masks"]:>6} '
             f'{own["frames_corrected"]:>10}  {text("latency_p50_s", ".2f"):>5} s    '
             f'{text("iou_first", ".3f"):>9} > {text("iou_final", ".3f")}  '
-            f'{text("found_final", ".0%"):>11}'
+            f'{text("found_final", ".0%"):>11} {text("right_name", ".0%"):>11}'
         )
     return '\n'.join(lines)
 
@@ -176,14 +176,15 @@ def _commands(
     # A machine that is slower than the camera lags behind, but shows the same masks.
     longest = max(plan.detector, plan.nothing, plan.bank)
     node = [*parameters(memory_bank_directory=banks, queue_size=longest)]
-    # Within one machine large images pass for sure if they are sent until they have arrived.
-    node += ['-p', f'qos_overrides.{IMAGE}.subscription.reliability:=reliable']
+    # No image is lost on its way, however large the image and busy the machine.
+    qos = f'qos_overrides.{IMAGE}.subscription'
+    node += ['-p', f'{qos}.reliability:=reliable', '-p', f'{qos}.depth:=50']
     if given.device:
         node += parameters(device=given.device, dtype='auto')
     node += [part for text in plan.node for part in ('-p', text)]
     camera = [
         *parameters(seed=given.seed, width=given.size, height=given.size, rate=given.rate,
-                    wait_for_subscribers=2, pause_after=plan.detector),
+                    wait_for_subscribers=2, pause_after=-1),
     ]  # fmt: skip
     topics = {
         'image': IMAGE, 'truth': '/camera/truth',

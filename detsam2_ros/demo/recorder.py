@@ -15,6 +15,7 @@ import numpy as np
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import ParameterException
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -31,8 +32,9 @@ from detsam2_ros.demo.recorder_output import OutputThread
 from detsam2_ros.demo.score import LEAST_VISIBLE
 from detsam2_ros.ros.images import ImageRefused, labels_of, to_rgb
 
-# What is under way when the recorder is told to end may still come in, for so long.
-_LAST_SECONDS = 0.5
+# When the recorder is told to end, what is under way may still come in: until nothing has for
+# so long, and for so long at most.
+_QUIET_SECONDS, _LAST_SECONDS = 1.0, 20.0
 
 
 class DemoRecorder(Node):
@@ -70,11 +72,12 @@ class DemoRecorder(Node):
         self.add_on_set_parameters_callback(self._check)
         self.add_post_set_parameters_callback(self._set)
 
-    def finish(self) -> int:
+    def finish(self, executor: Executor) -> int:
         """Write all that is left; returns how many frames were recorded in all."""
-        end = time.monotonic() + 4 * _LAST_SECONDS
-        while time.monotonic() < min(end, self._changed + _LAST_SECONDS):
-            rclpy.spin_once(self, timeout_sec=0.05)
+        now = time.monotonic()
+        self._changed = max(self._changed, now - _QUIET_SECONDS / 2)
+        while time.monotonic() < min(now + _LAST_SECONDS, self._changed + _QUIET_SECONDS):
+            executor.spin_once(timeout_sec=0.05)
         self.log.drain()
         self.output.close()
         return self.log.images
@@ -145,10 +148,12 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f'demo_recorder: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     try:
         while not stop.is_set() and node.output.failure is None:
-            rclpy.spin_once(node, timeout_sec=0.1)
-        if not node.finish():
+            executor.spin_once(timeout_sec=0.1)
+        if not node.finish(executor):
             topic = node.resolve_topic_name('image')
             print(f'demo_recorder: no image came on {topic}; remap image:=', file=sys.stderr)
             code = 1

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from detsam2_ros.client import TimelineFrame
 from detsam2_ros.demo.pictures import PHASE_COLOURS
 from detsam2_ros.demo.recorder_frames import Recorded
-from detsam2_ros.demo.score import LEAST_VISIBLE, MATCH_IOU, Score
+from detsam2_ros.demo.score import LEAST_VISIBLE, MATCH_IOU, Score, pairs
 
 _INK, _FAINT, _GREY, _GREEN = '#20242a', '#d9dce1', '#8a919c', '#1e8454'
 
@@ -24,7 +25,8 @@ class Phase:
     """The numbers of one part of the story.
 
     latencies: seconds from an image's stamp to the arrival of its first masks; correction_delays:
-    to that of its last correction.
+    to that of its last correction. found: balls of final masks; named: those whose object has the
+    name of the ball.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Phase:
     correction_delays: list[float] = field(default_factory=list)
     first: Score = field(default_factory=Score)
     last: Score = field(default_factory=Score)
+    found: int = 0
+    named: int = 0
 
     def add(self, frame: Recorded) -> tuple[float, float] | None:
         """Count a frame; returns the mean IoU of its first and last masks, None without either."""
@@ -51,10 +55,20 @@ class Phase:
         balls = frame.counting_balls
         if frame.truth is None or balls is None or frame.truth.shape != frame.first.labels.shape:
             return None
+        self._count_names(frame, frame.last, frame.truth, balls)
         return (
             self.first.add(frame.truth, balls, frame.first.labels),
             self.last.add(frame.truth, balls, frame.last.labels),
         )
+
+    def _count_names(
+        self, frame: Recorded, last: TimelineFrame, truth: np.ndarray, balls: np.ndarray
+    ) -> None:
+        names = {thing.id: thing.class_name for thing in last.objects}
+        for ball, iou, key in zip(balls.tolist(), *pairs(truth, balls, last.labels), strict=True):
+            if iou >= MATCH_IOU and ball in frame.names:
+                self.found += 1
+                self.named += names.get(int(key)) == frame.names[ball]
 
     def numbers(self) -> dict[str, Any]:
         """Return the numbers, ready for json; those without a value are None."""
@@ -71,6 +85,7 @@ class Phase:
             'iou_final': round(self.last.mean, 4) if scored else None,
             'found_first': round(self.first.found, 4) if scored else None,
             'found_final': round(self.last.found, 4) if scored else None,
+            'right_name': round(self.named / self.found, 4) if self.found else None,
             'id_switches': self.last.switches,
         }
 
@@ -184,7 +199,7 @@ def spans(moments: Iterable[Moment]) -> list[tuple[str, int, int]]:
 def markdown(numbers: Mapping[str, Any]) -> str:
     """Return the table of phases as Markdown."""
     columns = ['phase', 'frames', 'with masks', 'corrected', 'corrections', 'latency p50 / p99',
-               'IoU first', 'IoU final', 'found first', 'found final']  # fmt: skip
+               'IoU first', 'IoU final', 'found first', 'found final', 'right name']  # fmt: skip
     lines = ['# What the recorder measured', '', _row(columns), _row(['---'] * len(columns))]
     for name, own in [*numbers['phases'].items(), ('all frames', numbers['total'])]:
         lines.append(_row([
@@ -198,16 +213,19 @@ def markdown(numbers: Mapping[str, Any]) -> str:
             _text(own['iou_final'], '.3f'),
             _text(own['found_first'], '.0%'),
             _text(own['found_final'], '.0%'),
+            _text(own['right_name'], '.0%'),
         ]))  # fmt: skip
     lines += [
         '',
         f'- Images came every {_text(numbers["image_interval_p50_s"], ".3f")} s (p95 '
         f'{_text(numbers["image_interval_p95_s"], ".3f")} s).',
         '- Latency: from the stamp of an image to the arrival of its first masks. They come a '
-        'window at a time, so the first frame of a window waits for the last.',
+        'window at a time, so the first frame of a window waits for the last; where inference is '
+        'slower than the camera, images wait in the queue of the node.',
         f'- IoU: of each ball of which {numbers["least_visible"]:.0%} or more shows, with its '
         'object; 0 without one. Only frames with masks count.',
         f'- Found: the share of those balls whose IoU is {numbers["found_from_iou"]} or more.',
+        '- Right name: of the balls found at last, those whose object has the name of the ball.',
         '- First: as published at once (revision 0). Final: after all corrections.',
         '- Frames between two phases count in the last row only.',
         '',
