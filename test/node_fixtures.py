@@ -108,12 +108,13 @@ def _start(
     qos: QoSProfile | None = None,
     arguments: Sequence[str] = (),
     more_environment: Mapping[str, str] | None = None,
+    keep: int | None = None,
     **parameters: Any,
 ) -> RunningNode:
     """Start a node with PARAMETERS changed by `parameters`.
 
     command: instead of the colour node. lossless: images are transported reliably. qos: of the
-    image publishers.
+    image publishers. keep: so many messages that come are kept, None: all.
     """
     namespace = f'/test{next(_numbers)}' if namespace is None else namespace
     full = f'{namespace}/{name}'.replace('//', '/')
@@ -123,7 +124,7 @@ def _start(
     compressed = values.get('image_transport') == 'compressed'
     # Before the node, which then knows them as soon as it has answered a service.
     cameras = {
-        camera: CameraSide(graph, parent, qos or quality(), compressed)
+        camera: CameraSide(graph, parent, qos or quality(), compressed, keep)
         for camera, parent in parents.items()
     }
     if lossless:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -40,16 +41,20 @@ def wait_until(happened: Callable[[], Any], what: str, timeout: float = PATIENCE
 
 
 class Inbox:
-    """The messages that came on a topic, in order."""
+    """The messages that came on a topic, in order.
 
-    def __init__(self) -> None:
+    keep: so many of the last ones, None all; they are counted in any case.
+    """
+
+    def __init__(self, keep: int | None = None) -> None:
         self.subscription: Any = None
-        self._messages: list[Any] = []
+        self._messages: deque[Any] = deque(maxlen=keep)
+        self._count = 0
         self._came = threading.Condition()
 
     def __len__(self) -> int:
         with self._came:
-            return len(self._messages)
+            return self._count
 
     @property
     def messages(self) -> list[Any]:
@@ -61,13 +66,14 @@ class Inbox:
         """Take a message."""
         with self._came:
             self._messages.append(message)
+            self._count += 1
             self._came.notify_all()
 
     def wait(self, count: int, timeout: float = PATIENCE) -> list[Any]:
         """Wait until so many messages came; returns all."""
         with self._came:
-            came = self._came.wait_for(lambda: len(self._messages) >= count, timeout)
-            assert came, f'{len(self._messages)} of {count} messages came in {timeout} s'
+            came = self._came.wait_for(lambda: self._count >= count, timeout)
+            assert came, f'{self._count} of {count} messages came in {timeout} s'
             return list(self._messages)
 
     def wait_for(self, wanted: Callable[[Any], bool], start: int = 0) -> Any:
@@ -75,7 +81,7 @@ class Inbox:
         deadline = time.monotonic() + PATIENCE
         with self._came:
             while True:
-                for message in self._messages[start:]:
+                for message in list(self._messages)[start:]:
                     if wanted(message):
                         return message
                 start = len(self._messages)
@@ -115,9 +121,10 @@ class Graph:
         topic: str,
         qos: QoSProfile | None = None,
         callback: Callable[[Any], object] | None = None,
+        keep: int | None = None,
     ) -> Inbox:
-        """Collect a topic from now on; callback: gets each message too."""
-        box = Inbox()
+        """Collect a topic from now on; callback: gets each message too. keep: see Inbox."""
+        box = Inbox(keep)
 
         def take(message: Any) -> None:
             box.add(message)

@@ -37,19 +37,26 @@ def stamp_of(message: Any) -> int:
 class CameraSide:
     """One camera of the node as its users see it: a publisher of images, and what comes out.
 
-    qos: of the publisher. topic: full name of the topics' parent.
+    parent: full name of what its topics are under. qos: of the publisher. keep: so many messages
+    of each topic, None all.
     """
 
-    def __init__(self, graph: Graph, parent: str, qos: QoSProfile, compressed: bool = False):
+    def __init__(
+        self, graph: Graph, parent: str, qos: QoSProfile, compressed: bool = False,
+        keep: int | None = None,
+    ):
         self.input_topic = f'{parent}/image' + ('/compressed' if compressed else '')
         self.sent: list[int] = []  # stamps, and all else that was published
         self.frames: dict[int, np.ndarray] = {}  # by stamp
-        self.timeline = MaskTimeline(length=100_000)
-        self.masks = graph.inbox(Image, f'{parent}/masks', callback=self.timeline.add_masks)
-        self.objects = graph.inbox(
-            ObjectArray, f'{parent}/objects', callback=self.timeline.add_objects)
-        self.corrections = graph.inbox(
-            MaskCorrection, f'{parent}/corrections', callback=self.timeline.add_correction)
+        self.timeline = MaskTimeline(length=keep or 100_000)
+        self.masks, self.objects, self.corrections = (
+            graph.inbox(kind, f'{parent}/{topic}', callback=add, keep=keep)
+            for kind, topic, add in (
+                (Image, 'masks', self.timeline.add_masks),
+                (ObjectArray, 'objects', self.timeline.add_objects),
+                (MaskCorrection, 'corrections', self.timeline.add_correction),
+            )
+        )
         self.publisher = graph.publisher(
             CompressedImage if compressed else Image, self.input_topic, qos)
         self.expected_drops: dict[str, int] | None = {}  # None: any
@@ -65,7 +72,8 @@ class CameraSide:
         for box, earlier, count in zip(
             (self.objects, self.corrections), self._earlier, (published, corrections), strict=True
         ):
-            assert len(box.wait(earlier + count)) == earlier + count
+            box.wait(earlier + count)
+            assert len(box) == earlier + count
 
     def frame_id(self, stamp: int) -> str:
         """Return the frame id that `send` gives an image: each has its own."""
