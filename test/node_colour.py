@@ -15,7 +15,7 @@ from typing import Any
 
 import fakes
 import numpy as np
-from node_control import DETECTING, ENCODING, LOADING, Control
+from node_control import DETECTING, DRAWING, ENCODING, LOADING, Control
 
 from detsam2_ros.engine import Detections, Engine, EngineConfig
 from detsam2_ros.engine.identity import ModelIdentity
@@ -92,8 +92,23 @@ def engine_factory(parameters: Any) -> Engine:
     )
 
 
+def count_drawings(control: Control) -> None:
+    """Let the control count the overlays that are drawn, published or not."""
+    from detsam2_ros.ros import camera
+
+    draw = camera.draw_overlay
+
+    def counting(*arguments: Any) -> np.ndarray:
+        control.count(DRAWING)
+        return draw(*arguments)
+
+    camera.draw_overlay = counting
+
+
 if __name__ == '__main__':
     from detsam2_ros.ros.node import run
 
     faulthandler.enable()
+    if (ordered := Control.of_environment()) is not None:
+        count_drawings(ordered)
     run(sys.argv[1:], engine_factory)

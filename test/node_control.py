@@ -12,6 +12,7 @@ VARIABLE = 'DETSAM2_TEST_CONTROL'
 
 # The places where a node with the colour engine can be held, slowed down or made to fail.
 LOADING, DETECTING, ENCODING = 'loading', 'detecting', 'encoding'
+DRAWING = 'drawing'  # counted only
 
 
 class Control:
@@ -56,6 +57,11 @@ class Control:
         for order in ('delay', 'busy', 'fail'):
             self._file(order, place).unlink(missing_ok=True)
 
+    def counted(self, place: str) -> int:
+        """Return how often the node came to a place that it counts."""
+        file = self._file('count', place)
+        return file.stat().st_size if file.exists() else 0
+
     # ---- the node's side -----------------------------------------------------------------------
 
     def reach(self, place: str) -> None:
@@ -74,6 +80,11 @@ class Control:
                 sum(range(100))
         if (message := self._read('fail', place)) is not None:
             raise RuntimeError(message)
+
+    def count(self, place: str) -> None:
+        """Count that this place was reached."""
+        with open(self._file('count', place), 'ab') as file:
+            file.write(b'.')
 
     def _file(self, order: str, place: str) -> Path:
         return self.folder / f'{order}-{place}'

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -17,7 +18,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-PATIENCE = 60.0  # seconds until a test gives up waiting; only failures take so long
+# Seconds until a test gives up waiting; only failures take so long.
+PATIENCE = float(os.environ.get('DETSAM2_TEST_PATIENCE', '60'))
 
 
 def quality(

@@ -10,6 +10,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+from node_control import DRAWING
 from node_graph import Inbox, quality, wait_until
 from node_running import SECOND
 from node_scenes import check_same, engine_results, engine_streams, scene, steady_scene
@@ -141,7 +142,7 @@ def overlays(node, graph) -> Inbox:
     return box
 
 
-def test_the_overlay_is_drawn_while_somebody_looks(start, graph):
+def test_the_overlay_is_drawn_while_somebody_looks(start, graph, control):
     node = start()
     frames = steady_scene(60, 'red', 'green')
     camera = node.camera
@@ -154,6 +155,7 @@ def test_the_overlay_is_drawn_while_somebody_looks(start, graph):
         camera.masks.wait(len(camera.sent))
 
     send()
+    assert control.counted(DRAWING) == 0
     box = overlays(node, graph)
     while not len(box):  # the node knows of the subscriber a little later
         send()
@@ -170,8 +172,17 @@ def test_the_overlay_is_drawn_while_somebody_looks(start, graph):
     (result,) = node.set(overlay=False)
     assert result.successful
     send()  # as long as it takes to be acted on
-    count = len(box)
+    count = control.counted(DRAWING)
+    assert count >= len(box)
+    send()
+    assert control.counted(DRAWING) == count
+    node.set(overlay=True)
+    send()
+    wait_until(lambda: control.counted(DRAWING) > count, 'overlays again')
+    graph.node.destroy_subscription(box.subscription)
+    wait_until(lambda: graph.node.count_subscribers(f'{node.name}/overlay') == 0, 'the end')
+    send()  # until the node knows it
+    count = control.counted(DRAWING)
     send()
     node.finish()
-    assert len(box) == count
-    graph.node.destroy_subscription(box.subscription)
+    assert control.counted(DRAWING) == count

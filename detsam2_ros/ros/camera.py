@@ -45,6 +45,7 @@ from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
 from detsam2_ros.ros.worker import INTERNAL
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
+OBJECTS_DEPTH = 200
 _REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
 
 
@@ -84,7 +85,9 @@ class Camera:
         config = parameters.engine
         window, reach = 2 * config.window_size, 2 * config.max_propagation
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
-        self._objects = self._publisher(ObjectArray, 'objects', QoSProfile(depth=window))
+        # Small messages, of which a busy subscriber should lose none.
+        self._objects = self._publisher(
+            ObjectArray, 'objects', QoSProfile(depth=max(window, OBJECTS_DEPTH)))
         self._corrections = self._publisher(
             MaskCorrection, 'corrections', QoSProfile(depth=reach))
         self._overlay = self._publisher(

@@ -136,8 +136,8 @@ class Diagnostics:
             if camera.incompatible_qos is not None:
                 return WARN, camera.incompatible_qos
             return WARN, (f'no image came on {topic} for {silent:.0f} s though it has a '
-                          f'publisher; for large images set '
-                          f'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
+                          f'publisher; large images need '
+                          f'FASTDDS_BUILTIN_TRANSPORTS, see docs/transport.md')
         if new_drops:
             return WARN, f'{new_drops} frames dropped since the last report'
         return OK, 'images are segmented'
