@@ -52,7 +52,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             'size', default_value='512', description='Width and height of the frames in pixels.'
         ),
         DeclareLaunchArgument(
-            'seed', default_value='1000013', description='Of the scene: another one, another game.'
+            'seed', default_value='1000012', description='Of the scene: another one, another game.'
         ),
         DeclareLaunchArgument(
             'params_file',
