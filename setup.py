@@ -36,6 +36,8 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
+            'demo_camera = detsam2_ros.demo.camera:main',
+            'demo_recorder = detsam2_ros.demo.recorder:main',
             'detsam2_node = detsam2_ros.ros.node:main',
             'segment_video = detsam2_ros.cli.segment_video:main',
         ],

@@ -12,6 +12,7 @@ import pytest
 from detsam2_ros.cli import segment_video
 from detsam2_ros.demo import offline
 from detsam2_ros.demo.scene import Scene
+from detsam2_ros.demo.score import Score, pairs
 from detsam2_ros.engine import Engine
 
 LEFT, RIGHT = (slice(2, 6), slice(2, 6)), (slice(2, 6), slice(12, 16))
@@ -28,24 +29,24 @@ def test_pairs_are_one_to_one_and_the_best_together() -> None:
     truth = labels(id1=LEFT, id2=RIGHT)
     half = (slice(2, 6), slice(12, 14))
     found = labels(id9=LEFT, id5=half)
-    ious, keys = offline.pairs(truth, np.array([1, 2]), found)
+    ious, keys = pairs(truth, np.array([1, 2]), found)
     assert ious.tolist() == [1.0, 0.5] and keys.tolist() == [9, 5]
     # One object over both balls is the object of one of them.
-    ious, keys = offline.pairs(truth, np.array([1, 2]), labels(id3=(slice(2, 6), slice(2, 16))))
+    ious, keys = pairs(truth, np.array([1, 2]), labels(id3=(slice(2, 6), slice(2, 16))))
     assert sorted(keys.tolist()) == [0, 3] and np.count_nonzero(ious) == 1
-    ious, keys = offline.pairs(truth, np.array([1, 2]), labels())
+    ious, keys = pairs(truth, np.array([1, 2]), labels())
     assert ious.tolist() == [0, 0] and keys.tolist() == [0, 0]
-    assert len(offline.pairs(truth, np.array([], int), found)[0]) == 0
+    assert len(pairs(truth, np.array([], int), found)[0]) == 0
 
 
 def test_id_switches_are_counted_once_each_also_across_gaps() -> None:
-    score, truth, ball = offline.Score(), labels(id1=LEFT), np.array([1])
+    score, truth, ball = Score(), labels(id1=LEFT), np.array([1])
     for found in ({'id4': LEFT}, {'id4': LEFT}, {}, {'id6': LEFT}, {'id6': LEFT}, {'id4': LEFT}):
         score.add(truth, ball, labels(**found))
     assert score.switches == 2
     assert score.mean == pytest.approx(5 / 6)
-    assert offline.Score().mean == 0.0
-    assert offline.Score().add(truth, np.array([], int), truth) == 1.0
+    assert Score().mean == 0.0
+    assert Score().add(truth, np.array([], int), truth) == 1.0
 
 
 def test_the_demo_leaves_a_scene_its_truth_and_a_sheet(tmp_path, monkeypatch, capsys) -> None:

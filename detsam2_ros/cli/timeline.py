@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detsam2_ros.engine.results import FrameResult
+if TYPE_CHECKING:  # the pictures made from timelines are wanted without torch, too
+    from detsam2_ros.engine.results import FrameResult
 
 # Corrections of a few edge pixels are real but nothing to point at: below this IoU of first and
 # last mask an object counts as corrected in pictures and reports.

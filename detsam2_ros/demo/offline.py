@@ -7,29 +7,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from detsam2_ros.cli import segment_video
-from detsam2_ros.cli.overlay import enlarged
-from detsam2_ros.cli.sheet import TILE_WIDTH, Best, contact_sheet, fitted, tile
+from detsam2_ros.cli.sheet import Best, contact_sheet
 from detsam2_ros.cli.timeline import Settled
 from detsam2_ros.cli.video import InputError, VideoWriter, write_png
+from detsam2_ros.demo.pictures import COLUMNS, comparison_row
 from detsam2_ros.demo.scene import CLASS_NAMES, Scene
-from detsam2_ros.engine.results import FrameResult, Object
+from detsam2_ros.demo.score import LEAST_VISIBLE, Score
 
 FPS = 30.0
 # Four balls and arms that cover them. The shipped models were trained on seeds below 1,000,000.
 SEED = 1_000_010
-# A sliver of a ball behind a hand says little about masks: balls count from here on.
-LEAST_VISIBLE = 0.25
-# Of a ball that has this IoU with an object, the object's id is the ball's id.
-MATCH_IOU = 0.5
 _SHEET_ROWS = 6
-_COLUMNS = ('image', 'masks as first published', 'final masks', 'truth')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,12 +61,12 @@ class Truth:
     class_ids: np.ndarray
     visible_fraction: np.ndarray
 
-    def objects(self) -> list[Object]:
-        """Return the balls as objects, to be drawn."""
-        return [
-            Object(int(key), int(kind), CLASS_NAMES[int(kind)], 1.0, None, True, False)
+    def names(self) -> dict[int, str]:
+        """Return the names of the balls by id."""
+        return {
+            int(key): CLASS_NAMES[int(kind)]
             for key, kind in zip(self.ids, self.class_ids, strict=True)
-        ]
+        }
 
 
 def render(folder: Path, seed: int, size: int, frames: int) -> Truth:
@@ -100,58 +94,6 @@ def render(folder: Path, seed: int, size: int, frames: int) -> Truth:
         visible_fraction=truth.visible_fraction,
     )
     return truth
-
-
-@dataclass
-class Score:
-    """How well masks fit the truth, over frames: IoU of each ball that counts, id switches."""
-
-    ious: list[float] = field(default_factory=list)
-    switches: int = 0
-    _last: dict[int, int] = field(default_factory=dict)
-
-    def add(self, truth: np.ndarray, balls: np.ndarray, labels: np.ndarray) -> float:
-        """Score a frame and return its mean IoU, 1 without a ball.
-
-        truth, labels: integer [H, W]. balls: ids of the balls that count. Each ball is paired
-        with at most one object; a ball without one counts 0.
-        """
-        ious, keys = pairs(truth, balls, labels)
-        self.ious += ious.tolist()
-        for ball, iou, key in zip(balls.tolist(), ious, keys, strict=True):
-            if iou >= MATCH_IOU:
-                self.switches += self._last.get(ball, key) != key
-                self._last[ball] = int(key)
-        return float(ious.mean()) if len(ious) else 1.0
-
-    @property
-    def mean(self) -> float:
-        """Mean IoU over all balls and frames."""
-        return float(np.mean(self.ious)) if self.ious else 0.0
-
-
-def pairs(
-    truth: np.ndarray, balls: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pair balls with objects one to one; returns IoU float [n] and object id int [n], 0 if none.
-
-    truth, labels: integer [H, W]. balls: ids in truth, [n].
-    """
-    ious, keys = np.zeros(len(balls)), np.zeros(len(balls), int)
-    found = np.unique(labels[labels > 0]).astype(int)
-    if not len(balls) or not len(found):
-        return ious, keys
-    table = np.zeros((len(balls), len(found)))
-    areas = np.bincount(labels.ravel())
-    for row, ball in enumerate(balls):
-        own = truth == ball
-        both = np.bincount(labels[own].astype(int), minlength=len(areas))[found]
-        table[row] = both / np.maximum(own.sum() + areas[found] - both, 1)
-    rows, columns = linear_sum_assignment(-table)
-    hit = table[rows, columns] > 0
-    ious[rows[hit]] = table[rows, columns][hit]
-    keys[rows[hit]] = found[columns[hit]]
-    return ious, keys
 
 
 class Demo:
@@ -186,7 +128,7 @@ class Demo:
         # Frames that no correction helped are shown only when there are no others.
         shown = [item for item in best if item[0] > 0] or best
         rows, names = [item[2] for item in shown], [item[1] for item in shown]
-        return contact_sheet(rows, _COLUMNS, names)
+        return contact_sheet(rows, COLUMNS, names)
 
     def text(self) -> str:
         """Return the scores as lines."""
@@ -202,35 +144,15 @@ class Demo:
         )
 
     def _tiles(self, settled: Settled) -> list[np.ndarray]:
-        truth = self.truth.labels[settled.index]
-        painted, objects = self._in_colours_of(settled.last, truth)
-        image, first, last = settled.image, settled.first, settled.last
-        tiles = [
-            enlarged(image, truth)[0],
-            tile(image, first.labels, first.objects),
-            tile(image, last.labels, last.objects, settled.corrected),
-            tile(image, painted, objects),
-        ]
-        return [fitted(picture, TILE_WIDTH) for picture in tiles]
-
-    def _in_colours_of(
-        self, result: FrameResult, truth: np.ndarray
-    ) -> tuple[np.ndarray, list[Object]]:
-        """Renumber the truth so that a ball has the id, and so the colour, of its object."""
-        balls = np.unique(truth[truth > 0])
-        _, keys = pairs(truth, balls, result.labels)
-        free = 1 + max([0, *(thing.id for thing in result.objects)])
-        ids = {
-            int(ball): int(key) if key else free + i
-            for i, (ball, key) in enumerate(zip(balls, keys, strict=True))
-        }
-        table = np.zeros(int(truth.max()) + 1, np.uint16)
-        for ball, key in ids.items():
-            table[ball] = key
-        objects = [
-            replace(thing, id=ids[thing.id]) for thing in self.truth.objects() if thing.id in ids
-        ]
-        return table[truth], objects
+        first, last = settled.first, settled.last
+        return comparison_row(
+            settled.image,
+            self.truth.labels[settled.index],
+            self.truth.names(),
+            (first.labels, first.objects),
+            (last.labels, last.objects),
+            settled.corrected,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

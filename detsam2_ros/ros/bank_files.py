@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from detsam2_ros.engine import BankError
 from detsam2_ros.engine.bank import BankInfo, inspect
+from detsam2_ros.engine.bank_file import reason
 from detsam2_ros.engine.identity import ModelIdentity
 
 SUFFIX = '.safetensors'
@@ -30,14 +32,24 @@ class BankFile:
 def confined(directory: Path, path: str) -> Path:
     """Return the absolute path of a bank file inside the directory, links resolved.
 
-    The suffix may be left out. Raises BankError when the path is empty or leads elsewhere.
+    The suffix may be left out. Raises BankError when the path names no file, leads elsewhere or
+    is none that the file system takes.
     """
-    if not path.strip() or '\0' in path:
+    name = path.rsplit('/', 1)[-1]
+    if not path.strip() or '\0' in path or name in ('', '.', '..', SUFFIX):
         raise BankError(f'path {path!r} names no file; give one relative to {directory}')
-    root = directory.resolve()
     wanted = Path(path if path.endswith(SUFFIX) else path + SUFFIX)
-    full = (root / wanted).resolve()
-    if wanted.is_absolute() or not full.is_relative_to(root) or full == root:
+    try:
+        root = directory.resolve()
+        full = (root / wanted).resolve()
+        leaves = wanted.is_absolute() or not full.is_relative_to(root) or full == root
+        if not leaves:  # what lies elsewhere is not even asked for
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.stat(full)  # raises where a name is too long or a folder closed
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
+        raise BankError(
+            f'path {path!r} cannot be used in {directory}: {reason(error)}') from error
+    if leaves:
         raise BankError(
             f'path {path!r} leads out of the memory bank directory {directory}; give a path '
             f'relative to it, or set memory_bank_directory'
@@ -55,22 +67,33 @@ def list_banks(
     """
     found = []
     for path in _files(directory):
-        full = directory / path
         info, problem, size = None, '', 0
         try:
+            full = confined(directory, path)  # first: nothing is told of files elsewhere
             size = full.stat().st_size
-            info = inspect(confined(directory, path), max_bytes)
+            info = inspect(full, max_bytes)
             if identity is not None:
                 info.check(identity)
+            if _text(path) != path:
+                raise BankError('its name is not UTF-8, so no request can name it; rename it')
         except (BankError, OSError) as error:
-            problem = str(error)
-        found.append(BankFile(path, size, info, problem))
+            problem = _text(str(error))
+        found.append(BankFile(_text(path), size, info, problem))
     return found
 
 
+def _text(name: str) -> str:
+    """Replace what a message cannot carry: bytes of a file name that are not UTF-8."""
+    return name.encode('utf-8', 'replace').decode()
+
+
 def _files(directory: Path) -> list[str]:
-    if not directory.exists():
+    try:
+        os.stat(directory)
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise BankError(f'{directory} cannot be read: {error.strerror}') from error
     failures: list[OSError] = []
     paths = []
     for path in _walk(directory, failures):

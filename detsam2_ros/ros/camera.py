@@ -45,6 +45,7 @@ from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
 from detsam2_ros.ros.worker import INTERNAL
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
+OBJECTS_DEPTH = 200
 _REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
 
 
@@ -73,10 +74,20 @@ class Camera:
         self._refused: set[str] = set()
         self._subscription: Subscription[Any] | None = None
         self._group = MutuallyExclusiveCallbackGroup()  # frames of one camera stay in order
+        self._publishers: list[Any] = []
+        try:
+            self._advertise(parameters)
+        except Exception:  # a QoS override that cannot be: what was made must not stay
+            self.destroy()
+            raise
+
+    def _advertise(self, parameters: NodeParameters) -> None:
         config = parameters.engine
         window, reach = 2 * config.window_size, 2 * config.max_propagation
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
-        self._objects = self._publisher(ObjectArray, 'objects', QoSProfile(depth=window))
+        # Small messages, of which a busy subscriber should lose none.
+        self._objects = self._publisher(
+            ObjectArray, 'objects', QoSProfile(depth=max(window, OBJECTS_DEPTH)))
         self._corrections = self._publisher(
             MaskCorrection, 'corrections', QoSProfile(depth=reach))
         self._overlay = self._publisher(
@@ -116,10 +127,8 @@ class Camera:
     def destroy(self) -> None:
         """Take the topics down."""
         self.unsubscribe()
-        for publisher in (self._masks, self._objects, self._corrections, self._overlay):
-            self._node.destroy_lifecycle_publisher(publisher)
-        if self._label_info is not None:
-            self._node.destroy_lifecycle_publisher(self._label_info)
+        while self._publishers:
+            self._node.destroy_lifecycle_publisher(self._publishers.pop())
 
     # ---- in ------------------------------------------------------------------------------------
 
@@ -197,14 +206,15 @@ class Camera:
             self.accounts.correct()
 
     def _publish_masks(self, result: FrameResult, header: Any) -> None:
+        # First of all: corrections need it, also when a message cannot be sent.
+        self._first[result.index] = FirstLabels.of(result)
+        if len(self._first) > self._reach:
+            del self._first[next(iter(self._first))]
         if self._masks.get_subscription_count() > 0:
             self._masks.publish(label_image(header, result.labels))
         self._objects.publish(object_array(result, header))
         now = self._node.get_clock().now().nanoseconds
         self.accounts.publish((now - result.stamp) / 1e9)
-        self._first[result.index] = FirstLabels.of(result)
-        if len(self._first) > self._reach:
-            del self._first[next(iter(self._first))]
 
     def forget(self) -> None:
         """Drop what is kept of past frames: the stream starts anew."""
@@ -218,6 +228,8 @@ class Camera:
             self._label_info.publish(label_info(header, class_names, model))
 
     def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Any:
-        return self._node.create_lifecycle_publisher(
+        publisher = self._node.create_lifecycle_publisher(
             kind, self._prefix + topic, qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        self._publishers.append(publisher)
+        return publisher

@@ -92,10 +92,10 @@ class CameraStream:
         assert image is not None
         if self._last_stamp is not None and ticket.stamp < self._last_stamp:
             seconds = (self._last_stamp - ticket.stamp) / 1e9
-            self._begin_anew(f'time went back by {seconds:.3f} s')
+            self.restart(f'time went back by {seconds:.3f} s')
         elif self._size is not None and image.shape[:2] != self._size:
             (h0, w0), (h1, w1) = self._size, image.shape[:2]
-            self._begin_anew(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
+            self.restart(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
         if not ticket.keep_image:
             ticket.image = None
         pending = self._stream.pending
@@ -125,16 +125,22 @@ class CameraStream:
         self._taken(ticket, image)
 
     def flush(self) -> None:
-        """Close the unfinished window."""
+        """Close the unfinished window; if that fails its frames wait on."""
         try:
             self._handle(self._stream.flush)
         except _StepError as failure:
             self._fail(failure)
 
-    def drop_unfinished(self) -> None:
-        """Drop frames that a flush, having failed, left waiting."""
+    def finish(self) -> None:
+        """Close the unfinished window for good: what a failure leaves of it is dropped."""
+        self._close()
         if self._unpublished:
             self.start_anew('its last window could not be closed')
+
+    def restart(self, why: str) -> None:
+        """Close the unfinished window for good, and start anew."""
+        self._close()
+        self.start_anew(why)
 
     def start_anew(self, why: str, reason: str = FAILED) -> None:
         """Forget everything but the memory bank; what still waits is dropped for a reason.
@@ -148,9 +154,11 @@ class CameraStream:
         if why:
             self._listener.on_reset(self._camera, why)
 
-    def _begin_anew(self, why: str) -> None:
-        self.flush()
-        self.start_anew(why)
+    def _close(self) -> None:
+        try:
+            self._handle(self._stream.flush)
+        except _StepError as failure:
+            self._listener.on_failure(self._camera, f'inference failed: {failure}')
 
     def _taken(self, ticket: Ticket, image: np.ndarray) -> None:
         self._next_index += 1

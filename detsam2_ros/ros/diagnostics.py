@@ -67,6 +67,9 @@ class Diagnostics:
         loaded: Sequence[LoadedBank],
     ) -> DiagnosticStatus:
         level, message = (ERROR, problem) if problem else (OK, state)
+        if session is not None and session.worker.has_ended:
+            level, message = ERROR, (
+                'the inference thread has ended, see the log; clean the node up and configure it')
         values: list[tuple[str, object]] = [('state', state)]
         if session is not None:
             values += [('sam2_model', session.parameters.sam2_model),
@@ -133,8 +136,8 @@ class Diagnostics:
             if camera.incompatible_qos is not None:
                 return WARN, camera.incompatible_qos
             return WARN, (f'no image came on {topic} for {silent:.0f} s though it has a '
-                          f'publisher; for large images set '
-                          f'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides')
+                          f'publisher; large images need '
+                          f'FASTDDS_BUILTIN_TRANSPORTS, see docs/transport.md')
         if new_drops:
             return WARN, f'{new_drops} frames dropped since the last report'
         return OK, 'images are segmented'

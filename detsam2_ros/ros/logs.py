@@ -1,10 +1,13 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the engine logs with Python's logging, in the node's log."""
+"""The node's log: what the engine logs with Python's logging, and nothing too often."""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -36,14 +39,19 @@ class RosLogHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record at the ROS level that fits."""
-        message = self.format(record)
+        """Log a record at the ROS level that fits; a record that cannot be is no failure."""
+        try:
+            self._log(self.format(record), record.levelno)
+        except Exception:
+            self.handleError(record)
+
+    def _log(self, message: str, level: int) -> None:
         # rclpy fixes one severity for each line of code that logs: four lines, not one.
-        if record.levelno >= logging.ERROR:
+        if level >= logging.ERROR:
             self._logger.error(message)
-        elif record.levelno >= logging.WARNING:
+        elif level >= logging.WARNING:
             self._logger.warning(message)
-        elif record.levelno >= logging.INFO:
+        elif level >= logging.INFO:
             self._logger.info(message)
         else:
             self._logger.debug(message)
@@ -64,3 +72,26 @@ def unroute_logs(handler: RosLogHandler) -> None:
     own = logging.getLogger('detsam2_ros')
     own.removeHandler(handler)
     own.propagate = not own.handlers
+
+
+class Throttle:
+    """Lets the same be said once in a while; any thread may ask."""
+
+    MOST = 256  # different things remembered
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._said: dict[str, float] = {}
+
+    def allows(self, what: str) -> bool:
+        """Tell whether this was not said for so many seconds; then it counts as said."""
+        with self._lock:
+            now, before = self._clock(), self._said.get(what)
+            if before is not None and now - before < self._seconds:
+                return False
+            if len(self._said) >= self.MOST:
+                self._said.clear()
+            self._said[what] = now
+            return True

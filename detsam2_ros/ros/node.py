@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+import time
+from typing import Any, NoReturn
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import (
     LifecycleNode,
     LifecycleNodeMixin,
@@ -42,6 +43,8 @@ from detsam2_ros.ros.session import AbortedError, Session
 
 # What a shutdown waits for: the last masks, and then the end of the inference thread.
 FLUSH_SECONDS, STOP_SECONDS = 2.0, 1.5
+# Between two of them the node is on its way, and takes no other transition.
+PRIMARY_STATES = ('unconfigured', 'inactive', 'active', 'finalized')
 
 
 class DetSam2Node(LifecycleNode):
@@ -122,7 +125,7 @@ class DetSam2Node(LifecycleNode):
                 self._session.activate()
             except Exception as error:
                 self._fail('activate', error)
-                self._session.deactivate()
+                self._session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
                 return TransitionCallbackReturn.FAILURE
             self._diagnostics.set_active(True)
@@ -133,7 +136,7 @@ class DetSam2Node(LifecycleNode):
         with self._transition:
             assert self._session is not None
             self._diagnostics.set_active(False)
-            if not self._session.deactivate():
+            if not self._session.deactivate(FLUSH_SECONDS, self.ended):
                 self.get_logger().warning('the last masks could not all be published')
             outcome = super().on_deactivate(state)
             self._reached('inactive')
@@ -218,57 +221,100 @@ class DetSam2Node(LifecycleNode):
     def stop(self) -> None:
         """End what runs, from any state, within seconds."""
         self.ended.set()
-        if self._state in ('unconfigured', 'inactive', 'active'):
+        # A transition that a service asked for goes first; it sees that the node ends.
+        deadline = time.monotonic() + FLUSH_SECONDS + STOP_SECONDS
+        while (state := self._state_machine.current_state[1]) not in PRIMARY_STATES:
+            if time.monotonic() > deadline:
+                self.inference_ended = False
+                break
+            time.sleep(0.02)
+        if state in PRIMARY_STATES and state != 'finalized':
             self.trigger_shutdown()
         unroute_logs(self._logs)
 
 
 def main(args: list[str] | None = None, engine_factory: EngineFactory = build_engine) -> int:
-    """Run the node until SIGINT or SIGTERM."""
-    # rclpy's own handlers would take the middleware away before the last masks are out.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = DetSam2Node(engine_factory)
-    except ParameterError as error:
-        print(f'detsam2: {error}', file=sys.stderr)
-        rclpy.shutdown()
-        return 2
+    """Run the node until SIGINT or SIGTERM; returns the exit code."""
     stop = threading.Event()
 
     def end(number: int, frame: object) -> None:
-        node.ended.set()
         stop.set()
 
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
+    try:
+        # rclpy's own handlers would take the middleware away before the last masks are out.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = DetSam2Node(engine_factory)
+    except (ParameterError, RuntimeError) as error:  # of rcl: files and arguments it cannot read
+        print(f'detsam2: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    node.ended = stop
     # One thread for each camera, and some that transitions, banks and quick answers share.
     executor = MultiThreadedExecutor(num_threads=4 + len(node.camera_names))
     executor.add_node(node)
-    spinning = threading.Thread(target=_spin, args=(executor, stop), name='executor', daemon=True)
-    spinning.start()
+    spinner = _Spinner(executor, stop)
+    spinner.start()
     node.start()
-    stop.wait()
+    # Now and then: a signal may be delivered to another thread, which does not end a wait here,
+    # and Python calls its handler in this thread, once it runs.
+    while not stop.wait(0.2):
+        pass
     node.stop()
-    executor.shutdown(timeout_sec=0.0, wait_for_threads=False)
-    spinning.join(1.0)
+    spinner.end()
     if not node.inference_ended:
         # Deep in a kernel it cannot be interrupted, and an interpreter that ends under it crashes.
         rclpy.try_shutdown()
-        sys.stderr.flush()
-        os._exit(0)
+        _exit(0)
     node.destroy_node()
     rclpy.try_shutdown()
-    return 0
+    return int(spinner.failed)
 
 
-def _spin(executor: MultiThreadedExecutor, stop: threading.Event) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        pass  # the context was shut down from outside, by a test or a container
-    finally:
-        stop.set()
+def run(args: list[str] | None = None, engine_factory: EngineFactory = build_engine) -> NoReturn:
+    """Be the program detsam2_node: main, and then an end without delay.
+
+    Python would clear up all that torch has imported, which takes a second of a free core and
+    many of a busy one, while whoever stopped the node waits.
+    """
+    _exit(main(args, engine_factory))
+
+
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class _Spinner(threading.Thread):
+    """Spins an executor until told to end; sets `stop` when it ends by itself."""
+
+    def __init__(self, executor: MultiThreadedExecutor, stop: threading.Event):
+        super().__init__(name='executor', daemon=True)
+        self.failed = False  # a callback raised: a defect, for which the process is to blame
+        self._executor = executor
+        self._stop_process = stop
+        self._ending = False
+
+    def run(self) -> None:
+        """Spin; by single steps, since a shutdown from another thread can break `spin`."""
+        try:
+            while self._executor.context.ok() and not self._ending:
+                self._executor.spin_once(timeout_sec=1.0)
+        except BaseException:
+            self.failed = True
+            raise
+        finally:
+            self._stop_process.set()
+
+    def end(self) -> None:
+        """End spinning; callbacks that run are not waited for."""
+        self._ending = True
+        self._executor.wake()
+        self.join(1.5)
+        self._executor.shutdown(timeout_sec=0.0, wait_for_threads=False)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run()

@@ -24,7 +24,7 @@ The parameters of the node `detsam2`. `config/detsam2.yaml` has them all with th
 copy it, change what you need, and start the node with your copy:
 
 ```
-ros2 run detsam2_ros detsam2 --ros-args --params-file my.yaml -p window_size:=5
+ros2 run detsam2_ros detsam2_node --ros-args --params-file my.yaml -p window_size:=5
 ros2 launch detsam2_ros detsam2.launch.py params_file:=my.yaml
 ```
 

@@ -68,7 +68,7 @@ class Services:
             self._log.info(self._load_file(session, session.parameters.memory_bank, '', True)[1])
 
     def forget(self) -> None:
-        """The node is cleaned up: nothing is loaded any more."""
+        """Nothing is loaded any more."""
         self._loaded = []
 
     def _guarded(self, name: str, answer: Callable[..., None]) -> Callable[..., Any]:
@@ -85,9 +85,11 @@ class Services:
             except Exception as error:
                 response.success = False
                 response.message = f'internal error, {type(error).__name__}: {error}'
-            say = self._log.info if response.success else self._log.error
-            if name != 'list_memory_banks':
-                say(f'{name}: {response.message}')
+            # rclpy fixes one severity for each line of code that logs: two lines, not one.
+            if not response.success:
+                self._log.error(f'{name}: {response.message}')
+            elif name != 'list_memory_banks':
+                self._log.info(f'{name}: {response.message}')
             return response
 
         return callback
@@ -109,12 +111,15 @@ class Services:
         cameras = [_known(session, camera)] if camera else list(parameters.camera_names)
         file = confined(parameters.bank_directory, path)
         bank = MemoryBank.load(file, parameters.max_bank_bytes)
-        session.load_bank(cameras, bank, replacing)
         name = file.relative_to(parameters.bank_directory.resolve()).as_posix()
         counts = len(bank.objects()), len(bank.entries)
-        kept = [b for b in self._loaded
-                if b.camera not in cameras or (not replacing and b.path != name)]
-        self._loaded = kept + [LoadedBank(c, name, *counts) for c in cameras]
+
+        def note() -> None:
+            kept = [b for b in self._loaded
+                    if b.camera not in cameras or (not replacing and b.path != name)]
+            self._loaded = kept + [LoadedBank(c, name, *counts) for c in cameras]
+
+        session.load_bank(cameras, bank, replacing, note)
         where = f"camera '{camera}'" if camera else 'all cameras'
         return bank, (
             f"loaded '{name}' for {where}: {counts[0]} objects with {counts[1]} entries, "
@@ -175,9 +180,9 @@ class Services:
         response.success = True
 
     def _unload(self, session: Session, request: Any, response: Any) -> None:
-        session.unload_banks()
         names = sorted({bank.path for bank in self._loaded})
         self._loaded = []
+        session.unload_banks(self.forget)  # again: a load that waited may have come before it
         response.message = (
             f'unloading {", ".join(names)} before the next pass' if names
             else 'no memory bank is in use')

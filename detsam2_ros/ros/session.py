@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from concurrent.futures import Future, TimeoutError
+from collections.abc import Callable
+from concurrent.futures import Future, TimeoutError, wait
 from functools import partial
 from typing import Any
 
@@ -17,11 +19,12 @@ from detsam2_ros.ros.accounting import FrameAccounts
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.camera_stream import FAILED, REFUSED, SAME_STAMP, Ticket
 from detsam2_ros.ros.engine_factory import EngineFactory
+from detsam2_ros.ros.logs import Throttle
 from detsam2_ros.ros.outbox import Outbox
 from detsam2_ros.ros.parameters import NodeParameters
 from detsam2_ros.ros.worker import QUEUE_FULL, Worker
 
-_DROPS_TOLD_EVERY = 10.0  # seconds
+_TOLD_EVERY = 10.0  # seconds between two lines of the log that say the same
 _METHOD = ('detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
            'max_lost_frames')
 _WHY = {
@@ -48,32 +51,37 @@ class Session:
         self.device = ''
         self._node = node
         self._log = node.get_logger()
-        self._told: dict[str, float] = {}
-        self._outbox = Outbox(
-            4 * (parameters.engine.window_size + parameters.engine.max_propagation))
+        self._told = Throttle(_TOLD_EVERY)
+        self._classes: dict[int, str] = {}
+        # What two windows post at most; each result holds a label image.
+        self._outbox = Outbox(2 * parameters.engine.max_propagation)
         self.worker = Worker(
             parameters.camera_names, self.accounts, self, parameters.queue_size,
             parameters.max_window_delay)
         self.cameras: dict[str, Camera] = {}
-        for name in parameters.camera_names:
-            self.cameras[name] = Camera(
-                node, name, parameters, self.accounts[name], self.worker.offer)
-        self._made: Future[Engine] = self.worker.start(partial(factory, parameters))
+        try:
+            for name in parameters.camera_names:
+                self.cameras[name] = Camera(
+                    node, name, parameters, self.accounts[name], self.worker.offer)
+        except Exception:  # a topic or a QoS override that cannot be
+            self.close(0.0)
+            raise
+        self._made: Future[Engine] = self.worker.start(partial(self._make, factory))
 
-    def wait_until_loaded(self, ended: Any) -> None:
-        """Wait for the models; raises what loading raised, or AbortedError when `ended` is set."""
-        while True:
-            try:
-                engine = self._made.result(timeout=0.1)
-                break
-            except TimeoutError:
-                if self._made.done():
-                    raise
-                if ended.is_set():
-                    raise AbortedError from None
+    def _make(self, factory: EngineFactory) -> Engine:
+        """Make the engine; on the inference thread, as the identity reads all weights."""
+        engine = factory(self.parameters)
         self.identity = engine.model.identity
         self.device = str(engine.model.device)
         self._classes = dict(engine.detector.class_names) if engine.detector else {}
+        return engine
+
+    def wait_until_loaded(self, ended: Any) -> None:
+        """Wait for the models; raises what loading raised, or AbortedError when `ended` is set."""
+        while not wait([self._made], timeout=0.1).done:
+            if ended.is_set():
+                raise AbortedError
+        self._made.result()
 
     # ---- lifecycle -----------------------------------------------------------------------------
 
@@ -84,16 +92,22 @@ class Session:
             camera.publish_classes(self._classes, self.parameters.detector_model)
             camera.subscribe()
 
-    def deactivate(self, timeout: float | None = None) -> bool:
-        """Take no more images, publish what is unfinished; whether that was done in time."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def deactivate(self, timeout: float, ended: Any = None) -> bool:
+        """Take no more images, publish what is unfinished; whether that was done in time.
+
+        timeout: seconds; with `ended`, an event, they begin when it is set.
+        """
         for camera in self.cameras.values():
             camera.unsubscribe()
+        flushed = self.worker.deactivate()
+        while ended is not None and not ended.is_set() and not flushed.done():
+            wait((flushed,), timeout=0.1)
+        deadline = time.monotonic() + timeout
         try:
-            self.worker.deactivate().result(timeout)
+            flushed.result(timeout)
         except TimeoutError:
             return False
-        left = 10.0 if deadline is None else max(0.0, deadline - time.monotonic())
+        left = 10.0 if ended is not None else max(0.0, deadline - time.monotonic())
         return self._outbox.drain(left)
 
     def close(self, timeout: float | None) -> bool:
@@ -128,8 +142,13 @@ class Session:
         if error is not None:
             self._log.error(f'the changed parameters do not act: {error}')
 
-    def load_bank(self, cameras: list[str], bank: MemoryBank, replacing: bool) -> None:
-        """Swap a bank in between two passes, for all cameras or none; waits until it is done."""
+    def load_bank(
+        self, cameras: list[str], bank: MemoryBank, replacing: bool, done: Callable[[], None]
+    ) -> None:
+        """Swap a bank in between two passes, for all cameras or none; waits until it is done.
+
+        done: called then on the inference thread, so in the order in which banks come and go.
+        """
 
         def swap(engine: Engine) -> None:
             streams = [engine.streams[camera or 'camera'] for camera in cameras]
@@ -142,6 +161,7 @@ class Session:
                     if stream.bank is not old:
                         stream.unload_bank() if old is None else stream.load_bank(old)
                 raise
+            done()
 
         self.worker.call(swap).result()
 
@@ -150,12 +170,13 @@ class Session:
         return self.worker.call(
             lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries)).result()
 
-    def unload_banks(self) -> Future[None]:
-        """Drop the banks of all cameras before the next pass."""
+    def unload_banks(self, done: Callable[[], None]) -> Future[None]:
+        """Drop the banks of all cameras before the next pass; `done` as in `load_bank`."""
 
         def unload(engine: Engine) -> None:
             for stream in engine.streams.values():
                 stream.unload_bank()
+            done()
 
         return self.worker.call(unload)
 
@@ -168,29 +189,28 @@ class Session:
 
     def on_dropped(self, camera: str, reason: str) -> None:
         """Say once in a while that frames are dropped; every one is counted."""
-        key, now = f'{camera} {reason}', time.monotonic()
-        if now - self._told.get(key, -_DROPS_TOLD_EVERY) < _DROPS_TOLD_EVERY:
-            return
-        self._told[key] = now
-        count = self.accounts[camera].snapshot().dropped.get(reason, 0)
-        self._log.warning(f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
+        if self._told.allows(f'{camera} drops {reason}'):
+            count = self.accounts[camera].snapshot().dropped.get(reason, 0)
+            self._log.warning(
+                f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
 
     def on_reset(self, camera: str, why: str) -> None:
         """Say that a stream starts anew, after what it published before."""
         self._outbox.post(self.cameras[camera].forget)
-        self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
+        if self._told.allows(_kind(f'{camera} starts anew {why}')):
+            self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
         """Report what went wrong, and remember it for the diagnostics."""
         self.failures = {**self.failures, camera: (time.monotonic(), message)}
-        key, now = f'{camera} failure {message[:60]}', time.monotonic()
-        if now - self._told.get(key, -_DROPS_TOLD_EVERY) < _DROPS_TOLD_EVERY:
-            return
-        if len(self._told) > 256:
-            self._told.clear()
-        self._told[key] = now
-        self._log.error(f'{self.title(camera)}: {message}')
+        if self._told.allows(_kind(f'{camera} fails {message}')):
+            self._log.error(f'{self.title(camera)}: {message}')
 
     def title(self, camera: str) -> str:
         """Name a camera in messages."""
         return f"camera '{camera}'" if camera else 'camera'
+
+
+def _kind(text: str) -> str:
+    """Take out the numbers, those of frames above all: with others it says the same again."""
+    return re.sub('[0-9]+', '', text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -63,12 +64,16 @@ class Worker:
         self._stopping = False
         self._engine: Engine | None = None
         self._streams: dict[str, CameraStream] = {}
-        self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self, make_engine: Callable[[], Engine]) -> Future[Engine]:
-        """Start the thread, which makes the engine first; the future tells when, or why not."""
+        """Start the thread, which makes the engine first; the future tells when, or why not.
+
+        Without an engine the thread ends.
+        """
         made: Future[Engine] = Future()
-        self._calls.append((lambda _: self._make(make_engine), made))
+        self._thread = threading.Thread(
+            target=self._run, args=(make_engine, made), name='inference', daemon=True)
         self._thread.start()
         return made
 
@@ -102,7 +107,7 @@ class Worker:
     def activate(self) -> None:
         """Take frames from now on."""
         with self._wake:
-            self._accepting = True
+            self._accepting = not self._stopping
 
     def deactivate(self) -> Future[None]:
         """Take no more frames; drop those that wait and close all unfinished windows."""
@@ -118,13 +123,15 @@ class Worker:
         return self.call(lambda _: self._reset_all())
 
     def stop(self, timeout: float | None) -> bool:
-        """End the thread after what it does now; returns whether it ended within seconds."""
-        with self._wake:
-            self._accepting = False
-            self._stopping = True
-            self._wake.notify()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        """End the thread after what it does now; returns whether it ended within seconds.
+
+        Frames that wait are dropped and calls that wait are refused at once, so that nobody
+        waits for a pass that does not end. timeout: None waits as long as it takes.
+        """
+        self._refuse_all()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def waiting(self) -> dict[str, int]:
@@ -137,18 +144,43 @@ class Worker:
         """The engine, for what is safe from any thread (`stats`); None until it is made."""
         return self._engine
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread has ended: when told to, or by a defect that the log tells of."""
+        return self._thread is not None and not self._thread.is_alive()
+
     # ---- on the inference thread ---------------------------------------------------------------
 
-    def _make(self, make_engine: Callable[[], Engine]) -> Engine:
-        engine = make_engine()
-        for camera in self._queues:
-            self._streams[camera] = CameraStream(
-                camera, engine, self._accounts[camera], self._listener
-            )
-        self._engine = engine
-        return engine
+    def _run(self, make_engine: Callable[[], Engine], made: Future[Engine]) -> None:
+        try:
+            if self._make(make_engine, made):
+                self._serve()
+        except BaseException:
+            _log.exception('the inference thread ends; clean the node up and configure it anew')
+        finally:
+            self._end()
 
-    def _run(self) -> None:
+    def _make(self, make_engine: Callable[[], Engine], made: Future[Engine]) -> bool:
+        """Make the engine and a stream for each camera; returns whether there are."""
+        if self._stopping:
+            made.set_exception(WorkerStoppedError('the inference thread was told to end'))
+            return False
+        try:
+            engine = self._engine = make_engine()
+            for camera in self._queues:
+                self._streams[camera] = CameraStream(
+                    camera, engine, self._accounts[camera], self._listener
+                )
+        except BaseException as error:  # whoever asked is told
+            # An error holds on to where it came from, and so to the models that did load.
+            traceback.clear_frames(error.__traceback__)
+            made.set_exception(error)
+            return False
+        made.set_result(engine)
+        return True
+
+    def _serve(self) -> None:
+        """Do what is asked for until the end."""
         while True:
             work, future, camera, ticket = None, None, None, None
             with self._wake:
@@ -170,19 +202,25 @@ class Worker:
             elif camera is not None and ticket is not None:
                 self._guard(camera, partial(self._streams[camera].push, ticket))
             self._close_overdue()
-        self._end()
 
     def _work(self, work: Callable[[Engine], Any], future: Future[Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
-            future.set_result(work(self._engine))  # type: ignore[arg-type]
+            outcome = work(self._engine)  # type: ignore[arg-type]
         except BaseException as error:  # whoever asked is told
             future.set_exception(error)
+        else:
+            future.set_result(outcome)
 
     def _guard(self, camera: str, step: Callable[[], object]) -> None:
-        """Run a step; whatever it raises is a defect, reported as such, and ends nothing."""
+        """Run a step; whatever it raises is a defect, reported as such, and ends nothing.
+
+        Not even SystemExit, which a library may raise, and which ends a thread without a word.
+        """
         try:
             step()
-        except Exception as error:
+        except BaseException as error:
             _log.exception('inference thread')
             self._listener.on_failure(camera, f'{type(error).__name__}: {error}')
             self._streams[camera].start_anew('of an internal error', INTERNAL)
@@ -212,26 +250,34 @@ class Worker:
         for camera, stream in self._streams.items():
             if self._stopping:
                 break  # what a shutdown could not wait for is counted as dropped
-            self._guard(camera, stream.flush)
-            stream.drop_unfinished()
+            self._guard(camera, stream.finish)
 
     def _reset_all(self) -> None:
         for camera, stream in self._streams.items():
-            self._guard(camera, stream.flush)
-            self._guard(camera, partial(stream.start_anew, 'it was asked to'))
+            self._guard(camera, partial(stream.restart, 'it was asked to'))
 
-    def _end(self) -> None:
+    def _refuse_all(self) -> None:
+        """Take nothing more; what waits is dropped, or told so. From any thread."""
         with self._wake:
-            calls, self._calls = list(self._calls), deque()
+            self._accepting, self._stopping = False, True
+            calls, self._calls = self._calls, deque()
             for camera, queue in self._queues.items():
                 self._accounts[camera].drop(INACTIVE, len(queue))
                 queue.clear()
+            self._wake.notify()
         for _, future in calls:
-            future.set_exception(WorkerStoppedError('the inference thread ended first'))
-        for stream in self._streams.values():
-            stream.start_anew('', INACTIVE)
-        self._streams = {}
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+            if future.set_running_or_notify_cancel():
+                future.set_exception(WorkerStoppedError('the inference thread ended first'))
 
+    def _end(self) -> None:
+        self._refuse_all()
+        # Taken out one by one: a stream that is held here would hold the model while it closes.
+        while self._streams:
+            self._streams.popitem()[1].start_anew('', INACTIVE)
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        try:
+            engine.close()
+        except Exception:
+            _log.exception('the engine could not be closed; its memory ends with the process')

@@ -1,0 +1,13 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""For subscribers: the best known masks of the last frames, with corrections applied.
+
+Needs numpy only: messages are used by their fields, so tools and tests without ROS can feed a
+timeline too. `subscribe` connects one to the topics of a running node.
+"""
+
+from detsam2_ros.client.frame import TimelineFrame, TimelineObject
+from detsam2_ros.client.subscription import MaskSubscription, subscribe
+from detsam2_ros.client.timeline import MaskTimeline
+
+__all__ = ['MaskSubscription', 'MaskTimeline', 'TimelineFrame', 'TimelineObject', 'subscribe']

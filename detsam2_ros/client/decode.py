@@ -1,0 +1,130 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Messages to values, checked; by the names of their fields, so without importing ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from detsam2_ros.client.frame import TimelineObject
+
+
+@dataclass(frozen=True)
+class Record:
+    """What messages say of a frame besides its labels."""
+
+    index: int
+    revision: int
+    final: bool
+    objects: tuple[TimelineObject, ...]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A revision of a frame: its record, and the patch to put into revision 0 at (x, y).
+
+    patch: uint16 [h, w], or None where the labels are those of revision 0.
+    """
+
+    record: Record
+    x: int
+    y: int
+    patch: np.ndarray | None
+
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """Return why it cannot be applied to labels of this shape, or None if it can."""
+        if self.patch is None:
+            return None
+        height, width = self.patch.shape
+        if self.x + width <= shape[1] and self.y + height <= shape[0]:
+            return None
+        return (
+            f'correction of frame {self.record.index}: roi of {width}x{height} pixels at '
+            f'x={self.x}, y={self.y} leaves the image of {shape[1]}x{shape[0]}'
+        )
+
+
+def nanoseconds(stamp: Any) -> int:
+    """Return a time in nanoseconds: an int, a builtin_interfaces/Time or an rclpy Time."""
+    if hasattr(stamp, 'sec'):
+        return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+    return int(getattr(stamp, 'nanoseconds', stamp))
+
+
+def decode_image(msg: Any, what: str) -> np.ndarray:
+    """Copy a mono16 sensor_msgs/Image to uint16 [H, W], read-only; raise ValueError naming it."""
+    height, width, step = int(msg.height), int(msg.width), int(msg.step)
+    if msg.encoding != 'mono16':
+        raise ValueError(f"{what}: encoding is '{msg.encoding}', not 'mono16'")
+    if height < 1 or width < 1:
+        raise ValueError(f'{what}: an image of {width}x{height} has no pixels')
+    if step < 2 * width:
+        raise ValueError(f'{what}: step of {step} bytes for rows of {width} 16-bit pixels')
+    data = np.frombuffer(msg.data, np.uint8)
+    if len(data) != height * step:
+        raise ValueError(
+            f'{what}: {len(data)} bytes of data for {height} rows of {step} bytes each'
+        )
+    rows = np.ascontiguousarray(data.reshape(height, step)[:, : 2 * width])
+    labels = rows.view('>u2' if msg.is_bigendian else '<u2').astype(np.uint16)
+    labels.flags.writeable = False
+    return labels
+
+
+def decode_objects(msg: Any, what: str) -> Record:
+    """Read a detsam2_msgs/ObjectArray; raise ValueError naming the array of a wrong length."""
+    index = int(msg.frame_index)
+    count = len(msg.ids)
+    for name in ('class_ids', 'class_names', 'scores', 'boxes', 'visible', 'conditioned'):
+        expected = 4 * count if name == 'boxes' else count
+        if len(getattr(msg, name)) != expected:
+            raise ValueError(
+                f'{what} of frame {index}: {name} has {len(getattr(msg, name))} elements for '
+                f'{count} ids, not {expected}'
+            )
+    objects = []
+    for i in range(count):
+        x0, y0, x1, y1 = (float(value) for value in msg.boxes[4 * i : 4 * i + 4])
+        visible = bool(msg.visible[i])
+        objects.append(
+            TimelineObject(
+                id=int(msg.ids[i]),
+                class_id=int(msg.class_ids[i]),
+                class_name=str(msg.class_names[i]),
+                score=float(msg.scores[i]),
+                box=(x0, y0, x1, y1) if visible else None,
+                visible=visible,
+                conditioned=bool(msg.conditioned[i]),
+            )
+        )
+    return Record(index, int(msg.revision), bool(msg.final), tuple(objects))
+
+
+def decode_correction(msg: Any) -> Correction:
+    """Read a detsam2_msgs/MaskCorrection; raise ValueError naming what does not agree."""
+    what = f'correction of frame {msg.frame_index}'
+    if msg.revision < 1:
+        raise ValueError(f'{what}: revision is {msg.revision}; corrections count from 1')
+    record = decode_objects(msg.objects, f'{what}: objects')
+    for name in ('frame_index', 'revision', 'final'):
+        mine, theirs = getattr(msg, name), getattr(msg.objects, name)
+        if mine != theirs:
+            raise ValueError(f'{what}: {name} is {mine}, but {theirs} in its objects')
+    if nanoseconds(msg.header.stamp) != nanoseconds(msg.objects.header.stamp):
+        raise ValueError(f'{what}: its objects have another stamp')
+    roi, patch = msg.roi, msg.patch
+    size = (int(roi.width), int(roi.height))
+    if size == (0, 0):
+        if len(patch.data):
+            raise ValueError(f'{what}: roi is empty, but the patch has {len(patch.data)} bytes')
+        return Correction(record, 0, 0, None)
+    if (patch.width, patch.height) != size:
+        raise ValueError(
+            f'{what}: patch is {patch.width}x{patch.height}, but roi {size[0]}x{size[1]}'
+        )
+    return Correction(
+        record, int(roi.x_offset), int(roi.y_offset), decode_image(patch, f'{what}: patch')
+    )

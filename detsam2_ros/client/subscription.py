@@ -1,0 +1,84 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A timeline fed by the topics of a running node. ROS is imported on use only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from detsam2_ros.client.frame import TimelineFrame
+from detsam2_ros.client.timeline import MaskTimeline
+
+
+@dataclass(frozen=True)
+class MaskSubscription:
+    """A timeline, and the three subscriptions of `node` that feed it until `destroy`."""
+
+    node: Any
+    timeline: MaskTimeline
+    subscriptions: list[Any] = field(default_factory=list, repr=False)
+
+    def destroy(self) -> None:
+        """Stop listening; the timeline stays as it is."""
+        while self.subscriptions:
+            self.node.destroy_subscription(self.subscriptions.pop())
+
+
+def subscribe(
+    node: Any,
+    on_change: Callable[[TimelineFrame], None] | None = None,
+    *,
+    namespace: str = 'detsam2',
+    camera: str = '',
+    timeline: MaskTimeline | None = None,
+    depth: int = 100,
+) -> MaskSubscription:
+    """Feed a timeline from the topics masks, objects and corrections of one camera.
+
+    node: an rclpy node. on_change: called with each frame that is newly known or changed, one
+    call at a time also under a MultiThreadedExecutor. namespace: full name of the detsam2 node;
+    a relative one is resolved as topics are. camera: '' for a node of one camera. depth: of the
+    queues; at least 2 K and 2 M of the node. A message that the timeline refuses is logged as
+    an error of `node`.
+    """
+    from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+    from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import Image
+
+    from detsam2_msgs.msg import MaskCorrection, ObjectArray
+
+    feed = timeline if timeline is not None else MaskTimeline()
+    found = MaskSubscription(node, feed)
+    qos = QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+    # The timeline relies on each topic keeping its order, which a reentrant group would not.
+    group = MutuallyExclusiveCallbackGroup()
+
+    def listen(kind: type, topic: str, add: Callable[[Any], TimelineFrame | None]) -> None:
+        name = '/'.join(part for part in (namespace.rstrip('/'), camera, topic) if part)
+
+        def receive(msg: Any) -> None:
+            try:
+                frame = add(msg)
+            except ValueError as error:
+                node.get_logger().error(
+                    f'{name}: message refused: {error}', throttle_duration_sec=5.0
+                )
+                return
+            if frame is not None and on_change is not None:
+                on_change(frame)
+
+        found.subscriptions.append(
+            node.create_subscription(kind, name, receive, qos, callback_group=group)
+        )
+
+    listen(Image, 'masks', feed.add_masks)
+    listen(ObjectArray, 'objects', feed.add_objects)
+    listen(MaskCorrection, 'corrections', feed.add_correction)
+    return found

@@ -1,0 +1,314 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The last frames of one camera with the best masks known, whatever the order of messages."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from detsam2_ros.client.decode import (
+    Correction,
+    Record,
+    decode_correction,
+    decode_image,
+    decode_objects,
+    nanoseconds,
+)
+from detsam2_ros.client.frame import Labels, TimelineFrame
+from detsam2_ros.client.mask_order import MaskOrder
+
+
+@dataclass
+class _Entry:
+    """The parts of a frame that have arrived."""
+
+    labels: np.ndarray | None = None  # revision 0
+    frame_id: str = ''
+    arrival: int = 0  # of the labels
+    first: Record | None = None  # revision 0
+    correction: Correction | None = None  # the highest revision
+    best: Labels | None = None
+
+    @property
+    def record(self) -> Record | None:
+        return self.correction.record if self.correction is not None else self.first
+
+
+class MaskTimeline:
+    """The last frames of one camera with the best masks known, ascending in stamp.
+
+    A frame is known once its masks and its objects (or a correction, which has objects too) have
+    arrived. length: so many known frames are kept, the oldest go. max_propagation: the node's
+    parameter, M. With it, frames more than M behind the newest are final; without it, only those
+    that a message called so. max_lag: by how many frames a message may come late or one topic
+    lag behind another; at least M and 2 K. An index further back: the stream started over.
+    May be used from several threads.
+    """
+
+    def __init__(self, length: int = 100, max_propagation: int | None = None, max_lag: int = 50):
+        for name, value in (('length', length), ('max_lag', max_lag)):
+            if value < 1:
+                raise ValueError(f'{name} must be >= 1, got {value}')
+        if max_propagation is not None and max_propagation < 1:
+            raise ValueError(f'max_propagation must be >= 1 or None, got {max_propagation}')
+        self._length, self._max_propagation, self._max_lag = length, max_propagation, max_lag
+        self._lock = threading.RLock()
+        self._known: dict[int, _Entry] = {}
+        self._stamps: list[int] = []  # of the known ones, ascending
+        self._pending: dict[int, _Entry] = {}  # not all there yet, in the order of arrival
+        self._stream = 0
+        self._newest: tuple[int, int] | None = None  # stamp and index, by the topic objects
+        self._before: tuple[int, int] | None = None  # the newest of the stream before this one
+        self._masks = MaskOrder()
+        self._other_masks: int | None = None  # newest index when masks of another stream came
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._stamps)
+
+    def frames(self) -> list[TimelineFrame]:
+        """Return the known frames, ascending in stamp."""
+        with self._lock:
+            return [self._frame(stamp) for stamp in self._stamps]
+
+    def latest(self) -> TimelineFrame | None:
+        """Return the known frame with the newest stamp."""
+        with self._lock:
+            return self._frame(self._stamps[-1]) if self._stamps else None
+
+    def at(self, stamp: Any, tolerance: int = 0) -> TimelineFrame | None:
+        """Return the known frame at a stamp, or the nearest one within a tolerance.
+
+        stamp: nanoseconds or a time message. tolerance: nanoseconds; of two frames equally near,
+        the older one. None when there is no such frame.
+        """
+        if tolerance < 0:
+            raise ValueError(f'tolerance must be >= 0 nanoseconds, got {tolerance}')
+        wanted = nanoseconds(stamp)
+        with self._lock:
+            place = bisect_left(self._stamps, wanted)
+            near = self._stamps[max(place - 1, 0) : place + 1]
+            found = min(near, key=lambda other: abs(other - wanted), default=None)
+            if found is None or abs(found - wanted) > tolerance:
+                return None
+            return self._frame(found)
+
+    def at_or_before(self, stamp: Any) -> TimelineFrame | None:
+        """Return the newest known frame that is not newer than a stamp."""
+        with self._lock:
+            place = bisect_right(self._stamps, nanoseconds(stamp))
+            return self._frame(self._stamps[place - 1]) if place else None
+
+    def add_masks(self, msg: Any) -> TimelineFrame | None:
+        """Take a sensor_msgs/Image of the topic masks.
+
+        As the other two: returns the frame if it is newly known or changed. Raises ValueError,
+        and leaves everything as it was, when the message is not as its definition says.
+        """
+        labels = decode_image(msg, 'masks')
+        stamp = nanoseconds(msg.header.stamp)
+        with self._lock:
+            newest = self._newest[0] if self._newest is not None else None
+            if self._masks.is_of_stream_before(stamp, newest):
+                return None
+            entry = self._entry(stamp)
+            if entry.labels is not None and np.array_equal(labels, entry.labels):
+                entry.arrival = self._masks.arrivals
+                return None
+            if entry.labels is not None or self._is_too_late(entry.record):
+                # Of two streams: what else is known of the frame belongs to the older one.
+                if entry.record is not None and self._newest is not None:
+                    self._other_masks = self._newest[1]
+                self._forget(stamp)
+                entry = self._entry(stamp)
+            entry.arrival = self._masks.arrivals
+            entry.labels, entry.frame_id = labels, msg.header.frame_id
+            return self._changed(stamp)
+
+    def add_objects(self, msg: Any) -> TimelineFrame | None:
+        """Take a detsam2_msgs/ObjectArray of the topic objects; see add_masks."""
+        record = decode_objects(msg, 'objects')
+        if record.revision != 0:
+            raise ValueError(
+                f'objects of frame {record.index}: revision is {record.revision}, not 0; '
+                f'objects of later revisions come within corrections'
+            )
+        stamp = nanoseconds(msg.header.stamp)
+        with self._lock:
+            if self._starts_over(stamp, record):
+                self._start_over(stamp)
+            if self._newest is None or stamp > self._newest[0]:
+                self._newest = (stamp, record.index)
+            if self._is_forgotten(stamp):
+                return None
+            entry = self._entry(stamp)
+            if entry.first is not None:
+                return None
+            entry.first = record
+            if entry.correction is not None and entry.correction.record.index != record.index:
+                entry.correction = None  # of the stream before
+            return self._changed(stamp) if entry.correction is None else None
+
+    def add_correction(self, msg: Any) -> TimelineFrame | None:
+        """Take a detsam2_msgs/MaskCorrection; see add_masks.
+
+        It waits for masks that have not come yet, and is ignored when a newer one is known, when
+        its frame has gone, or when its stream has ended.
+        """
+        correction = decode_correction(msg)
+        record = correction.record
+        stamp = nanoseconds(msg.header.stamp)
+        with self._lock:
+            if self._correction_is_of_stream_before(stamp, record.index):
+                return None
+            entry = self._find(stamp)
+            if (entry is None or entry.labels is None) and self._stamps:
+                entry = self._known[self._stamps[-1]]  # images of a stream have one size
+            if entry is not None and entry.labels is not None:
+                misfit = correction.misfit(entry.labels.shape)
+                if misfit:
+                    raise ValueError(misfit)
+            if self._is_forgotten(stamp) or (
+                stamp not in self._known and self._is_too_late(record)
+            ):
+                return None
+            entry = self._entry(stamp)
+            held = entry.correction.record if entry.correction is not None else None
+            if held and held.index == record.index and held.revision >= record.revision:
+                return None
+            entry.correction = correction
+            return self._changed(stamp)
+
+    def _frame(self, stamp: int) -> TimelineFrame:
+        entry = self._known[stamp]
+        record = entry.record
+        assert record is not None and entry.best is not None
+        final = record.final
+        if self._max_propagation is not None and self._newest is not None:
+            final = final or self._newest[1] - record.index > self._max_propagation
+        return TimelineFrame(
+            stamp=stamp,
+            frame_id=entry.frame_id,
+            stream=self._stream,
+            index=record.index,
+            revision=record.revision,
+            final=final,
+            objects=record.objects,
+            _labels=entry.best,
+        )
+
+    def _find(self, stamp: int) -> _Entry | None:
+        return self._known.get(stamp) or self._pending.get(stamp)
+
+    def _entries(self) -> Iterator[tuple[int, _Entry]]:
+        return chain(self._known.items(), self._pending.items())
+
+    def _entry(self, stamp: int) -> _Entry:
+        """Return what is there of a frame, or make place for it."""
+        entry = self._find(stamp)
+        if entry is None:
+            entry = self._pending[stamp] = _Entry()
+            while len(self._pending) > max(self._length, self._max_lag):  # the rest was lost
+                del self._pending[next(iter(self._pending))]
+        return entry
+
+    def _is_forgotten(self, stamp: int) -> bool:
+        return len(self._stamps) == self._length and stamp < self._stamps[0]
+
+    def _forget(self, stamp: int) -> None:
+        self._pending.pop(stamp, None)
+        if self._known.pop(stamp, None) is not None:
+            del self._stamps[bisect_left(self._stamps, stamp)]
+
+    def _changed(self, stamp: int) -> TimelineFrame | None:
+        """Return a frame that got a new part, if it is known; keeps the length."""
+        entry = self._entry(stamp)
+        held = entry.correction
+        if entry.labels is not None and held is not None and held.misfit(entry.labels.shape):
+            entry.correction = held = None  # it came ahead, for images of another size
+        if entry.labels is None or entry.record is None:
+            return None
+        entry.best = Labels(entry.labels)
+        if held is not None:
+            entry.best = Labels(entry.labels, held.x, held.y, held.patch)
+        if self._pending.pop(stamp, None) is not None:
+            self._known[stamp] = entry
+            insort(self._stamps, stamp)
+            if len(self._stamps) > self._length:
+                self._forget(self._stamps[0])
+        return self._frame(stamp) if stamp in self._known else None
+
+    # Streams. No message says which stream it belongs to. But within a stream stamps and indices
+    # rise together, and the messages of one topic stay in order. Objects decide when a stream
+    # starts over; masks and corrections may then be ahead of them or still be of the one before.
+
+    def _starts_over(self, stamp: int, record: Record) -> bool:
+        if self._newest is None:
+            return False
+        if stamp > self._newest[0]:
+            return record.index <= self._newest[1]
+        entry = self._find(stamp)
+        if entry is not None and entry.first is not None:
+            return entry.first != record or self._is_too_late(record)
+        masks_did = self._other_masks
+        if masks_did is not None and self._newest[1] - masks_did <= self._max_lag:
+            return True
+        return self._is_too_late(record) or not self._fits(stamp, record.index)
+
+    def _is_too_late(self, record: Record | None) -> bool:
+        if record is None or self._newest is None:
+            return False
+        return self._newest[1] - record.index > self._max_lag
+
+    def _fits(self, stamp: int, index: int) -> bool:
+        """Tell whether a frame may be of the same stream as the others."""
+        for other, first in self._neighbours(stamp):
+            later, further = stamp - other, index - first.index
+            if (later > 0) != (further > 0) or (later < 0) != (further < 0):
+                return False
+        return True
+
+    def _neighbours(self, stamp: int) -> Iterator[tuple[int, Record]]:
+        """List frames with objects: those that wait, and of the known ones the next to a stamp."""
+        place = bisect_left(self._stamps, stamp)
+        for side in (reversed(range(place)), range(place, len(self._stamps))):
+            for i in side:
+                first = self._known[self._stamps[i]].first
+                if first is not None:
+                    yield self._stamps[i], first
+                    break
+        for other, entry in self._pending.items():
+            if entry.first is not None:
+                yield other, entry.first
+
+    def _start_over(self, stamp: int) -> None:
+        """Forget all, but labels that came ahead of these first objects of the new stream."""
+        assert self._newest is not None
+        before = self._newest[0]
+        if stamp <= before:
+            since = self._masks.goes_back(before)
+            ahead = {s: e for s, e in self._entries() if since is not None and e.arrival >= since}
+        else:
+            ahead = {s: e for s, e in self._entries() if s > before}
+        self._pending = {
+            s: _Entry(e.labels, e.frame_id, e.arrival)
+            for s, e in ahead.items()
+            if e.labels is not None
+        }
+        self._known, self._stamps = {}, []
+        self._before, self._newest, self._other_masks = self._newest, None, None
+        self._stream += 1
+
+    def _correction_is_of_stream_before(self, stamp: int, index: int) -> bool:
+        is_one_of_its_last = False
+        if self._before is not None and self._newest is not None:
+            ahead = self._newest[0] < stamp <= self._before[0]
+            is_one_of_its_last = ahead and self._before[1] - index <= self._max_lag
+        return is_one_of_its_last or not self._fits(stamp, index)

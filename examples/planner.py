@@ -1,0 +1,209 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A small planner that changes its mind: what corrections are for.
+
+It watches the masks of a detsam2 node, keeps an estimate of which parts of the view are free, and
+steers to where the view is free furthest ahead. The estimate remembers the last frames. When the
+node corrects the masks of one of them, that frame's evidence is replaced and the estimate made
+anew - so it is what it would have been had the right masks come first, and a plan that was made
+on a wrong mask is withdrawn.
+
+    python examples/planner.py --ros-args -p detsam2:=/detsam2
+
+Topics:
+    ~/free_space  nav_msgs/OccupancyGrid  belief that a cell of the image is occupied, 0..100
+    ~/plan        std_msgs/String         one line for each change
+
+The grid lies over the image, not on the ground: a robot would project the masks first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import rclpy
+from nav_msgs.msg import OccupancyGrid
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from detsam2_ros.client import MaskTimeline, TimelineFrame, subscribe
+
+
+def occupied_share(labels: np.ndarray, cell: int) -> np.ndarray:
+    """Return which share of each cell is covered by objects, float32 [rows, columns].
+
+    labels: uint16 [H, W], 0 = background. cell: side of a cell in pixels; the last row and
+    column may be smaller.
+    """
+    rows = np.arange(0, labels.shape[0], cell)
+    columns = np.arange(0, labels.shape[1], cell)
+
+    def summed(pixels: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(np.add.reduceat(pixels, rows, axis=0), columns, axis=1)
+
+    return summed((labels != 0).astype(np.float32)) / summed(np.ones(labels.shape, np.float32))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one frame, or one correction, did to the estimate.
+
+    freed, taken: how many cells became free and occupied. before, after: the planned column, or
+    None when nothing is free.
+    """
+
+    freed: int
+    taken: int
+    before: int | None
+    after: int | None
+
+    def __str__(self) -> str:
+        cells = f'{self.freed} cells freed, {self.taken} newly occupied'
+        if self.before == self.after:
+            return f'{cells}; plan stays at {_column(self.after)}'
+        return f'{cells}; plan changed from {_column(self.before)} to {_column(self.after)}'
+
+
+def _column(column: int | None) -> str:
+    return 'standing still' if column is None else f'column {column}'
+
+
+class FreeSpace:
+    """Which cells of the view are free, from the masks of the last frames. Needs no ROS.
+
+    cell: side of a cell, pixels. memory: frames that count. It must reach back as far as
+    corrections do (the node's max_propagation) to profit from them. decay: how much less each
+    older frame counts than the next newer one. share: a cell is seen as occupied on a frame when
+    objects cover more than this share of it.
+    """
+
+    def __init__(
+        self, cell: int = 32, memory: int = 20, decay: float = 0.8, share: float = 0.1
+    ) -> None:
+        self.cell, self.memory, self.decay, self.share = cell, memory, decay, share
+        self.belief: np.ndarray | None = None  # float64 [rows, columns], 0..1
+        self.newest: TimelineFrame | None = None
+        self._seen: dict[int, np.ndarray] = {}  # by stamp: bool [rows, columns]
+        self._stream: int | None = None
+
+    @property
+    def occupied(self) -> np.ndarray:
+        """Cells that are believed to be occupied, bool [rows, columns]."""
+        assert self.belief is not None, 'no frame has come yet'
+        return self.belief > 0.5
+
+    def plan(self) -> int | None:
+        """Return the column that is free furthest up from the bottom of the view.
+
+        Of several, the one nearest to the middle. None when all are blocked at the bottom.
+        """
+        if self.belief is None:
+            return None
+        blocked = self.occupied[::-1]
+        reach = np.where(blocked.any(axis=0), blocked.argmax(axis=0), len(blocked))
+        if not reach.any():
+            return None
+        middle = (len(reach) - 1) / 2
+        best = np.flatnonzero(reach == reach.max())
+        return int(best[np.argmin(np.abs(best - middle))])
+
+    def update(self, frame: TimelineFrame) -> Change | None:
+        """Take a new frame, or a corrected one; None when it is too old to matter.
+
+        The belief is a function of the evidence that is held, and of nothing else. So whether
+        masks were right at once or were corrected makes no difference to it.
+        """
+        seen = occupied_share(frame.labels, self.cell) > self.share
+        of_other_size = self.belief is not None and seen.shape != self.belief.shape
+        if frame.stream != self._stream or of_other_size:
+            # The camera or the node was started again: what was seen before says nothing.
+            self._seen, self.belief, self.newest = {}, None, None
+            self._stream = frame.stream
+        full = len(self._seen) >= self.memory and frame.stamp not in self._seen
+        if full and frame.stamp < min(self._seen):
+            return None
+        plan_before = self.plan()
+        occupied_before = self.occupied if self.belief is not None else np.zeros_like(seen)
+        self._seen[frame.stamp] = seen
+        if full:
+            del self._seen[min(self._seen)]
+        if self.newest is None or frame.stamp >= self.newest.stamp:
+            self.newest = frame
+        newest_first = [self._seen[stamp] for stamp in sorted(self._seen, reverse=True)]
+        weights = self.decay ** np.arange(len(newest_first))
+        self.belief = np.average(np.array(newest_first, np.float64), axis=0, weights=weights)
+        occupied = self.occupied
+        return Change(
+            freed=int((occupied_before & ~occupied).sum()),
+            taken=int((occupied & ~occupied_before).sum()),
+            before=plan_before,
+            after=self.plan(),
+        )
+
+
+class Planner(Node):
+    """Feeds the estimate with masks and corrections, and publishes it."""
+
+    def __init__(self) -> None:
+        super().__init__('planner')
+        detsam2 = self.declare_parameter('detsam2', 'detsam2').value  # full name of the node
+        camera = self.declare_parameter('camera', '').value
+        cell = self.declare_parameter('cell', 32).value
+        memory = self.declare_parameter('memory', 20).value
+        self.free_space = FreeSpace(cell, memory)
+        self.grids = self.create_publisher(OccupancyGrid, '~/free_space', 10)
+        self.plans = self.create_publisher(String, '~/plan', 10)
+        subscribe(
+            self,
+            self.on_frame,
+            namespace=detsam2,
+            camera=camera,
+            timeline=MaskTimeline(length=memory),
+        )
+
+    def on_frame(self, frame: TimelineFrame) -> None:
+        """Take a frame that is new (revision 0) or was corrected (revision 1 and up)."""
+        change = self.free_space.update(frame)
+        if change is None:
+            return
+        if frame.revision:
+            line = f'frame {frame.index} corrected (revision {frame.revision}): {change}'
+        else:
+            line = f'frame {frame.index}: {change}'
+        if change.freed or change.taken or change.before != change.after:
+            self.get_logger().info(line)
+            self.plans.publish(String(data=line))
+        self.grids.publish(self.grid())
+
+    def grid(self) -> OccupancyGrid:
+        """Make the message; row 0 of an OccupancyGrid is at the bottom."""
+        newest, belief = self.free_space.newest, self.free_space.belief
+        assert newest is not None and belief is not None
+        message = OccupancyGrid()
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(newest.stamp, 10**9)
+        message.header.frame_id = newest.frame_id
+        message.info.map_load_time = message.header.stamp
+        message.info.resolution = float(self.free_space.cell)  # pixels, for want of metres
+        message.info.height, message.info.width = belief.shape
+        message.info.origin.orientation.w = 1.0
+        message.data = np.rint(belief[::-1] * 100).astype(np.int8).ravel().tolist()
+        return message
+
+
+def main() -> None:
+    """Run the node until it is interrupted."""
+    rclpy.init()
+    node = Planner()
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,212 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Start the detsam2 node on one or several cameras.
+
+An argument that names a parameter of the node overrides the parameter file only when it is given:
+'' stands for "not given". `ros2 launch detsam2_ros detsam2.launch.py --show-args` lists them all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.launch_context import LaunchContext
+from launch.launch_description import LaunchDescription
+from launch.substitutions import EnvironmentVariable, PathJoinSubstitution
+from launch_ros.actions import LifecycleNode
+from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+TRANSPORTS = 'FASTDDS_BUILTIN_TRANSPORTS'
+# Shared memory segments of 16 MB instead of 0.5 MB: with those, most large images are lost. Unlike
+# LARGE_DATA it leaves the node visible to participants without it; see docs/transport.md.
+TRANSPORTS_DEFAULT = 'DEFAULT?sockets_size=8MB'
+
+# Arguments that override a parameter of the same name, and the type that the parameter has.
+OVERRIDES: dict[str, type] = {
+    'autostart': bool,
+    'use_sim_time': bool,
+    'image_transport': str,
+    'sam2_model': str,
+    'detector_model': str,
+    'device': str,
+    'window_size': int,
+    'detect_interval': int,
+    'max_propagation': int,
+    'memory_bank_directory': str,
+}
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Declare everything that can be set from the command line."""
+    return [
+        DeclareLaunchArgument(
+            'namespace', default_value='', description='Namespace of the node, such as robot1.'
+        ),
+        DeclareLaunchArgument('name', default_value='detsam2', description='Name of the node.'),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution(
+                [FindPackageShare('detsam2_ros'), 'config', 'detsam2.yaml']
+            ),
+            description='YAML file with the parameters of the node.',
+        ),
+        DeclareLaunchArgument(
+            'cameras',
+            default_value='',
+            description='Names of several cameras, separated by commas: front,rear. '
+            "'' = one camera without a name, or those of the parameter file.",
+        ),
+        DeclareLaunchArgument(
+            'image',
+            default_value='',
+            description='Image topic to subscribe to; with several cameras one for each, '
+            "separated by commas in the order of 'cameras'. '' = ~/image, or ~/CAMERA/image. "
+            "With image_transport compressed give the topic without '/compressed'.",
+        ),
+        DeclareLaunchArgument(
+            'image_transport',
+            default_value='',
+            description="'raw' (sensor_msgs/Image) or 'compressed' (sensor_msgs/CompressedImage).",
+        ),
+        DeclareLaunchArgument(
+            'sam2_model',
+            default_value='',
+            description='SAM 2: an id such as facebook/sam2.1-hiera-tiny, the path of a '
+            "checkpoint, or 'demo'.",
+        ),
+        DeclareLaunchArgument(
+            'detector_model',
+            default_value='',
+            description="YOLO weights: a path, an official name such as yolo11n.pt, or 'demo'.",
+        ),
+        DeclareLaunchArgument(
+            'device',
+            default_value='',
+            description="Where inference runs: 'auto', 'cpu', 'cuda' or 'cuda:N'.",
+        ),
+        DeclareLaunchArgument(
+            'window_size',
+            default_value='',
+            description='K: how many frames accumulate before inference.',
+        ),
+        DeclareLaunchArgument(
+            'detect_interval',
+            default_value='',
+            description='D: every D-th frame reaches the detector; 0 = never.',
+        ),
+        DeclareLaunchArgument(
+            'max_propagation',
+            default_value='',
+            description='M: how many frames back from the newest one a pass corrects.',
+        ),
+        DeclareLaunchArgument(
+            'memory_bank_directory',
+            default_value='',
+            description='Folder that the memory bank services read and write.',
+        ),
+        DeclareLaunchArgument(
+            'autostart',
+            default_value='',
+            description="'true': the node configures and activates itself; 'false': a lifecycle "
+            'manager or ros2 lifecycle does.',
+        ),
+        DeclareLaunchArgument(
+            'use_sim_time',
+            default_value='',
+            description="'true': time comes from /clock (simulation, ros2 bag play --clock).",
+        ),
+        DeclareLaunchArgument(
+            'log_level',
+            default_value='info',
+            description='debug, info, warn, error or fatal; NAME:=debug for one logger only.',
+        ),
+        DeclareLaunchArgument(
+            'respawn',
+            default_value='false',
+            description="'true': start the node again, 2 s after its process ended.",
+        ),
+    ]
+
+
+def listed(text: str) -> list[str]:
+    """Split a comma separated argument."""
+    return [part.strip() for part in text.split(',') if part.strip()]
+
+
+def converted(name: str, text: str, kind: type) -> Any:
+    """Read an argument as the type of its parameter; raises ValueError with a sentence."""
+    if kind is bool:
+        if text.lower() not in ('true', 'false', '1', '0'):
+            raise ValueError(f"launch argument '{name}' must be true or false, got '{text}'")
+        return text.lower() in ('true', '1')
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(
+                f"launch argument '{name}' must be a whole number, got '{text}'"
+            ) from None
+    return text
+
+
+def remappings(cameras: list[str], topics: list[str]) -> list[tuple[str, str]]:
+    """Connect the node's image topics, raw and compressed; raises ValueError with a sentence."""
+    if not topics:
+        return []
+    inputs = [f'~/{camera}/image' for camera in cameras] or ['~/image']
+    if len(topics) != len(inputs):
+        raise ValueError(
+            f"launch argument 'image' names {len(topics)} topics ({', '.join(topics)}) for "
+            f"{len(inputs)} cameras; name the cameras with 'cameras', one for each topic"
+        )
+    pairs = []
+    for own, topic in zip(inputs, topics):  # noqa: B905
+        pairs += [(own, topic), (f'{own}/compressed', f'{topic}/compressed')]
+    return pairs
+
+
+def start_node(context: LaunchContext) -> list[LifecycleNode]:
+    """Make the node from the arguments, once their values are known."""
+    given = context.launch_configurations
+    params_file = Path(given['params_file']).expanduser()
+    if not params_file.is_file():
+        # launch_ros only warns, and the node would run with the defaults.
+        raise FileNotFoundError(f"launch argument 'params_file': there is no file {params_file}")
+    cameras = listed(given['cameras'])
+    overrides: dict[str, Any] = {'cameras': cameras} if cameras else {}
+    for name, kind in OVERRIDES.items():
+        if given[name]:
+            value = converted(name, given[name], kind)
+            # Text stays text, also where it looks like a number.
+            overrides[name] = ParameterValue(value, value_type=str) if kind is str else value
+    return [
+        LifecycleNode(
+            package='detsam2_ros',
+            executable='detsam2_node',
+            name=given['name'],
+            namespace=given['namespace'],
+            parameters=[ParameterFile(params_file), overrides],
+            remappings=remappings(cameras, listed(given['image'])),
+            ros_arguments=['--log-level', given['log_level']],
+            respawn=converted('respawn', given['respawn'], bool),
+            respawn_delay=2.0,
+            # It publishes what is unfinished, and a loaded machine takes its time.
+            sigterm_timeout='10',
+            output='screen',
+            emulate_tty=True,
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    transports = EnvironmentVariable(TRANSPORTS, default_value=TRANSPORTS_DEFAULT)
+    return LaunchDescription(
+        [
+            *arguments(),
+            SetEnvironmentVariable(TRANSPORTS, transports),
+            OpaqueFunction(function=start_node),
+        ]
+    )

@@ -1,0 +1,36 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The program as it is installed, with the shipped models, against the engine alone."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from node_running import SECOND
+from node_scenes import check_same
+
+from detsam2_ros.demo.scene import Scene
+from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, load_sam2
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytest_plugins = ['node_fixtures']
+
+
+def test_shipped_models_give_the_same_masks_as_without_the_node(start):
+    method = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
+    node = start(command=[sys.executable, '-m', 'detsam2_ros.ros.node'], device='cpu', **method)
+    frames = [frame.image for frame in Scene(1, 160, 120, 10)]
+    stamps = node.camera.stream(frames)
+    node.finish()
+    stream = Engine(
+        load_sam2('demo', None, 'cpu', None), YoloDetector('demo', device='cpu'),
+        EngineConfig(**method)).open_stream('camera')
+    results = []
+    for stamp, image in zip(stamps, frames, strict=True):
+        results += stream.push(image, stamp)
+    check_same(node.camera, results + stream.flush())
+    assert node.camera.objects.messages[-1].ids
+    assert stamps[0] == SECOND
+    loaded = node.process.lines('is loaded')
+    assert len(loaded) == 2 and all(' s' in line for line in loaded)

@@ -1,0 +1,140 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Images in, masks and corrections out: exactly what the engine alone makes of the same frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from node_graph import Graph, quality, wait_until
+from node_running import SECOND, CameraSide, RunningNode, stamp_of
+from node_scenes import check_same, check_timeline, engine_results, scene, steady_scene
+
+from detsam2_ros.client import subscribe
+
+pytestmark = pytest.mark.ros
+pytest_plugins = ['node_fixtures']
+
+
+def run(node: RunningNode, camera: CameraSide, frames: list[np.ndarray], **config: Any) -> None:
+    """Show frames, end the last window and compare all that came with the engine's results."""
+    stamps = camera.stream(frames, ahead=2 * config.get('window_size', 4))
+    node.finish()
+    check_same(camera, engine_results(zip(stamps, frames, strict=True), **config))
+
+
+def test_masks_and_corrections_are_the_engines_own(start):
+    node = start()
+    frames = scene(42)
+    run(node, node.camera, frames)
+    revisions = [message.revision for message in node.camera.corrections.messages]
+    assert max(revisions) >= 2  # else the scene would prove little
+
+
+def test_each_frame_has_rising_revisions_until_it_is_final(start):
+    node = start()
+    stamps = node.camera.stream(scene(40, seed=5))
+    node.finish()
+    wait_until(lambda: node.camera.timeline.at(stamps[0]), 'the first frame')
+    by_stamp: dict[int, list[Any]] = {stamp: [] for stamp in stamps}
+    for message in node.camera.corrections.messages:
+        by_stamp[stamp_of(message)].append(message)
+    for corrections in by_stamp.values():
+        assert [c.revision for c in corrections] == list(range(1, len(corrections) + 1))
+        assert not any(c.final for c in corrections[:-1])
+
+
+@pytest.mark.parametrize('window, detect, reach', [(1, 1, 1), (3, 2, 7), (5, 10, 20)])
+def test_other_windows(start, window, detect, reach):
+    method = {'window_size': window, 'detect_interval': detect, 'max_propagation': reach}
+    node = start(**method)
+    run(node, node.camera, scene(23, seed=window), **method)
+
+
+def test_a_scene_without_objects_has_masks_too(start):
+    node = start()
+    run(node, node.camera, steady_scene(9))
+    assert all(not any(message.data) for message in node.camera.masks.messages)
+
+
+def test_two_cameras_are_streams_of_their_own(start):
+    node = start(cameras=['front', 'rear'])
+    scenes = {'front': scene(26, seed=1), 'rear': scene(19, seed=2, size=(48, 64))}
+    stamps: dict[str, list[int]] = {'front': [], 'rear': []}
+    for i in range(26):  # interleaved, with the same stamps
+        for name, frames in scenes.items():
+            if i < len(frames):
+                camera = node.cameras[name]
+                if i >= 8:
+                    camera.objects.wait(i - 7)
+                camera.send(frames[i], (i + 1) * SECOND // 30)
+                stamps[name].append((i + 1) * SECOND // 30)
+    node.finish()
+    for name, camera in node.cameras.items():
+        check_same(camera, engine_results(zip(stamps[name], scenes[name], strict=True)))
+
+
+@pytest.mark.parametrize('reliable', [False, True])
+def test_publishers_of_either_reliability(start, reliable):
+    # With the node's own QoS, sensor data: frames may get lost, which changes nothing else.
+    node = start(lossless=False, qos=quality(reliable=reliable, depth=5), max_window_delay=0.3)
+    camera = node.camera
+    camera.expected_drops = None
+    for i, image in enumerate(scene(16)):
+        camera.send(image, (i + 1) * SECOND // 10)
+        if i % 4 == 3:
+            node.wait_status(lambda status: status.values['waiting'] == '0', '')
+    assert len(camera.masks) > 8
+    stamps = [stamp_of(message) for message in camera.masks.messages]
+    assert stamps == sorted(set(stamps)) and set(stamps) <= set(camera.sent)
+
+
+def test_a_late_subscriber_gets_what_comes_from_then_on(start):
+    node = start()
+    frames = scene(40, seed=3)
+    stamps = node.camera.stream(frames[:20])
+    node.camera.masks.wait(20)
+    late = Graph('late')
+    try:
+        subscription = subscribe(late.node, namespace=node.name)
+        for listening in subscription.subscriptions:
+            wait_until(listening.get_publisher_count, 'the late subscriber')
+        wait_until(lambda: node.graph.node.count_subscribers(node.name + '/masks') == 2, 'node')
+        # It is connected when the first window comes to it; all later ones must come whole.
+        more = node.camera.stream(frames[20:], first=stamps[-1] + SECOND)
+        node.camera.masks.wait(40)
+        node.finish()
+        results = engine_results(zip(stamps + more, frames, strict=True))
+        latest = {result.stamp: result for result in results}
+        wait_until(lambda: subscription.timeline.at(more[-1]), 'the last frame')
+        check_timeline(node.camera, results)
+        for stamp in more[-16:]:
+            wanted = latest[stamp]
+            wait_until(
+                lambda s=stamp, w=wanted:
+                (f := subscription.timeline.at(s)) and f.revision == w.revision, 'corrections')
+            found = subscription.timeline.at(stamp)
+            np.testing.assert_array_equal(found.labels, wanted.labels)
+        assert subscription.timeline.at(stamps[0]) is None
+    finally:
+        late.close()
+
+
+def test_nobody_has_to_listen(start, graph):
+    node = start()
+    for box in (node.camera.masks, node.camera.corrections):
+        graph.node.destroy_subscription(box.subscription)
+    node.camera.check_messages = lambda published, corrections: None
+    node.camera.masks.wait = lambda count: range(count)
+    node.camera.stream(scene(20))
+    node.finish()
+    assert node.status('').values['published'] == '20'
+
+
+@pytest.mark.parametrize('namespace, name', [('/', 'detsam2'), ('/robot/eyes', 'segmenter')])
+def test_any_namespace_and_name(start, namespace, name):
+    node = start(namespace=namespace, name=name)
+    assert node.camera.masks.subscription.topic == f'{namespace}/{name}/masks'.replace('//', '/')
+    run(node, node.camera, scene(10))
