@@ -131,6 +131,12 @@ def test_a_lost_object_that_is_detected_again_is_recognised_before_an_id_is_spen
     stats = run.engine.stats()
     # It was followed back from frame 4 to the prompt on frame 0.
     assert (stats.objects, stats.associated_frames) == (1, 4)
+    # Where it was taken to be in between does not count any more.
+    (entry,) = run.stream._state.objects
+    assert sorted(entry.conditioned) == [0, 4] and not entry.recent
+    run.push(red(14))
+    (entry,) = run.stream._state.objects
+    assert entry.recent.keys() == {5}
 
 
 def test_an_object_of_another_colour_is_not_taken_for_the_lost_one():
@@ -235,19 +241,22 @@ def test_an_id_that_goes_while_frames_come_vanishes_from_them_too():
     assert [run.ids(i, visible=False) for i in range(4, 16)] == [[1]] * 12
 
 
-def test_a_bank_that_is_loaded_amid_a_pass_acts_on_the_next_frame():
+@pytest.mark.parametrize('mode', ['window', 'online'])
+def test_a_bank_that_is_loaded_amid_a_pass_acts_on_it_or_on_the_next_frame(mode):
     maker = Run(ColourDetector(['green']), **USUAL)
     maker.push(*[red(14, ('green', 48, 24))] * 4)
-    run = Run(ColourDetector(['red']), **ONLINE)
+    run = Run(ColourDetector(['red']), **{**ONLINE, 'mode': mode})
     both = red(14, ('green', 48, 24))
     run.push(*[both] * 3)
     run.take(both, 3)
     run.stream.load_bank(maker.stream.export_bank(1))
     while run.stream.due:
         run.results += run.stream.work()
+    # In mode window the pass began anew.
+    assert [len(run.ids(i)) for i in range(4)] == [1 if mode == 'online' else 2] * 4
     run.push(both)
     run.flush()
-    assert [len(run.ids(i)) for i in range(5)] == [1] * 4 + [2]
+    assert len(run.ids(4)) == 2
     nothing_was_lost(run, 5)
 
 
