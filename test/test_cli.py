@@ -205,7 +205,7 @@ from detsam2_ros.engine import Engine, Stream
 
 push = Stream.push
 def slow(self, image, stamp):
-    if self._next_index == 17:
+    if self._state.next_index == 17:
         print('here', flush=True)
         time.sleep(1.5)
     return push(self, image, stamp)

@@ -29,10 +29,10 @@ _BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
 
 @dataclass(frozen=True)
 class Prompter:
-    """Turns the detections of one window into conditioned memories.
+    """Turns the detections of a window, or of a frame, into conditioned memories.
 
     It works on drafts of the objects: `objects` is changed in place, new ones are appended, and
-    get their id when the window knows that they are new. frames_seen: frames of the stream.
+    get their id when it is known that they are new. frames_seen: frames of the stream.
     """
 
     model: Sam2Model
