@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
+import re
 from dataclasses import dataclass
 
 from detsam2_ros.engine.errors import ConfigError
@@ -97,3 +99,19 @@ class EngineConfig:
                 self.max_propagation,
                 2 * self.window_size,
             )
+
+
+def parameter_texts() -> dict[str, str]:
+    """Return what EngineConfig's docstring says of each parameter, by name."""
+    texts: dict[str, str] = {}
+    name = ''
+    for line in (inspect.getdoc(EngineConfig) or '').splitlines():
+        match = re.match(r'(\w+): (.*)', line)
+        if match:
+            name = match[1]
+            texts[name] = match[2]
+        elif name and line.strip():
+            texts[name] += ' ' + line.strip()
+        else:
+            name = ''
+    return texts
