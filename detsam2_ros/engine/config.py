@@ -26,10 +26,13 @@ WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
     'max_lost_frames': (1, None),
     'max_conditioned_memories': (1, None),
     'encode_batch': (1, None),
+    'early_stop_frames': (1, None),
 }
-FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou')
+FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou')
 # What may change between two passes of a running stream: nothing kept depends on it.
-CHANGEABLE = ('detect_interval', 'max_lost_frames', *FRACTIONS)
+CHANGEABLE = (
+    'detect_interval', 'max_lost_frames', 'early_stop_frames', 'retrack_unprompted', *FRACTIONS
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class EngineConfig:
     correction_iou: a past mask is corrected when the IoU with its published one is below
     this; 1 = when any pixel differs.
     encode_batch: images that are encoded in one batch; 1 encodes each on arrival.
+    early_stop_iou: a pass ends for an object when it finds early_stop_frames published masks
+    in a row again, with at least this IoU; 0 = never, the plain method.
+    early_stop_frames: see early_stop_iou.
+    retrack_unprompted: also correct the past of objects that no detection of the window
+    confirmed; False tracks them on the window's new frames only.
     """
 
     window_size: int = 10
@@ -65,6 +73,9 @@ class EngineConfig:
     max_conditioned_memories: int = 4
     correction_iou: float = 1.0
     encode_batch: int = 1
+    early_stop_iou: float = 0.0
+    early_stop_frames: int = 3
+    retrack_unprompted: bool = True
 
     def __post_init__(self) -> None:
         for name, (least, most) in WHOLE_RANGES.items():
@@ -82,6 +93,10 @@ class EngineConfig:
                 or not 0 <= value <= 1
             ):
                 raise ConfigError(f'{name} must be a number in 0..1, got {value!r}')
+        if not isinstance(self.retrack_unprompted, bool):
+            raise ConfigError(
+                f'retrack_unprompted must be true or false, got {self.retrack_unprompted!r}'
+            )
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(

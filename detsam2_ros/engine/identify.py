@@ -36,6 +36,14 @@ class FrameMasks:
                 return self.packed, row
         return None
 
+    def settled(self) -> dict[int, torch.Tensor]:
+        """Return the masks by object id, bool [S/4, S/4], copied."""
+        return {
+            entry.id: self.logits[row] > 0
+            for row, entry in enumerate(self.objects)
+            if entry.id is not None
+        }
+
     def visible(self, entry: TrackedObject) -> bool:
         """Tell whether the object has a mask with pixels here."""
         view = self.view(entry)
@@ -54,7 +62,7 @@ def same_before_birth(
     IoUs of at least least_iou are assigned one to one. Two objects with prompts on one frame
     are never the same. Returns (older, younger) pairs.
     """
-    objects = next(iter(masks.values())).objects if masks else []
+    objects = masks[max(masks)].objects if masks else []
     younger = [entry for entry in objects if entry.id is None and entry.conditioned]
     agreement = np.zeros((len(objects), len(younger)))
     for i, old in enumerate(objects):

@@ -306,6 +306,9 @@ class Stream:
             self._frames[result.index].published = Published(
                 result.revision, result.objects, result.packed
             )
+        if self._config.early_stop_iou > 0:
+            for index, found in run.masks.items():
+                self._frames[index].settled |= found.settled()
         self._objects = run.objects
         self._ids = run.ids
         self._horizon = horizon

@@ -21,7 +21,7 @@ from detsam2_ros.engine.frames import Frame
 from detsam2_ros.engine.identify import FrameMasks, same_before_birth, shared_frames, shared_masks
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.prompting import Prompter
-from detsam2_ros.engine.reverse import PassInput, Tracked, reverse_pass
+from detsam2_ros.engine.reverse import PassInput, StopRule, Tracked, reverse_pass
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stats import StatsRecorder
 
@@ -87,7 +87,11 @@ class WindowRun:
         """Run a pass over some objects; returns what was tracked, by object and frame."""
         if not objects:
             return {}
-        cap = self.config.max_conditioned_memories
+        config = self.config
+        cap = config.max_conditioned_memories
+        stop = None
+        if config.early_stop_iou > 0:
+            stop = StopRule(config.early_stop_iou, config.early_stop_frames)
         outputs = reverse_pass(
             self.model,
             {
@@ -95,30 +99,64 @@ class WindowRun:
                 for index, frame in self.frames.items()
                 if self.oldest <= index <= self.newest and frame.features is not None
             },
-            [PassInput(entry.recall(cap), frozenset(entry.conditioned)) for entry in objects],
+            [
+                PassInput(
+                    entry.recall(cap),
+                    frozenset(entry.conditioned),
+                    self._settled(entry) if stop is not None else {},
+                    self._reach(entry),
+                )
+                for entry in objects
+            ],
             newest=self.newest,
             oldest=self.oldest,
             frames_seen=self.frames_seen,
             clock=self.stats.clock,
+            stop=stop,
         )
         for entry, output in zip(objects, outputs, strict=True):
             entry.recent = output.memories
         self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
         return {entry: output.tracked for entry, output in zip(objects, outputs, strict=True)}
 
+    def _settled(self, entry: TrackedObject) -> dict[int, torch.Tensor]:
+        """Return the object's published masks on frames before the window."""
+        if entry.id is None:
+            return {}
+        start = self.window[0].index
+        return {
+            index: frame.settled[entry.id]
+            for index, frame in self.frames.items()
+            if index < start and entry.id in frame.settled
+        }
+
+    def _reach(self, entry: TrackedObject) -> int:
+        """Return the oldest frame that a pass tracks the object on."""
+        start = self.window[0].index
+        confirmed = any(index >= start for index in entry.conditioned)
+        if self.config.retrack_unprompted or confirmed or entry.id is None:
+            return self.oldest
+        return start
+
     def _collect(self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]) -> None:
-        """Gather each frame's masks: prompted ones where there are prompts, else tracked ones."""
+        """Gather each frame's masks: prompted ones where there are prompts, else tracked ones.
+
+        Objects that a pass left out on a frame are left out here: they stay as published.
+        """
         size = self.model.mask_size
         with self.stats.clock('masks'):
             for index in range(self.oldest, self.newest + 1):
-                logits, scores = [], []
+                objects, logits, scores = [], [], []
                 for entry, found in tracked.items():
                     prompt = entry.conditioned.get(index)
+                    if prompt is None and index not in found:
+                        continue
+                    objects.append(entry)
                     logits.append(found[index].logits if prompt is None else prompt.logits)
                     scores.append(found[index].score if prompt is None else prompt.memory.score)
                 stacked = torch.stack(logits) if logits else torch.zeros(0, size, size)
                 self.masks[index] = FrameMasks(
-                    objects=list(tracked),
+                    objects=objects,
                     logits=stacked,
                     scores=torch.stack(scores).sigmoid().tolist() if scores else [],
                     packed=self.composer.pack(stacked),
