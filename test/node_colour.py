@@ -106,7 +106,7 @@ def count_drawings(control: Control) -> None:
 
 
 def skip_cv_bridge_trial() -> None:
-    """Take cv_bridge for usable: the trial is half a second of each start, and tested elsewhere."""
+    """Take cv_bridge for usable: the trial, tested elsewhere, is half a second of each start."""
     from detsam2_ros.ros import images
 
     images._cv_bridge_problem = str  # as a function without arguments: ''

@@ -22,9 +22,10 @@ pytest_plugins = ['node_fixtures']
 
 DURATION = float(os.environ.get('DETSAM2_SOAK_SECONDS', '20'))
 MIB = 2**20
-# Memory that is kept of each frame. Allocators take some in steps, seldom and up to 4 MiB (as
-# measured), which the median does not see and the limit of all growth allows for.
-BYTES_A_FRAME, ALL_GROWTH = 500, 16 * MIB
+# Memory that is kept of each frame, of 9 KiB and more: while all is new, some caches still fill.
+# Allocators take it in steps, seldom and up to 4 MiB (as measured), which the median does not see
+# and the limit of all growth allows for.
+BYTES_A_FRAME, ALL_GROWTH = 3000 if DURATION < 60 else 300, 16 * MIB
 
 
 def measure(node: RunningNode, seconds: float, feed) -> list[tuple[float, int, int]]:
@@ -75,7 +76,7 @@ def test_memory_stays_flat(start):
 def test_memory_stays_flat_whatever_happens(start, control, tmp_path):
     """Bags that loop, sizes that change, bad images, parameters, banks, up and down."""
     node = start(
-        keep=10, memory_bank_directory=str(tmp_path / 'banks'), diagnostics_period=1.0)
+        keep=10, memory_bank_directory=str(tmp_path / 'banks'))
     camera = node.camera
     scenes = [scene(24, seed=1, size=(48, 64)), scene(24, seed=2, size=(64, 64))]
     drops = 0
