@@ -25,7 +25,7 @@ MIB = 2**20
 # Memory that is kept of each frame, of 9 KiB and more: while all is new, some caches still fill.
 # Allocators take it in steps, seldom and up to 4 MiB (as measured), which the median does not see
 # and the limit of all growth allows for.
-BYTES_A_FRAME, ALL_GROWTH = 3000 if DURATION < 60 else 300, 16 * MIB
+BYTES_A_FRAME, ALL_GROWTH = 4500 if DURATION < 60 else 300, 16 * MIB
 
 
 def measure(node: RunningNode, seconds: float, feed) -> list[tuple[float, int, int]]:
