@@ -105,10 +105,18 @@ def count_drawings(control: Control) -> None:
     camera.draw_overlay = counting
 
 
+def skip_cv_bridge_trial() -> None:
+    """Take cv_bridge for usable: the trial, tested elsewhere, is half a second of each start."""
+    from detsam2_ros.ros import images
+
+    images._cv_bridge_problem = str  # as a function without arguments: ''
+
+
 if __name__ == '__main__':
     from detsam2_ros.ros.node import run
 
     faulthandler.enable()
+    skip_cv_bridge_trial()
     if (ordered := Control.of_environment()) is not None:
         count_drawings(ordered)
     run(sys.argv[1:], engine_factory)

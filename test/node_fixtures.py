@@ -109,12 +109,14 @@ def _start(
     arguments: Sequence[str] = (),
     more_environment: Mapping[str, str] | None = None,
     keep: int | None = None,
+    image_topic: str = '',
     **parameters: Any,
 ) -> RunningNode:
     """Start a node with PARAMETERS changed by `parameters`.
 
     command: instead of the colour node. lossless: images are transported reliably. qos: of the
-    image publishers. keep: so many messages that come are kept, None: all.
+    image publishers. keep: so many messages that come are kept, None: all. image_topic: remap
+    ~/image to it.
     """
     namespace = f'/test{next(_numbers)}' if namespace is None else namespace
     full = f'{namespace}/{name}'.replace('//', '/')
@@ -124,9 +126,11 @@ def _start(
     compressed = values.get('image_transport') == 'compressed'
     # Before the node, which then knows them as soon as it has answered a service.
     cameras = {
-        camera: CameraSide(graph, parent, qos or quality(), compressed, keep)
+        camera: CameraSide(graph, parent, qos or quality(), compressed, keep, image_topic)
         for camera, parent in parents.items()
     }
+    if image_topic:
+        arguments = [*arguments, '-r', f'~/image:={image_topic}']
     if lossless:
         values.setdefault('qos_overrides', {
             side.input_topic: {'subscription': dict(LOSSLESS)} for side in cameras.values()})

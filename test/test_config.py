@@ -20,8 +20,9 @@ WHOLE = {
     'max_lost_frames': 1,
     'max_conditioned_memories': 1,
     'encode_batch': 1,
+    'early_stop_frames': 1,
 }
-FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou')
+FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou')
 
 
 def test_the_defaults_are_a_valid_combination_without_warnings(caplog):

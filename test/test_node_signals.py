@@ -70,8 +70,8 @@ def test_an_unfinished_window_is_published_first(start, number):
     check_same(node.camera, engine_results(zip(stamps, frames, strict=True)))
 
 
-@BOTH
-@pytest.mark.parametrize('place', [DETECTING, ENCODING])
+@pytest.mark.parametrize('number, place', [
+    (signal.SIGINT, DETECTING), (signal.SIGTERM, ENCODING)])
 def test_in_the_middle_of_a_pass(start, control, number, place):
     control.hold(place)  # for ever
     node = start()
@@ -154,9 +154,8 @@ def test_while_it_starts(start):
     node.process.end()
 
 
-@BOTH
-def test_the_node_as_it_is_started_on_a_robot(start, number):
+def test_the_node_as_it_is_started_on_a_robot(start):
     command = [sys.executable, '-m', 'detsam2_ros.ros.node']
     node = start(up=False, command=command, autostart=True, device='cpu')
     node.process.wait_log('active', timeout=120)
-    node.process.end(number)
+    node.process.end()

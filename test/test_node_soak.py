@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from node_running import SECOND, RunningNode
@@ -22,9 +22,10 @@ pytest_plugins = ['node_fixtures']
 
 DURATION = float(os.environ.get('DETSAM2_SOAK_SECONDS', '20'))
 MIB = 2**20
-# What allocators take in steps after the warm-up, seldom and up to 4 MiB (measured). An image kept
-# of each frame makes more in 20 s, 400 bytes of each frame in ten minutes.
-GROWTH = (4 if DURATION < 60 else 8) * MIB
+# Memory that is kept of each frame, of 9 KiB and more: while all is new, some caches still fill.
+# Allocators take it in steps, seldom and up to 4 MiB (as measured), which the median does not see
+# and the limit of all growth allows for.
+BYTES_A_FRAME, ALL_GROWTH = 4500 if DURATION < 60 else 300, 16 * MIB
 
 
 def measure(node: RunningNode, seconds: float, feed) -> list[tuple[float, int, int]]:
@@ -35,7 +36,7 @@ def measure(node: RunningNode, seconds: float, feed) -> list[tuple[float, int, i
         elapsed = time.monotonic() - begin
         if elapsed >= next_sample:
             samples.append((elapsed, number + 1, node.process.resident_bytes()))
-            next_sample = elapsed + max(1.0, seconds / 60)
+            next_sample = elapsed + max(0.5, seconds / 60)
         if elapsed >= seconds:
             return samples
     raise AssertionError
@@ -44,12 +45,13 @@ def measure(node: RunningNode, seconds: float, feed) -> list[tuple[float, int, i
 def check_flat(samples: list[tuple[float, int, int]]) -> None:
     """Check that the memory after the first third does not grow."""
     print('\n'.join(f'{s:7.1f} s {n:8d} frames {b / MIB:8.2f} MiB' for s, n, b in samples))
-    third = len(samples) // 3
-    early = [b for _, _, b in samples[third: 2 * third]]
-    late = [b for _, _, b in samples[-third:]]
-    growth = statistics.median(late) - statistics.median(early)
-    print(f'growth of the last third over the second: {growth / MIB:+.2f} MiB')
-    assert growth < GROWTH
+    late = samples[len(samples) // 3:]
+    a_frame = statistics.median(
+        (after[2] - before[2]) / (after[1] - before[1]) for before, after in pairwise(late))
+    growth = late[-1][2] - late[0][2]
+    print(f'after the first third: {a_frame:.0f} bytes a frame, {growth / MIB:+.2f} MiB in all')
+    assert a_frame < BYTES_A_FRAME
+    assert growth < ALL_GROWTH
 
 
 def test_memory_stays_flat(start):
@@ -74,7 +76,7 @@ def test_memory_stays_flat(start):
 def test_memory_stays_flat_whatever_happens(start, control, tmp_path):
     """Bags that loop, sizes that change, bad images, parameters, banks, up and down."""
     node = start(
-        keep=10, memory_bank_directory=str(tmp_path / 'banks'), diagnostics_period=1.0)
+        keep=10, memory_bank_directory=str(tmp_path / 'banks'))
     camera = node.camera
     scenes = [scene(24, seed=1, size=(48, 64)), scene(24, seed=2, size=(64, 64))]
     drops = 0
@@ -99,7 +101,7 @@ def test_memory_stays_flat_whatever_happens(start, control, tmp_path):
             assert node.change_state('activate')
             node.wait_connected()
 
-    samples = measure(node, DURATION / 2, feed)
+    samples = measure(node, DURATION * 0.4, feed)
     node.finish()
     camera.expected_drops = None
     assert node.status('').values['dropped'] == str(drops)

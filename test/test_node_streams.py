@@ -138,3 +138,9 @@ def test_any_namespace_and_name(start, namespace, name):
     node = start(namespace=namespace, name=name)
     assert node.camera.masks.subscription.topic == f'{namespace}/{name}/masks'.replace('//', '/')
     run(node, node.camera, scene(10))
+
+
+def test_the_image_topic_can_be_remapped(start):
+    node = start(image_topic='/remapped/image_raw')
+    assert node.status('').values['topic'] == '/remapped/image_raw'
+    run(node, node.camera, scene(10))

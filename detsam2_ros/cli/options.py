@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
-import re
 from pathlib import Path
 from typing import Any
 
 from detsam2_ros.cli.output import OVERLAYS
 from detsam2_ros.engine import EngineConfig
+from detsam2_ros.engine.config import parameter_texts
 
 _SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
 _KINDS = {'int': int, 'float': float, 'str': str}
@@ -80,7 +79,7 @@ def _add_models(group: Any) -> None:
 
 
 def _add_parameters(group: Any) -> None:
-    told = _told()
+    told = parameter_texts()
     for name, field in _parameters().items():
         short = [f'-{_SHORT[name]}'] if name in _SHORT else []
         text = told.get(name, '').replace('%', '%%')
@@ -139,19 +138,3 @@ def _truth(text: str) -> bool:
     if text.lower() in ('false', 'no', 'off', '0'):
         return False
     raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
-
-
-def _told() -> dict[str, str]:
-    """Return what EngineConfig's docstring says of each parameter: 'name: text' by name."""
-    told: dict[str, str] = {}
-    name = ''
-    for line in (inspect.getdoc(EngineConfig) or '').splitlines():
-        match = re.match(r'(\w+): (.*)', line)
-        if match:
-            name = match[1]
-            told[name] = match[2]
-        elif name and line.strip():
-            told[name] += ' ' + line.strip()
-        else:
-            name = ''
-    return told

@@ -115,6 +115,9 @@ class Closing:
         state = self._state
         for result in results:
             state.note(result)
+        if run.config.early_stop_iou > 0:
+            for index, found in run.masks.items():
+                state.frames[index].settled |= found.settled()
         state.objects = run.objects
         state.ids = names.ids
         state.horizon = horizon

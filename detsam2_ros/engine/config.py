@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
+import re
 from dataclasses import dataclass
 
 from detsam2_ros.engine.errors import ConfigError
@@ -24,10 +26,13 @@ WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
     'max_lost_frames': (1, None),
     'max_conditioned_memories': (1, None),
     'encode_batch': (1, None),
+    'early_stop_frames': (1, None),
 }
-FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou')
+FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou')
 # What may change between two passes of a running stream: nothing kept depends on it.
-CHANGEABLE = ('detect_interval', 'max_lost_frames', *FRACTIONS)
+CHANGEABLE = (
+    'detect_interval', 'max_lost_frames', 'early_stop_frames', 'retrack_unprompted', *FRACTIONS
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class EngineConfig:
     this; 1 = when any pixel differs.
     encode_batch: images that are encoded in one batch; 1 encodes each on arrival, and mode
     online needs that.
+    early_stop_iou: a pass ends for an object when it finds early_stop_frames published masks
+    in a row again, with at least this IoU; 0 = never, the plain method.
+    early_stop_frames: see early_stop_iou.
+    retrack_unprompted: also correct the past of objects that no detection of the window
+    confirmed; False tracks them on the window's new frames only. Mode online never does.
     """
 
     window_size: int = 10
@@ -65,6 +75,9 @@ class EngineConfig:
     max_conditioned_memories: int = 4
     correction_iou: float = 1.0
     encode_batch: int = 1
+    early_stop_iou: float = 0.0
+    early_stop_frames: int = 3
+    retrack_unprompted: bool = True
 
     def __post_init__(self) -> None:
         for name, (least, most) in WHOLE_RANGES.items():
@@ -82,6 +95,10 @@ class EngineConfig:
                 or not 0 <= value <= 1
             ):
                 raise ConfigError(f'{name} must be a number in 0..1, got {value!r}')
+        if not isinstance(self.retrack_unprompted, bool):
+            raise ConfigError(
+                f'retrack_unprompted must be true or false, got {self.retrack_unprompted!r}'
+            )
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(
@@ -104,3 +121,19 @@ class EngineConfig:
                 self.max_propagation,
                 2 * self.window_size,
             )
+
+
+def parameter_texts() -> dict[str, str]:
+    """Return what EngineConfig's docstring says of each parameter, by name."""
+    texts: dict[str, str] = {}
+    name = ''
+    for line in (inspect.getdoc(EngineConfig) or '').splitlines():
+        match = re.match(r'(\w+): (.*)', line)
+        if match:
+            name = match[1]
+            texts[name] = match[2]
+        elif name and line.strip():
+            texts[name] += ' ' + line.strip()
+        else:
+            name = ''
+    return texts

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from detsam2_ros.engine.detection import Detections
 from detsam2_ros.engine.errors import ImageError
@@ -24,12 +25,16 @@ class Published:
     packed: PackedMasks
 
 
+Settled = dict[int, torch.Tensor]  # by object id: bool [S/4, S/4], the published mask as decoded
+
+
 @dataclass
 class Frame:
     """One frame of a stream, from its arrival until no pass can reach it.
 
     image is held until it is encoded, and on detection frames until the detector saw it.
-    detections is None before that, and on all other frames.
+    detections is None before that, and on all other frames. settled is kept where passes may
+    stop early.
     """
 
     index: int
@@ -39,6 +44,7 @@ class Frame:
     is_detection_frame: bool = False
     detections: Detections | None = None
     published: Published | None = None
+    settled: Settled = field(default_factory=dict)
 
 
 def check_image(image: object, stream: str, size: tuple[int, int] | None) -> np.ndarray:

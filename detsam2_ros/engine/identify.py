@@ -89,6 +89,14 @@ class FrameMasks:
                 return self.packed, row
         return None
 
+    def settled(self) -> dict[int, torch.Tensor]:
+        """Return the masks by object id, bool [S/4, S/4], copied."""
+        return {
+            entry.id: self.logits[row] > 0
+            for row, entry in enumerate(self.objects)
+            if entry.id is not None
+        }
+
     def visible(self, entry: TrackedObject) -> bool:
         """Tell whether the object has a mask with pixels here."""
         view = self.view(entry)

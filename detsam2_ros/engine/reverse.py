@@ -45,13 +45,28 @@ class PassOutput:
 class PassInput:
     """One object as a pass sees it.
 
-    recall: what it remembers. prompted: frames whose mask is prompted. newest: the frame that the
-    pass begins on for this object, where that is not the pass's first.
+    recall: what it remembers. prompted: frames whose mask is prompted. newest, oldest: where the
+    pass begins and ends for this object, where that is not where the pass does. settled: masks
+    that a pass may stop at when it finds them again, bool [S/4, S/4] by frame index; see
+    `StopRule`.
     """
 
     recall: Recall
     prompted: frozenset[int] = frozenset()
     newest: int | None = None
+    oldest: int = 0
+    settled: Mapping[int, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When a pass is over for an object: it found `frames` settled masks in a row again.
+
+    iou: what counts as found again. Frames before that stay as they were published.
+    """
+
+    iou: float
+    frames: int
 
 
 def reverse_pass(*args: Any, **options: Any) -> list[PassOutput]:
@@ -77,26 +92,32 @@ def reverse_steps(
     frames_seen: int,
     batch: bool = True,
     clock: Clock | None = None,
+    stop: StopRule | None = None,
 ) -> Steps[list[PassOutput]]:
     """Track objects from frame `newest` back to frame `oldest`, both included, frame by frame.
 
     features: of every frame in between. Reads nothing that another pass has tracked, keeps
-    nothing: equal inputs give equal outputs. batch=False tracks one object at a time. Do each
-    part inside `Sam2Model.inference()`. (Det-SAM2 report, section 3; SAM2VideoPredictor.
-    propagate_in_video with reverse=True, which starts at newest and tracks newest - oldest
-    frames more.)
+    nothing: equal inputs give equal outputs. batch=False tracks one object at a time. stop: ends
+    the pass early for objects whose settled masks it finds again. Do each part inside
+    `Sam2Model.inference()`. (Det-SAM2 report, section 3; SAM2VideoPredictor.propagate_in_video
+    with reverse=True, which starts at newest and tracks newest - oldest frames more.)
     """
     time = clock or (lambda stage: nullcontext())
     outputs = [PassOutput() for _ in objects]
     neighbours: list[dict[int, Memory]] = [dict(entry.recall.passing or {}) for entry in objects]
+    streaks = [0] * len(objects)
+    done: set[int] = set()
     for frame in range(newest, oldest - 1, -1):
+        if len(done) == len(objects):
+            break
         contexts = {
             row: select_context(
                 model, entry.recall, neighbours[row], frame, frames_seen, reverse=True
             )
             for row, entry in enumerate(objects)
             if frame not in entry.prompted
-            and (entry.newest is None or frame <= entry.newest)
+            and row not in done
+            and entry.oldest <= frame <= (newest if entry.newest is None else entry.newest)
         }
         for rows in same_layout(contexts, batch):
             with time('track'):
@@ -107,6 +128,12 @@ def reverse_steps(
             for i, (row, memory) in enumerate(zip(rows, memories, strict=True)):
                 outputs[row].tracked[frame] = Tracked(decoded.logits[i], decoded.score[i])
                 neighbours[row][frame] = memory
+            if stop is not None:
+                settled = [objects[row].settled.get(frame) for row in rows]
+                for row, again in zip(rows, _found_again(decoded, settled, stop), strict=True):
+                    streaks[row] = streaks[row] + 1 if again else 0
+                    if streaks[row] >= stop.frames:
+                        done.add(row)
         _forget(neighbours, frame, model)
         if newest - frame < model.module.num_maskmem - 1:
             for row in contexts:
@@ -128,6 +155,23 @@ def same_layout(contexts: Mapping[int, Context], batch: bool = True) -> list[lis
 def memories_of(decoded: Decoded, spatial: torch.Tensor) -> list[Memory]:
     """Split a batch of B decoded objects and their spatial memories [B, C, h, w]."""
     return [Memory(spatial[i], decoded.pointer[i], decoded.score[i]) for i in range(len(spatial))]
+
+
+def _found_again(
+    decoded: Decoded, settled: Sequence[torch.Tensor | None], stop: StopRule
+) -> list[bool]:
+    """Tell for each object of a batch whether its mask is the settled one."""
+    rows = [row for row, mask in enumerate(settled) if mask is not None]
+    answers = [False] * len(settled)
+    if not rows:
+        return answers
+    now = decoded.logits[rows].flatten(1) > 0
+    then = torch.stack([mask for mask in settled if mask is not None]).flatten(1)
+    both, either = (now & then).sum(1), (now | then).sum(1)
+    again = both >= stop.iou * either  # two empty masks agree
+    for row, answer in zip(rows, again.tolist(), strict=True):
+        answers[row] = answer
+    return answers
 
 
 def _forget(neighbours: list[dict[int, Memory]], frame: int, model: Sam2Model) -> None:

@@ -238,6 +238,8 @@ class Stream:
                 )
         assert result is not None
         frame.published = Published(result.revision, result.objects, result.packed)
+        if self._config.early_stop_iou > 0:
+            frame.settled = found.settled()
         self._state.objects, self._state.ids = step.objects, step.names.ids
         self._stats.add(published_frames=1, objects=step.names.given)
         self._stats.settle()

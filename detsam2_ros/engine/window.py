@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.frames import Frame
@@ -24,7 +26,7 @@ from detsam2_ros.engine.identify import (
 from detsam2_ros.engine.masks import PackedMasks
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.prompting import Prompter
-from detsam2_ros.engine.reverse import PassInput, Steps, Tracked, reverse_steps
+from detsam2_ros.engine.reverse import PassInput, Steps, StopRule, Tracked, reverse_steps
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stats import StatsRecorder
 
@@ -111,7 +113,11 @@ class WindowRun:
         """Run a pass over some objects; returns what was tracked, by object and frame."""
         if not objects:
             return {}
-        cap, online = self.config.max_conditioned_memories, self.config.mode == 'online'
+        config, online = self.config, self.config.mode == 'online'
+        cap = config.max_conditioned_memories
+        stop = None
+        if config.early_stop_iou > 0:
+            stop = StopRule(config.early_stop_iou, config.early_stop_frames)
         # Online, frames after an object's newest prompt were tracked forward from it. A pass from
         # the newest frame would find worse masks there, and older ones from these.
         starts = [max(entry.conditioned) if online else self.newest for entry in objects]
@@ -123,13 +129,20 @@ class WindowRun:
                 if self.oldest <= index <= self.newest and frame.features is not None
             },
             [
-                PassInput(entry.recall(cap), frozenset(entry.conditioned), start)
+                PassInput(
+                    recall=entry.recall(cap),
+                    prompted=frozenset(entry.conditioned),
+                    newest=start,
+                    oldest=self._reach(entry),
+                    settled=self._settled(entry) if stop is not None else {},
+                )
                 for entry, start in zip(objects, starts, strict=True)
             ],
             newest=max(starts),
             oldest=self.oldest,
             frames_seen=self.frames_seen,
             clock=self.stats.clock,
+            stop=stop,
         )
         for entry, output in zip(objects, outputs, strict=True):
             entry.passed = frozenset(entry.conditioned)
@@ -137,6 +150,29 @@ class WindowRun:
                 entry.recent = output.memories
         self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
         return {entry: output.tracked for entry, output in zip(objects, outputs, strict=True)}
+
+    def _settled(self, entry: TrackedObject) -> dict[int, torch.Tensor]:
+        """Return the object's published masks."""
+        if entry.id is None:
+            return {}
+        return {
+            index: frame.settled[entry.id]
+            for index, frame in self.frames.items()
+            if entry.id in frame.settled
+        }
+
+    def _reach(self, entry: TrackedObject) -> int:
+        """Return the oldest frame that a pass tracks the object on."""
+        start = self.window[0].index
+        confirmed = any(index >= start for index in entry.conditioned)
+        if (
+            self.config.mode == 'online'  # which tracks none without a new prompt
+            or self.config.retrack_unprompted
+            or confirmed
+            or entry.id is None
+        ):
+            return self.oldest
+        return start
 
     def _collect(
         self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]

@@ -5,13 +5,18 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 from dataclasses import dataclass
 
 from detsam2_ros.engine import EngineConfig
 from detsam2_ros.engine.bank import DEFAULT_MAX_BANK_BYTES
-from detsam2_ros.engine.config import CHANGEABLE, CHOICES, FRACTIONS, WHOLE_RANGES
+from detsam2_ros.engine.config import (
+    CHANGEABLE,
+    CHOICES,
+    FRACTIONS,
+    WHOLE_RANGES,
+    parameter_texts,
+)
 
 Value = bool | int | float | str | tuple[str, ...]
 
@@ -55,7 +60,7 @@ class ParameterSpec:
 
 def _engine_specs() -> list[ParameterSpec]:
     """Return the parameters of the method, as EngineConfig has them."""
-    told = _told()
+    told = {name: _less_its_range(text) for name, text in parameter_texts().items()}
     specs = []
     for field in dataclasses.fields(EngineConfig):
         least: float | None = None
@@ -78,23 +83,10 @@ def _engine_specs() -> list[ParameterSpec]:
     return specs
 
 
-def _told() -> dict[str, str]:
-    """Return what EngineConfig's docstring says of each parameter, less its range."""
-    told: dict[str, str] = {}
-    name = ''
-    for line in (inspect.getdoc(EngineConfig) or '').splitlines():
-        match = re.match(r'(\w+): (.*)', line)
-        if match:
-            name = match[1]
-            told[name] = match[2]
-        elif name and line.strip():
-            told[name] += ' ' + line.strip()
-        else:
-            name = ''
-    for name, text in told.items():
-        text = re.sub(r', (>= 1|0\.\.1)(?=\.$)', '', text)
-        told[name] = text[0].upper() + text[1:]
-    return told
+def _less_its_range(text: str) -> str:
+    """Return a description as a sentence, without the range at its end."""
+    text = re.sub(r', (>= 1|0\.\.1)(?=\.$)', '', text)
+    return text[0].upper() + text[1:]
 
 
 _NODE = [

@@ -14,6 +14,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank
+from detsam2_ros.engine.config import CHANGEABLE
 from detsam2_ros.engine.identity import ModelIdentity
 from detsam2_ros.ros.accounting import FrameAccounts
 from detsam2_ros.ros.camera import Camera
@@ -25,8 +26,6 @@ from detsam2_ros.ros.parameters import NodeParameters
 from detsam2_ros.ros.worker import QUEUE_FULL, Worker
 
 _TOLD_EVERY = 10.0  # seconds between two lines of the log that say the same
-_METHOD = ('detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
-           'max_lost_frames')
 _WHY = {
     QUEUE_FULL: 'inference is slower than the camera; a lower rate or resolution, a larger '
     'window_size or a smaller model helps',
@@ -130,7 +129,7 @@ class Session:
             camera.enable_overlay(parameters.overlay)
 
         def act(engine: Engine) -> None:
-            engine.reconfigure(**{n: getattr(parameters.engine, n) for n in _METHOD})
+            engine.reconfigure(**{n: getattr(parameters.engine, n) for n in CHANGEABLE})
             detector: Any = engine.detector
             if hasattr(detector, 'confidence'):
                 detector.confidence = parameters.detector_confidence

@@ -1,0 +1,95 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Passes that do less: when they stop early, whom they leave out, and what stays right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, iou, mask
+from stream_cases import GOOD, RED, USUAL, film, nothing_was_lost, red
+
+from detsam2_ros.engine import ConfigError, EngineConfig
+
+
+def same_results(run: Run, plain: Run) -> None:
+    assert run.latest().keys() == plain.latest().keys()
+    for index, result in run.latest().items():
+        expected = plain.latest()[index]
+        assert {o.id for o in result.objects} == {o.id for o in expected.objects}
+        for entry in expected.objects:
+            assert np.array_equal(mask(result, entry.id), mask(expected, entry.id))
+        assert np.array_equal(result.labels, expected.labels)
+
+
+def both(detector, images, **options):
+    """Run the same images with options and without; returns both runs."""
+    runs = []
+    for extra in (options, {}):
+        run = Run(detector(), **(USUAL | extra))
+        run.push(*images)
+        nothing_was_lost(run, len(images))
+        runs.append(run)
+    return runs
+
+
+def test_a_pass_stops_where_it_finds_the_published_masks_again():
+    run, plain = both(
+        lambda: ColourDetector(['red']), film(24), early_stop_iou=0.9, early_stop_frames=2)
+    same_results(run, plain)
+    # Windows of 4 with a prompt on their first frame: 3 new frames, then 2 of 4 old ones
+    # (of which one is prompted in the plain method's 3 tracked ones).
+    assert plain.engine.stats().tracked_frames == 3 + 5 * 6
+    assert run.engine.stats().tracked_frames == 3 + 5 * 5
+
+
+def test_a_pass_does_not_stop_before_enough_frames_agree():
+    run, plain = both(
+        lambda: ColourDetector(['red']), film(24), early_stop_iou=0.9, early_stop_frames=4)
+    same_results(run, plain)
+    assert run.engine.stats().tracked_frames == plain.engine.stats().tracked_frames
+
+
+def test_what_was_wrong_is_corrected_all_the_same():
+    # Missed on the first detection frame: no masks in this window until the next detection.
+    script = {4: [(0, RED)], 8: [(0, RED)]}
+    run, plain = both(
+        lambda: ScriptedDetector(script, 4), [GOOD] * 16, early_stop_iou=0.9, early_stop_frames=1)
+    same_results(run, plain)
+    for index in range(16):
+        assert iou(mask(run.latest()[index], 1), colour_mask(GOOD, 'red')) > 0.6
+    assert run.latest()[2].revision == 1
+
+
+def test_objects_stop_one_by_one():
+    images = [red(12 + i, ('green', 48, 30)) for i in range(24)]
+    # Green is detected late, so that its pass finds nothing published to agree with.
+    script = {0: [(0, RED)], 12: [(1, (40, 22, 56, 38))]}
+    run, plain = both(
+        lambda: ScriptedDetector(script, 4), images, early_stop_iou=0.9, early_stop_frames=1)
+    same_results(run, plain)
+    assert run.engine.stats().tracked_frames < plain.engine.stats().tracked_frames
+
+
+def test_the_past_of_unconfirmed_objects_can_be_left_alone():
+    script = {0: [(0, RED)]}
+    run, plain = both(
+        lambda: ScriptedDetector(script, 4), film(24), retrack_unprompted=False)
+    same_results(run, plain)
+    # The plain pass tracks 8 frames a window, this one the 4 new ones.
+    assert plain.engine.stats().tracked_frames - run.engine.stats().tracked_frames == 3 + 4 * 4
+
+
+def test_a_detection_reaches_back_also_where_the_unconfirmed_are_left_alone():
+    script = {4: [(0, RED)]}
+    run, plain = both(
+        lambda: ScriptedDetector(script, 4), [GOOD] * 12, retrack_unprompted=False)
+    same_results(run, plain)
+    assert run.latest()[1].revision == 1 and run.ids(1) == [1]
+
+
+def test_bad_options_are_named():
+    for name, value in (('early_stop_iou', 1.5), ('early_stop_frames', 0),
+                        ('retrack_unprompted', 'no')):
+        with pytest.raises(ConfigError, match=name):
+            EngineConfig(**{name: value})
