@@ -58,11 +58,11 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
         frame_of = {id(value): frame for frame, value in features.items()}
         now = -1
 
-        def track(model, features, batch):
+        def track(model, features, batch, cache):
             nonlocal now
             now = frame_of[id(features)]
             (contexts[now],) = batch
-            return reverse_track(model, features, batch)
+            return reverse_track(model, features, batch, cache)
 
         def split(*args):
             (tracked[now],) = memories = memories_of(*args)
@@ -212,9 +212,9 @@ def test_objects_in_one_batch_are_as_one_by_one(kind: str) -> None:
     ]
     sizes = []
 
-    def noting(model, features, contexts):
+    def noting(model, features, contexts, cache):
         sizes.append(len(contexts))
-        return original(model, features, contexts)
+        return original(model, features, contexts, cache)
 
     original = reverse.track
     with mock.patch.object(reverse, 'track', noting):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from detsam2_ros.engine.attention import KeyCache
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.frames import Frame
@@ -37,8 +38,9 @@ from detsam2_ros.engine.stats import StatsRecorder
 class ForwardStep:
     """One frame on its arrival: call `track`, give the frame its detections, call `finish`.
 
-    frames: those in reach of a pass, by index. It works on drafts: `objects` and `names` are
-    taken over when it has succeeded. Call it inside `Sam2Model.inference()`.
+    frames: those in reach of a pass, by index. cache: of forward tracking. It works on drafts:
+    `objects` and `names` are taken over when it has succeeded. Call it inside
+    `Sam2Model.inference()`.
     """
 
     model: Sam2Model
@@ -50,6 +52,7 @@ class ForwardStep:
     frames: Mapping[int, Frame]
     objects: list[TrackedObject]
     names: Names
+    cache: KeyCache
     _decoded: list[tuple[list[TrackedObject], Decoded]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -66,8 +69,11 @@ class ForwardStep:
         }
         for rows in same_layout(contexts):
             with self.stats.clock('track'):
-                decoded = track(self.model, features, [contexts[row] for row in rows])
+                decoded = track(
+                    self.model, features, [contexts[row] for row in rows], self.cache
+                )
             self._decoded.append(([self.objects[row] for row in rows], decoded))
+        self.cache.advance()
         self.stats.add(forward_frames=len(contexts))
 
     def finish(self) -> FrameMasks:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from detsam2_ros.engine.attention import KeyCache
 from detsam2_ros.engine.memory import Context, Memory, Recall, select_context
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stages import Decoded, ImageFeatures, memorise, track
@@ -105,6 +106,7 @@ def reverse_steps(
     time = clock or (lambda stage: nullcontext())
     outputs = [PassOutput() for _ in objects]
     neighbours: list[dict[int, Memory]] = [dict(entry.recall.passing or {}) for entry in objects]
+    cache = KeyCache()
     streaks = [0] * len(objects)
     done: set[int] = set()
     for frame in range(newest, oldest - 1, -1):
@@ -121,7 +123,7 @@ def reverse_steps(
         }
         for rows in same_layout(contexts, batch):
             with time('track'):
-                decoded = track(model, features[frame], [contexts[row] for row in rows])
+                decoded = track(model, features[frame], [contexts[row] for row in rows], cache)
             with time('memorise'):
                 spatial = memorise(model, features[frame], decoded, prompted=False)
             memories = memories_of(decoded, spatial)
@@ -135,6 +137,7 @@ def reverse_steps(
                     if streaks[row] >= stop.frames:
                         done.add(row)
         _forget(neighbours, frame, model)
+        cache.advance()
         if newest - frame < model.module.num_maskmem - 1:
             for row in contexts:
                 outputs[row].memories[frame] = neighbours[row][frame]

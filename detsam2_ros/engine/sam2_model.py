@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from detsam2_ros.engine.attention import SharedAttention
 from detsam2_ros.engine.identity import ModelIdentity
 
 # ImageNet's, as in sam2.utils.transforms and sam2.utils.misc.
@@ -119,6 +120,17 @@ class Sam2Model:
         """
         code: torch.Tensor = self.module.maskmem_tpos_enc.detach()
         return code.reshape(-1, self.memory_dim)
+
+    @cached_property
+    def attention(self) -> SharedAttention | None:
+        """Memory attention that shares what it can; None where only the model's own will do."""
+        return SharedAttention.of(
+            self.module.memory_attention,
+            self.image_position_lc,
+            self.memory_position_lc,
+            self.temporal_code,
+            self.dtype,
+        )
 
     @cached_property
     def no_prompt(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
+from detsam2_ros.engine.attention import KeyCache, Queries
 from detsam2_ros.engine.memory import Context
 from detsam2_ros.engine.sam2_model import Sam2Model
 
@@ -26,17 +27,20 @@ class ImageFeatures:
     """What the image encoder says of one frame, all that later steps read of the image.
 
     top: [1, D, h, w]. high_res: [1, D/8, 4h, 4w] and [1, D/4, 2h, 2w], already projected for
-    the mask decoder.
+    the mask decoder. queries: what memory attention starts from; None for models whose own
+    module does all of it.
     """
 
     top: torch.Tensor
     high_res: tuple[torch.Tensor, ...]
+    queries: Queries | None = None
 
     def expand(self, batch: int) -> ImageFeatures:
         """Return a view of the same features for a batch of objects."""
         return ImageFeatures(
             self.top.expand(batch, -1, -1, -1),
             tuple(level.expand(batch, -1, -1, -1) for level in self.high_res),
+            self.queries,
         )
 
 
@@ -57,9 +61,13 @@ def encode_image(model: Sam2Model, images_bchw: torch.Tensor) -> list[ImageFeatu
     """Encode preprocessed images, float32 [B, 3, S, S]; returns one ImageFeatures an image."""
     pyramid = model.module.forward_image(images_bchw)['backbone_fpn']
     levels = pyramid[-model.module.num_feature_levels :]
+    attention = model.attention
+    queries = attention.queries(levels[-1]) if attention else [None] * len(images_bchw)
     return [
-        ImageFeatures(levels[-1][i : i + 1], tuple(level[i : i + 1] for level in levels[:-1]))
-        for i in range(len(images_bchw))
+        ImageFeatures(
+            levels[-1][i : i + 1], tuple(level[i : i + 1] for level in levels[:-1]), own
+        )
+        for i, own in enumerate(queries)
     ]
 
 
@@ -97,32 +105,25 @@ def condition_on_masks(
     return Decoded(logits[:, 0].float(), pointer.float(), score[:, 0].float())
 
 
-def track(model: Sam2Model, features: ImageFeatures, contexts: Sequence[Context]) -> Decoded:
+def track(
+    model: Sam2Model,
+    features: ImageFeatures,
+    contexts: Sequence[Context],
+    cache: KeyCache | None = None,
+) -> Decoded:
     """Segment B objects on one frame from what each remembers.
 
-    contexts: one an object, all of one layout (see memory.Context).
+    contexts: one an object, all of one layout (see memory.Context). cache: holds what was
+    computed of memories for other frames, and saves time only.
     """
     module = model.module
     batch = len(contexts)
-    features = features.expand(batch)
-    memory_blc, position_blc, pointer_tokens = assemble(model, contexts)
-    # The module takes sequence first and turns it round: handing it views of batch-first tensors
-    # makes its own tensors contiguous, which its matrix products need to be fast.
-    top_bld = features.top.flatten(2).transpose(1, 2).contiguous()
-    image_position_bld = model.image_position_lc[None].expand(batch, -1, -1)
-    fused_lbd = module.memory_attention(
-        curr=[top_bld.transpose(0, 1)],
-        curr_pos=[image_position_bld.transpose(0, 1)],
-        memory=memory_blc.transpose(0, 1),
-        memory_pos=position_blc.transpose(0, 1),
-        num_obj_ptr_tokens=pointer_tokens,
-    )
-    fused = fused_lbd.permute(1, 2, 0).reshape(features.top.shape)
+    fused = _attend(model, features, contexts, KeyCache() if cache is None else cache)
     sparse, dense = model.no_prompt
     return _decode(
         model,
         fused,
-        features.high_res,
+        features.expand(batch).high_res,
         sparse.expand(batch, -1, -1),
         dense.expand(batch, -1, -1, -1),
         module._use_multimask(False, None),
@@ -155,6 +156,46 @@ def memorise(
     return memory.to(torch.bfloat16)
 
 
+def _attend(
+    model: Sam2Model, features: ImageFeatures, contexts: Sequence[Context], cache: KeyCache
+) -> torch.Tensor:
+    """Fuse a frame's features with what B objects remember, [B, D, h, w]."""
+    batch = len(contexts)
+    expanded = features.expand(batch).top
+    attention = model.attention
+    if attention is None or features.queries is None:
+        return _attend_by_module(model, expanded, contexts)
+    pointers_bpc, codes_bpc = _pointer_tokens(model, contexts)
+    fused_bld = attention.fuse(
+        features.queries,
+        cache.take([memory for c in contexts for memory, _ in c.spatial], attention.keys),
+        torch.tensor([[row for _, row in c.spatial] for c in contexts]),
+        pointers_bpc,
+        codes_bpc,
+    )
+    return fused_bld.transpose(1, 2).reshape(expanded.shape)
+
+
+def _attend_by_module(
+    model: Sam2Model, top: torch.Tensor, contexts: Sequence[Context]
+) -> torch.Tensor:
+    """Do the same with the model's own module, whatever it is."""
+    batch = len(contexts)
+    memory_blc, position_blc, pointer_tokens = assemble(model, contexts)
+    # The module takes sequence first and turns it round: handing it views of batch-first tensors
+    # makes its own tensors contiguous, which its matrix products need to be fast.
+    top_bld = top.flatten(2).transpose(1, 2).contiguous()
+    image_position_bld = model.image_position_lc[None].expand(batch, -1, -1)
+    fused_lbd: torch.Tensor = model.module.memory_attention(
+        curr=[top_bld.transpose(0, 1)],
+        curr_pos=[image_position_bld.transpose(0, 1)],
+        memory=memory_blc.transpose(0, 1),
+        memory_pos=position_blc.transpose(0, 1),
+        num_obj_ptr_tokens=pointer_tokens,
+    )
+    return fused_lbd.permute(1, 2, 0).reshape(top.shape)
+
+
 def assemble(
     model: Sam2Model, contexts: Sequence[Context]
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -170,8 +211,6 @@ def assemble(
     rows = torch.tensor([[row for _, row in c.spatial] for c in contexts], device=model.device)
     code_bn1c = model.temporal_code[rows][:, :, None]
     position_blc = (model.memory_position_lc + code_bn1c).reshape(batch, -1, channels)
-    if not contexts[0].pointers:
-        return tokens_blc, position_blc, 0
     pointers_blc, pointer_position_blc = _pointer_tokens(model, contexts)
     return (
         torch.cat([tokens_blc, pointers_blc], dim=1),
@@ -189,6 +228,9 @@ def _pointer_tokens(
     """
     module = model.module
     batch, width = len(contexts), model.memory_dim
+    if not contexts[0].pointers:
+        none = torch.zeros(batch, 0, width, device=model.device)
+        return none, none
     split = model.pointer_dim // width
     pointers = torch.stack([memory.pointer for c in contexts for memory, _ in c.pointers])
     tokens_blc = pointers.reshape(batch, -1, width)

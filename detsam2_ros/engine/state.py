@@ -8,6 +8,7 @@ import copy
 from dataclasses import dataclass, field
 
 from detsam2_ros.engine.association import IdAllocator
+from detsam2_ros.engine.attention import KeyCache
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.frames import Frame, Published
@@ -22,7 +23,8 @@ class StreamState:
 
     frames: by index, those that a later pass can reach. window: those of them whose window is not
     closed. horizon: the first frame that is not final. gone: ids that went into others and still
-    show on frames in reach. composer: once the image size is known.
+    show on frames in reach. composer: once the image size is known. cache: keys of the memories
+    that forward tracking reads; it saves time only.
     """
 
     ids: IdAllocator = field(default_factory=IdAllocator)
@@ -34,6 +36,7 @@ class StreamState:
     window: list[Frame] = field(default_factory=list)
     objects: list[TrackedObject] = field(default_factory=list)
     gone: set[int] = field(default_factory=set)
+    cache: KeyCache = field(default_factory=KeyCache)
 
     def add(self, frame: Frame, composer: Composer) -> None:
         """Take a frame in."""

@@ -226,6 +226,7 @@ class Stream:
             frames=self._state.frames,
             objects=self._state.objects,
             names=self._state.names(),
+            cache=self._state.cache,
         )
         with self._model.inference():
             step.track()
