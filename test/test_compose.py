@@ -20,7 +20,7 @@ def as_on_gpu(height: int, width: int, mask_size: int) -> Composer:
     return composer
 
 
-@pytest.mark.parametrize('size', [(48, 64), (17, 200), (9, 9), (270, 480)])
+@pytest.mark.parametrize('size', [(48, 64), (17, 200), (9, 9), (270, 480), (33, 61)])
 def test_crops_agree_with_whole_images(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     logits = np.full((5, 16, 16), -6.0, np.float32)

@@ -27,7 +27,8 @@ class Composer:
     """Brings mask logits to one image size, bilinear as SAM 2 does, then binarises at 0.
 
     On a CPU only the surroundings of each mask are computed: a small object in a large image
-    then costs next to nothing. On a GPU whole images are cheaper than asking where masks are.
+    then costs next to nothing. On a GPU whole images are cheaper than asking where masks are; they
+    come to the host a bit a pixel.
     """
 
     def __init__(self, height: int, width: int, mask_size: int, device: torch.device):
@@ -51,7 +52,8 @@ class Composer:
                 self.width,
                 [None if c is None else (c.top, c.left, c.logits > 0) for c in crops],
             )
-        return PackedMasks.pack((self._resize(logits_nss) > 0).cpu().numpy())
+        bits_nhb = _packed_bits(self._resize(logits_nss) > 0)
+        return PackedMasks.from_bits(self.width, bits_nhb.cpu().numpy())
 
     def labels(self, logits_nss: torch.Tensor, ids: Sequence[int]) -> np.ndarray:
         """Return the label image, uint16 [H, W], 0 = background.
@@ -66,7 +68,8 @@ class Composer:
             best_hw, row_hw = self._resize(logits_nss).max(dim=0)
             id_n = torch.tensor(ids, dtype=torch.int32, device=logits_nss.device)
             labels_hw = torch.where(best_hw > 0, id_n[row_hw], 0)
-            return labels_hw.cpu().numpy().astype(np.uint16)
+            # Half the bytes to copy; ids above 32767 become negative, and are themselves again.
+            return labels_hw.to(torch.int16).cpu().numpy().view(np.uint16)
         best = np.zeros((self.height, self.width), np.float32)
         for logits, id_ in zip(logits_nss.numpy(), ids, strict=True):
             crop = self._crop(logits)
@@ -93,6 +96,15 @@ class Composer:
         out_x, in_x = _reach(x0, x1, size, self.width)
         logits = self._rows[out_y, in_y] @ logits_ss[in_y, in_x] @ self._columns[out_x, in_x].T
         return _Crop(out_y.start, out_x.start, logits)
+
+
+def _packed_bits(masks_nhw: torch.Tensor) -> torch.Tensor:
+    """Pack bool [n, H, W] along rows as numpy.packbits does, uint8 [n, H, ceil(W / 8)]."""
+    width = masks_nhw.shape[-1]
+    padded = F.pad(masks_nhw.to(torch.uint8), (0, -width % 8))
+    value = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=padded.device)
+    bits: torch.Tensor = (padded.unflatten(-1, (-1, 8)) * value).sum(-1, dtype=torch.uint8)
+    return bits
 
 
 def _bilinear_weights(source: int, target: int) -> np.ndarray:

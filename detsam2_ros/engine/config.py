@@ -27,8 +27,12 @@ WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
     'max_conditioned_memories': (1, None),
     'encode_batch': (1, None),
     'early_stop_frames': (1, None),
+    'max_tracked_memories': (0, None),
 }
-FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou')
+FRACTIONS = (
+    'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
+    'condition_score', 'confirm_iou',
+)  # fmt: skip
 # What may change between two passes of a running stream: nothing kept depends on it.
 CHANGEABLE = (
     'detect_interval', 'max_lost_frames', 'early_stop_frames', 'retrack_unprompted', *FRACTIONS
@@ -51,6 +55,12 @@ class EngineConfig:
     max_objects: objects alive at once in a stream; further detections are counted, not taken.
     max_lost_frames: an object retires after so many frames unseen and undetected.
     max_conditioned_memories: conditioned memories that an object keeps and attends to.
+    max_tracked_memories: nearest tracked frames whose memory is attended to beside them; SAM 2 was
+    trained with 6, fewer are faster.
+    condition_score: a detection of a known object below this score conditions nothing, it only
+    tells that the object is there; 0 = all do.
+    confirm_iou: nor does one whose box agrees at least this much with that of the tracked mask;
+    1 = all do.
     correction_iou: a past mask is corrected when the IoU with its published one is below
     this; 1 = when any pixel differs.
     encode_batch: images that are encoded in one batch; 1 encodes each on arrival, and mode
@@ -73,6 +83,9 @@ class EngineConfig:
     max_objects: int = 32
     max_lost_frames: int = 60
     max_conditioned_memories: int = 4
+    max_tracked_memories: int = 6
+    condition_score: float = 0.0
+    confirm_iou: float = 1.0
     correction_iou: float = 1.0
     encode_batch: int = 1
     early_stop_iou: float = 0.0

@@ -34,6 +34,20 @@ class PackedMasks:
         return cls.from_crops(height, width, [(0, 0, mask) for mask in masks])
 
     @classmethod
+    def from_bits(cls, width: int, bits: np.ndarray) -> PackedMasks:
+        """Pack masks of which the rows are packed already, uint8 [n, H, ceil(width / 8)]."""
+        crops: list[tuple[int, int, np.ndarray] | None] = []
+        for mask in bits:
+            box = mask_box(mask)
+            if box is None:
+                crops.append(None)
+                continue
+            x0, y0, x1, y1 = box
+            part = np.unpackbits(mask[y0:y1, x0:x1], axis=1)[:, : width - 8 * x0]
+            crops.append((y0, 8 * x0, part.astype(bool)))
+        return cls.from_crops(bits.shape[1], width, crops)
+
+    @classmethod
     def from_crops(
         cls, height: int, width: int, crops: Sequence[tuple[int, int, np.ndarray] | None]
     ) -> PackedMasks:
@@ -103,7 +117,7 @@ class PackedMasks:
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Return the box around a mask, bool [H, W], as xyxy exclusive; None when it is empty."""
+    """Return the box around what is not 0 in [H, W], as xyxy exclusive; None when all is."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return None

@@ -64,12 +64,14 @@ class Recall:
     conditioned: memories of frames with a prompt, all attended to. bank: memories from another
     recording, attended to like conditioned ones, but without pointers: they lie in no time of
     this stream. passing: memories of frames that count by their nearness only - prompted ones
-    beyond the cap; a pass adds those that it tracks.
+    beyond the cap; a pass adds those that it tracks. nearest: how many of these, at most, are
+    attended to with their spatial memory; None = as many as the model does.
     """
 
     conditioned: Mapping[int, Memory]
     bank: Sequence[Memory] = ()
     passing: Mapping[int, Memory] | None = None
+    nearest: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.conditioned) or bool(self.bank)
@@ -94,7 +96,8 @@ def select_context(
     conditioned_row = module.num_maskmem - 1
     spatial = [(memory, conditioned_row) for memory in recall.bank]
     spatial += [(memory, conditioned_row) for memory in recall.conditioned.values()]
-    for distance in range(module.num_maskmem - 1, 0, -1):
+    near = module.num_maskmem - 1 if recall.nearest is None else recall.nearest
+    for distance in range(min(near, module.num_maskmem - 1), 0, -1):
         memory = tracked.get(frame + step * distance)
         if memory is not None:
             spatial.append((memory, distance - 1))

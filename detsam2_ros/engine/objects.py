@@ -81,8 +81,11 @@ class TrackedObject:
         summaries = {frame: entry.summary for frame, entry in self.conditioned.items()}
         return choose(list(self.conditioned), summaries, cap)
 
-    def recall(self, cap: int) -> Recall:
-        """Return what it remembers; prompted frames beyond the cap count as passing ones."""
+    def recall(self, cap: int, nearest: int | None = None) -> Recall:
+        """Return what it remembers; prompted frames beyond the cap count as passing ones.
+
+        nearest: see `Recall`.
+        """
         attended = self.attended(cap)
         return Recall(
             conditioned={frame: self.conditioned[frame].memory for frame in attended},
@@ -92,6 +95,7 @@ class TrackedObject:
                 for frame, entry in self.conditioned.items()
                 if frame not in attended
             },
+            nearest=nearest,
         )
 
     def forget(self, cap: int, reach: int, newest: int) -> None:

@@ -110,7 +110,8 @@ class ForwardStep:
         return found
 
     def _context(self, entry: TrackedObject) -> Context:
-        recall = entry.recall(self.config.max_conditioned_memories)
+        config = self.config
+        recall = entry.recall(config.max_conditioned_memories, config.max_tracked_memories)
         return select_context(
             self.model,
             recall,
@@ -145,11 +146,12 @@ class ForwardStep:
         if not new or not past:
             return
         features = {at: f.features for at, f in (past | {index: self.frame}).items()}
+        nearest = self.config.max_tracked_memories
         with self.stats.clock('associate'):
             outputs = reverse_pass(
                 self.model,
                 features,
-                [PassInput(e.recall(1), frozenset(e.conditioned)) for e in new],
+                [PassInput(e.recall(1, nearest), frozenset(e.conditioned)) for e in new],
                 newest=index,
                 oldest=min(past),
                 frames_seen=index + 1,

@@ -15,6 +15,7 @@ from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detection import Detections
 from detsam2_ros.engine.frames import Frame
+from detsam2_ros.engine.masks import box_iou
 from detsam2_ros.engine.memory import Context, Memory, select_context
 from detsam2_ros.engine.objects import Conditioning, TrackedObject
 from detsam2_ros.engine.reverse import memories_of, same_layout
@@ -65,7 +66,27 @@ class Prompter:
             rows, starts = self._match_classes(frame.detections)
         else:
             rows, starts = self._match_instances(frame.detections, boxes)
+        rows = self._confirm(frame, frame.detections, rows, boxes)
         self._condition(frame, frame.detections, rows, starts)
+
+    def _confirm(
+        self, frame: Frame, detections: Detections, rows: np.ndarray, boxes: np.ndarray
+    ) -> np.ndarray:
+        """Take out the detections that are to condition nothing; returns the rows left.
+
+        Those the detector is not sure of, and those that tracking knew already: they only say
+        that the object is there. (SAM 3 and DAM4SAM, too, let not every detection or frame in.)
+        """
+        left = rows.copy()
+        for i in np.flatnonzero(rows >= 0):
+            entry = self.objects[rows[i]]
+            unsure = detections.scores[i] < self.config.condition_score
+            agreement = box_iou(detections.boxes[i : i + 1], boxes[rows[i]][None])[0, 0]
+            if entry.is_known and (unsure or agreement >= self.config.confirm_iou < 1):
+                entry.last_seen = max(entry.last_seen, frame.index)
+                left[i] = -1
+        self.stats.add(confirmed_detections=int((left != rows).sum()))
+        return left
 
     def _match_classes(self, detections: Detections) -> tuple[np.ndarray, list[int]]:
         known = {entry.class_id: row for row, entry in reversed(list(enumerate(self.objects)))}
@@ -112,7 +133,9 @@ class Prompter:
         """
         newest_first = sorted((at for at in entry.recent if at < frame), reverse=True)
         ranked = {frame - rank: entry.recent[at] for rank, at in enumerate(newest_first, start=1)}
-        recall = replace(entry.recall(self.config.max_conditioned_memories), passing={})
+        config = self.config
+        recall = entry.recall(config.max_conditioned_memories, config.max_tracked_memories)
+        recall = replace(recall, passing={})
         return select_context(self.model, recall, ranked, frame, self.frames_seen, reverse=False)
 
     def _remember(self, entry: TrackedObject, frame: int, memory: Memory) -> None:

@@ -61,6 +61,9 @@ class Sam2Model:
         # A camera driver may lend a read-only buffer, which torch would warn about.
         source = image if image.flags.writeable else image.copy()
         pixels_chw = torch.from_numpy(np.ascontiguousarray(source)).permute(2, 0, 1)
+        if self.device.type == 'cuda':
+            # From other memory the copy would wait for all work that the device has queued.
+            pixels_chw = pixels_chw.pin_memory()
         pixels_bchw = pixels_chw.to(self.device, non_blocking=True)[None]
         size = (self.image_size, self.image_size)
         if pixels_bchw.shape[-2:] != size:

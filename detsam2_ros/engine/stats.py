@@ -41,6 +41,7 @@ class Stats:
     forward_frames: int = 0
     associated_frames: int = 0
     conditioned_frames: int = 0
+    confirmed_detections: int = 0
     passes: int = 0
     corrections: int = 0
     detector_frames: int = 0

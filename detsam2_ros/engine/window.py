@@ -130,7 +130,7 @@ class WindowRun:
             },
             [
                 PassInput(
-                    recall=entry.recall(cap),
+                    recall=entry.recall(cap, config.max_tracked_memories),
                     prompted=frozenset(entry.conditioned),
                     newest=start,
                     oldest=self._reach(entry),
