@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import weakref
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sam2.modeling.backbones.hieradet import Hiera
 
 from detsam2_ros.engine.attention import SharedAttention
 from detsam2_ros.engine.identity import ModelIdentity
@@ -42,6 +45,7 @@ class Sam2Model:
         self.mask_size: int = self.feature_size * 4
         self.memory_dim: int = sam2.mem_dim
         self.pointer_dim: int = sam2.hidden_dim
+        _keep_position_embedding(sam2.image_encoder)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
@@ -155,3 +159,17 @@ class Sam2Model:
         with torch.inference_mode():
             position: torch.Tensor = self.module.sam_prompt_encoder.get_dense_pe()
             return position
+
+
+def _keep_position_embedding(image_encoder: Any) -> None:
+    """Let a Hiera trunk resize its position embedding once instead of for every image."""
+    trunk = getattr(image_encoder, 'trunk', None)
+    if isinstance(trunk, Hiera):
+        # Weakly, so that a model that is let go of is freed at once.
+        own = functools.partial(_position_embedding, weakref.proxy(trunk))
+        trunk._get_pos_embed = functools.lru_cache(maxsize=2)(own)
+
+
+def _position_embedding(trunk: Hiera, size: tuple[int, int]) -> torch.Tensor:
+    with torch.inference_mode():
+        return Hiera._get_pos_embed(trunk, size)
