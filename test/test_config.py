@@ -21,8 +21,13 @@ WHOLE = {
     'max_conditioned_memories': 1,
     'encode_batch': 1,
     'early_stop_frames': 1,
+    'max_tracked_memories': 0,
+    'full_memories': 0,
 }
-FRACTIONS = ('match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou')
+FRACTIONS = (
+    'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
+    'condition_score', 'confirm_iou',
+)  # fmt: skip
 
 
 def test_the_defaults_are_a_valid_combination_without_warnings(caplog):

@@ -19,7 +19,7 @@ B objects, n memories and P pointer tokens an object.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from sam2.modeling.memory_attention import MemoryAttention
 from sam2.modeling.sam.transformer import RoPEAttention
 
+from detsam2_ros.engine.keys import POOL, Keys, pool
 from detsam2_ros.engine.memory import Memory
 
 # Rows of queries that the CPU attends for at a time. Few, so that their weights stay in its cache;
@@ -45,52 +46,6 @@ class Queries:
 
     hidden: torch.Tensor
     query: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Keys:
-    """A spatial memory as the layers read it.
-
-    tokens: [L, C]. keys: one a layer, [L, D], rotated, without a code of time.
-    """
-
-    tokens: torch.Tensor
-    keys: tuple[torch.Tensor, ...]
-
-
-class KeyCache:
-    """Keys of the memories that are read at present.
-
-    Call `advance` after each frame: what two frames in a row did not read is dropped.
-    """
-
-    def __init__(self) -> None:
-        self._now: dict[int, tuple[Memory, Keys]] = {}
-        self._before: dict[int, tuple[Memory, Keys]] = {}
-
-    def __len__(self) -> int:
-        return len(self._now.keys() | self._before.keys())
-
-    def advance(self) -> None:
-        """Tell that the next frame begins."""
-        self._now, self._before = {}, self._now
-
-    def take(
-        self, memories: Sequence[Memory], make: Callable[[list[Memory]], list[Keys]]
-    ) -> list[Keys]:
-        """Return the keys of memories; makes those that are missing, all at once."""
-        missing: dict[int, Memory] = {}
-        for memory in memories:
-            name = id(memory)
-            if name not in self._now and name in self._before:
-                self._now[name] = self._before[name]
-            elif name not in self._now:
-                missing[name] = memory
-        if missing:
-            made = make(list(missing.values()))
-            for (name, memory), keys in zip(missing.items(), made, strict=True):
-                self._now[name] = memory, keys  # held, so that its id names nothing else
-        return [self._now[id(memory)][1] for memory in memories]
 
 
 class SharedAttention:
@@ -138,6 +93,7 @@ class SharedAttention:
             codes = F.linear(codes_rlc, self._key_weight, self._key_bias)
             # by layer: [rows, L, D], what a memory's place in time adds to its keys
             self._codes = [self._rotate(part).to(dtype) for part in self._split(codes)]
+            self._pooled_codes = [pool(codes) for codes in self._codes]
 
     @staticmethod
     def of(
@@ -192,19 +148,30 @@ class SharedAttention:
         rows_bn: torch.Tensor,
         pointers_bpc: torch.Tensor,
         pointer_codes_bpc: torch.Tensor,
+        pooled: int = 0,
     ) -> torch.Tensor:
         """Let a frame attend to what B objects remember; returns its features, [B, L, D].
 
         keys: of n memories an object, object by object. rows_bn: their rows of the temporal code,
         int64 [B, n], on the CPU. pointers_bpc, pointer_codes_bpc: pointer tokens and their codes.
+        pooled: so many of the n memories, the first ones, are read two by two tokens at a time.
         """
-        batch = len(rows_bn)
+        batch, count = rows_bn.shape
+        far = [keys[at].pooled for at in _places(batch, count, 0, pooled)]
+        near = [keys[at] for at in _places(batch, count, pooled, count)]
         pointer_keys = self._split(
             F.linear(pointers_bpc + pointer_codes_bpc, self._key_weight, self._key_bias)
         )
-        memory = [own.tokens for own in keys]
-        tokens = torch.stack(memory).reshape(batch, -1, memory[0].shape[-1])
-        tokens = torch.cat([tokens, pointers_bpc.to(tokens.dtype)], dim=1)
+        tokens = torch.cat(
+            [
+                torch.stack([own.tokens for own in part]).view(batch, -1, pointers_bpc.shape[-1])
+                for part in (far, near)
+                if part
+            ]
+            + [pointers_bpc.to(self._dtype)],
+            dim=1,
+        )
+        bias = self._weight_of(far, batch, tokens) if far else None
         hidden = queries.hidden.expand(batch, -1, -1)
         for i, layer in enumerate(self._layers):
             if i:
@@ -212,8 +179,19 @@ class SharedAttention:
                 query = self._queries_of(i, hidden)
             else:
                 query = queries.query.expand(batch, -1, -1)
-            assembled = self._assemble(i, [own.keys[i] for own in keys], rows_bn, pointer_keys[i])
-            hidden = hidden + self._attend(i, query, assembled, tokens)
+            assembled = query.new_empty(batch, tokens.shape[1], self._width)
+            split = len(far) // batch * len(far[0].tokens) if far else 0
+            end = assembled.shape[1] - pointers_bpc.shape[1]
+            self._lay_out(
+                assembled[:, :split], [k.keys[i] for k in far], self._pooled_codes[i],
+                rows_bn[:, :pooled],
+            )  # fmt: skip
+            self._lay_out(
+                assembled[:, split:end], [k.keys[i] for k in near], self._codes[i],
+                rows_bn[:, pooled:],
+            )  # fmt: skip
+            assembled[:, end:] = pointer_keys[i]
+            hidden = hidden + self._attend(i, query, assembled, tokens, bias)
             inner = layer.activation(layer.linear1(layer.norm3(hidden)))
             hidden = hidden + layer.linear2(inner)
         fused: torch.Tensor = self._norm(hidden)
@@ -223,28 +201,33 @@ class SharedAttention:
         weight, bias = self._query[layer]
         return self._rotate(F.linear(self._layers[layer].norm2(hidden), weight, bias))
 
-    def _assemble(
+    def _lay_out(
         self,
-        layer: int,
+        out: torch.Tensor,
         keys: Sequence[torch.Tensor],
+        codes_rld: torch.Tensor,
         rows_bn: torch.Tensor,
-        pointer_keys_bpd: torch.Tensor,
-    ) -> torch.Tensor:
-        """Lay out the keys of B objects with their place in time, [B, n * L + P, D]."""
+    ) -> None:
+        """Write the keys of B objects with their place in time to [B, n * L, D]."""
         batch, count = rows_bn.shape
-        length, width = keys[0].shape
-        codes = self._codes[layer]
-        split = count * length
-        assembled = keys[0].new_empty(batch, split + pointer_keys_bpd.shape[1], width)
-        spatial = assembled[:, :split].view(batch, count, length, width)
-        if not self.fused:  # one pass over the memory; calls are cheap
-            for at, row in enumerate(rows_bn.flatten().tolist()):
-                torch.add(keys[at], codes[row], out=spatial[at // count, at % count])
-        else:
-            stacked = torch.stack(list(keys)).view(batch, count, length, width)
-            torch.add(stacked, codes[rows_bn.to(codes.device)], out=spatial)
-        assembled[:, split:] = pointer_keys_bpd
-        return assembled
+        if not count:
+            return
+        out_bnld = out.view(batch, count, *keys[0].shape)
+        if self.fused:
+            stacked = torch.stack(list(keys)).view(out_bnld.shape)
+            torch.add(stacked, codes_rld[rows_bn.to(codes_rld.device)], out=out_bnld)
+            return
+        # One pass over the memory; calls are cheap.
+        for at, row in enumerate(rows_bn.flatten().tolist()):
+            torch.add(keys[at], codes_rld[row], out=out_bnld[at // count, at % count])
+
+    def _weight_of(
+        self, pooled: Sequence[Keys], batch: int, tokens_bnc: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what attention adds for each token, [N]: a pooled one stands for four."""
+        bias = tokens_bnc.new_zeros(tokens_bnc.shape[1])
+        bias[: len(pooled) // batch * len(pooled[0].tokens)] = math.log(POOL**2)
+        return bias
 
     def _attend(
         self,
@@ -252,15 +235,19 @@ class SharedAttention:
         query_bld: torch.Tensor,
         keys_bnd: torch.Tensor,
         tokens_bnc: torch.Tensor,
+        bias_n: torch.Tensor | None,
     ) -> torch.Tensor:
         """Return what cross-attention adds to the hidden state, [B, L, D]."""
         weight, bias = self._value[layer]
         if not self.fused:
             parts = zip(query_bld, keys_bnd, tokens_bnc, strict=True)
-            return F.linear(torch.stack([_read(*part) for part in parts]), weight, bias)
+            return F.linear(torch.stack([_read(*part, bias_n) for part in parts]), weight, bias)
         values = F.linear(tokens_bnc, weight)
+        added = None
+        if bias_n is not None:
+            added = bias_n.to(query_bld.dtype).expand(len(query_bld), 1, query_bld.shape[1], -1)
         read = F.scaled_dot_product_attention(
-            query_bld[:, None], keys_bnd[:, None], values[:, None], scale=1.0
+            query_bld[:, None], keys_bnd[:, None], values[:, None], added, scale=1.0
         )
         return read[:, 0] + bias
 
@@ -274,13 +261,23 @@ class SharedAttention:
         return torch.view_as_real(pairs * self._rotation).flatten(-2).to(x.dtype)
 
 
-def _read(query_ld: torch.Tensor, keys_nd: torch.Tensor, tokens_nc: torch.Tensor) -> torch.Tensor:
+def _read(
+    query_ld: torch.Tensor,
+    keys_nd: torch.Tensor,
+    tokens_nc: torch.Tensor,
+    bias_n: torch.Tensor | None,
+) -> torch.Tensor:
     """Return memory tokens by attention, [L, C], block by block."""
     cached = keys_nd.numel() * keys_nd.element_size() <= _CACHED_BYTES
     rows = (_FEW_ROWS if cached else _MANY_ROWS) * torch.get_num_threads()
     across = keys_nd.T
-    read = [
-        torch.softmax(query @ across, dim=-1).to(tokens_nc.dtype) @ tokens_nc
-        for query in query_ld.split(rows)
-    ]
+    read = []
+    for query in query_ld.split(rows):
+        weights = query @ across if bias_n is None else torch.addmm(bias_n, query, across)
+        read.append(torch.softmax(weights, dim=-1).to(tokens_nc.dtype) @ tokens_nc)
     return torch.cat(read)
+
+
+def _places(batch: int, count: int, first: int, last: int) -> list[int]:
+    """Return where memories first..last-1 of each object are in a list, `count` an object."""
+    return [b * count + i for b in range(batch) for i in range(first, last)]

@@ -28,6 +28,7 @@ WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
     'encode_batch': (1, None),
     'early_stop_frames': (1, None),
     'max_tracked_memories': (0, None),
+    'full_memories': (0, None),
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
@@ -57,6 +58,8 @@ class EngineConfig:
     max_conditioned_memories: conditioned memories that an object keeps and attends to.
     max_tracked_memories: nearest tracked frames whose memory is attended to beside them; SAM 2 was
     trained with 6, fewer are faster.
+    full_memories: memories that are read in full, the nearest tracked ones first; of the others
+    four neighbouring tokens are read as one; 0 = all in full.
     condition_score: a detection of a known object below this score conditions nothing, it only
     tells that the object is there; 0 = all do.
     confirm_iou: nor does one whose box agrees at least this much with that of the tracked mask;
@@ -84,6 +87,7 @@ class EngineConfig:
     max_lost_frames: int = 60
     max_conditioned_memories: int = 4
     max_tracked_memories: int = 6
+    full_memories: int = 0
     condition_score: float = 0.0
     confirm_iou: float = 1.0
     correction_iou: float = 1.0

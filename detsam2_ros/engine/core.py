@@ -13,6 +13,7 @@ import torch
 from detsam2_ros.engine.config import CHANGEABLE, EngineConfig
 from detsam2_ros.engine.detection import Detector
 from detsam2_ros.engine.errors import ConfigError, EngineError
+from detsam2_ros.engine.keys import POOL
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stats import Stats, StatsRecorder
 from detsam2_ros.engine.stream import Stream
@@ -35,6 +36,7 @@ class Engine:
         self.model = model
         self.detector = detector
         self.config = config or EngineConfig()
+        self._check_pooling(self.config)
         self._stats = StatsRecorder(model.device)
         self._streams: dict[str, Stream] = {}
 
@@ -84,9 +86,25 @@ class Engine:
                     f'{name} cannot change while streams are open; '
                     f'{", ".join(CHANGEABLE)} can, or close the streams first'
                 )
-        self.config = replace(self.config, **changes)
+        config = replace(self.config, **changes)
+        self._check_pooling(config)
+        self.config = config
         for stream in self._streams.values():
             stream.reconfigure(self.config)
+
+    def _check_pooling(self, config: EngineConfig) -> None:
+        """Refuse to pool memories where the model's attention cannot."""
+        odd = self.model.feature_size % POOL
+        if config.full_memories and (odd or self.model.attention is None):
+            raise ConfigError(
+                f"full_memories must be 0 with the model '{self.model.name}': "
+                + (
+                    f'its memories have {self.model.feature_size} tokens a side, and pooling '
+                    f'takes two by two'
+                    if odd
+                    else "its memory attention is unlike that of SAM 2's own configs"
+                )
+            )
 
     def stats(self) -> Stats:
         """Return counts and times since the engine was made; safe from any thread."""

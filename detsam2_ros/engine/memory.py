@@ -45,11 +45,13 @@ class Context:
 
     spatial: memories with the row of `Sam2Model.temporal_code` that marks their distance.
     pointers: memories whose pointer is read, with the distance in time scaled to about 0..1.
+    pooled: so many of the spatial ones, the first, are read two by two tokens at a time.
     Objects with equal `layout` can be tracked as one batch.
     """
 
     spatial: tuple[tuple[Memory, int], ...]
     pointers: tuple[tuple[Memory, float], ...]
+    pooled: int = 0
 
     @property
     def layout(self) -> tuple[int, int]:
@@ -65,13 +67,15 @@ class Recall:
     recording, attended to like conditioned ones, but without pointers: they lie in no time of
     this stream. passing: memories of frames that count by their nearness only - prompted ones
     beyond the cap; a pass adds those that it tracks. nearest: how many of these, at most, are
-    attended to with their spatial memory; None = as many as the model does.
+    attended to with their spatial memory; None = as many as the model does. full: how many
+    memories, the nearest tracked ones first, are read in full, the others pooled; 0 = all.
     """
 
     conditioned: Mapping[int, Memory]
     bank: Sequence[Memory] = ()
     passing: Mapping[int, Memory] | None = None
     nearest: int | None = None
+    full: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.conditioned) or bool(self.bank)
@@ -115,7 +119,8 @@ def select_context(
         memory = tracked.get(frame + step * distance)
         if memory is not None:
             pointers.append((memory, distance / scale))
-    return Context(tuple(spatial), tuple(pointers))
+    pooled = max(len(spatial) - recall.full, 0) if recall.full else 0
+    return Context(tuple(spatial), tuple(pointers), pooled)
 
 
 def summary(memory: Memory) -> torch.Tensor:

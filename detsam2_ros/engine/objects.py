@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.memory import Memory, Recall, choose, summary
 
 _serials = itertools.count()
@@ -81,12 +82,12 @@ class TrackedObject:
         summaries = {frame: entry.summary for frame, entry in self.conditioned.items()}
         return choose(list(self.conditioned), summaries, cap)
 
-    def recall(self, cap: int, nearest: int | None = None) -> Recall:
+    def recall(self, config: EngineConfig, cap: int | None = None) -> Recall:
         """Return what it remembers; prompted frames beyond the cap count as passing ones.
 
-        nearest: see `Recall`.
+        cap: instead of max_conditioned_memories.
         """
-        attended = self.attended(cap)
+        attended = self.attended(config.max_conditioned_memories if cap is None else cap)
         return Recall(
             conditioned={frame: self.conditioned[frame].memory for frame in attended},
             bank=self.bank,
@@ -95,7 +96,8 @@ class TrackedObject:
                 for frame, entry in self.conditioned.items()
                 if frame not in attended
             },
-            nearest=nearest,
+            nearest=config.max_tracked_memories,
+            full=config.full_memories,
         )
 
     def forget(self, cap: int, reach: int, newest: int) -> None:

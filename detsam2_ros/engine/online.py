@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from detsam2_ros.engine.attention import KeyCache
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.frames import Frame
 from detsam2_ros.engine.identify import FrameMasks, Names, same_before_birth
+from detsam2_ros.engine.keys import KeyCache
 from detsam2_ros.engine.memory import Context, select_context
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.prompting import Prompter
@@ -110,8 +110,7 @@ class ForwardStep:
         return found
 
     def _context(self, entry: TrackedObject) -> Context:
-        config = self.config
-        recall = entry.recall(config.max_conditioned_memories, config.max_tracked_memories)
+        recall = entry.recall(self.config)
         return select_context(
             self.model,
             recall,
@@ -146,12 +145,11 @@ class ForwardStep:
         if not new or not past:
             return
         features = {at: f.features for at, f in (past | {index: self.frame}).items()}
-        nearest = self.config.max_tracked_memories
         with self.stats.clock('associate'):
             outputs = reverse_pass(
                 self.model,
                 features,
-                [PassInput(e.recall(1, nearest), frozenset(e.conditioned)) for e in new],
+                [PassInput(e.recall(self.config, 1), frozenset(e.conditioned)) for e in new],
                 newest=index,
                 oldest=min(past),
                 frames_seen=index + 1,

@@ -133,9 +133,7 @@ class Prompter:
         """
         newest_first = sorted((at for at in entry.recent if at < frame), reverse=True)
         ranked = {frame - rank: entry.recent[at] for rank, at in enumerate(newest_first, start=1)}
-        config = self.config
-        recall = entry.recall(config.max_conditioned_memories, config.max_tracked_memories)
-        recall = replace(recall, passing={})
+        recall = replace(entry.recall(self.config), passing={})
         return select_context(self.model, recall, ranked, frame, self.frames_seen, reverse=False)
 
     def _remember(self, entry: TrackedObject, frame: int, memory: Memory) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from detsam2_ros.engine.attention import KeyCache
+from detsam2_ros.engine.keys import KeyCache
 from detsam2_ros.engine.memory import Context, Memory, Recall, select_context
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stages import Decoded, ImageFeatures, memorise, track

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
-from detsam2_ros.engine.attention import KeyCache, Queries
+from detsam2_ros.engine.attention import Queries
+from detsam2_ros.engine.keys import KeyCache
 from detsam2_ros.engine.memory import Context
 from detsam2_ros.engine.sam2_model import Sam2Model
 
@@ -172,6 +173,7 @@ def _attend(
         torch.tensor([[row for _, row in c.spatial] for c in contexts]),
         pointers_bpc,
         codes_bpc,
+        contexts[0].pooled,
     )
     return fused_bld.transpose(1, 2).reshape(expanded.shape)
 

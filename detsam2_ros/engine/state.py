@@ -8,11 +8,11 @@ import copy
 from dataclasses import dataclass, field
 
 from detsam2_ros.engine.association import IdAllocator
-from detsam2_ros.engine.attention import KeyCache
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.frames import Frame, Published
 from detsam2_ros.engine.identify import Names
+from detsam2_ros.engine.keys import KeyCache
 from detsam2_ros.engine.objects import TrackedObject
 from detsam2_ros.engine.results import FrameResult
 

@@ -114,7 +114,6 @@ class WindowRun:
         if not objects:
             return {}
         config, online = self.config, self.config.mode == 'online'
-        cap = config.max_conditioned_memories
         stop = None
         if config.early_stop_iou > 0:
             stop = StopRule(config.early_stop_iou, config.early_stop_frames)
@@ -130,7 +129,7 @@ class WindowRun:
             },
             [
                 PassInput(
-                    recall=entry.recall(cap, config.max_tracked_memories),
+                    recall=entry.recall(config),
                     prompted=frozenset(entry.conditioned),
                     newest=start,
                     oldest=self._reach(entry),
