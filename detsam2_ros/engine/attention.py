@@ -78,22 +78,26 @@ class SharedAttention:
             position_lc.device
         )
         scale = 1 / math.sqrt(self._width)
-        with torch.inference_mode():
-            self._query = [(c.q_proj.weight * scale, c.q_proj.bias * scale) for c in cross]
-            self._key_weight = torch.cat([c.k_proj.weight for c in cross])
-            self._key_bias = torch.cat([c.k_proj.bias for c in cross])
-            self._value = [
-                (
-                    c.out_proj.weight @ c.v_proj.weight,
-                    c.out_proj.weight @ c.v_proj.bias + c.out_proj.bias,
-                )
-                for c in cross
-            ]
+        with torch.inference_mode(), torch.autocast(position_lc.device.type, enabled=False):
+            queries = [_float(c.q_proj) for c in cross]
+            self._query = [(weight * scale, bias * scale) for weight, bias in queries]
+            keys = [_float(c.k_proj) for c in cross]
+            self._key_weight = torch.cat([weight for weight, _ in keys])
+            self._key_bias = torch.cat([bias for _, bias in keys])
+            self._value = [_product(_float(c.out_proj), _float(c.v_proj)) for c in cross]
             codes_rlc = memory_position_lc + temporal_code[:, None]
             codes = F.linear(codes_rlc, self._key_weight, self._key_bias)
             # by layer: [rows, L, D], what a memory's place in time adds to its keys
             self._codes = [self._rotate(part).to(dtype) for part in self._split(codes)]
             self._pooled_codes = [pool(codes) for codes in self._codes]
+            self._cast(dtype)
+
+    def _cast(self, dtype: torch.dtype) -> None:
+        """Bring weights to the type that they are used in."""
+        self._query = [(weight.to(dtype), bias.to(dtype)) for weight, bias in self._query]
+        self._key_weight = self._key_weight.to(dtype)
+        self._key_bias = self._key_bias.to(dtype)
+        self._value = [(weight.to(dtype), bias.to(dtype)) for weight, bias in self._value]
 
     @staticmethod
     def of(
@@ -281,3 +285,15 @@ def _read(
 def _places(batch: int, count: int, first: int, last: int) -> list[int]:
     """Return where memories first..last-1 of each object are in a list, `count` an object."""
     return [b * count + i for b in range(batch) for i in range(first, last)]
+
+
+def _float(linear: torch.nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight and bias as float32."""
+    return linear.weight.float(), linear.bias.float()
+
+
+def _product(
+    after: tuple[torch.Tensor, torch.Tensor], before: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight and bias of two linear maps in a row."""
+    return after[0] @ before[0], after[0] @ before[1] + after[1]

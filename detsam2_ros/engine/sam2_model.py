@@ -23,6 +23,8 @@ from detsam2_ros.engine.identity import ModelIdentity
 # ImageNet's, as in sam2.utils.transforms and sam2.utils.misc.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
+# What autocast runs in lower precision.
+_MATRIX_MODULES = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d)
 
 
 class Sam2Model:
@@ -46,6 +48,9 @@ class Sam2Model:
         self.memory_dim: int = sam2.mem_dim
         self.pointer_dim: int = sam2.hidden_dim
         _keep_position_embedding(sam2.image_encoder)
+        if dtype != torch.float32:
+            self.identity  # noqa: B018  of the weights as they were loaded
+            _cast_weights(sam2, dtype)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
@@ -173,3 +178,13 @@ def _keep_position_embedding(image_encoder: Any) -> None:
 def _position_embedding(trunk: Hiera, size: tuple[int, int]) -> torch.Tensor:
     with torch.inference_mode():
         return Hiera._get_pos_embed(trunk, size)
+
+
+def _cast_weights(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Bring weights to the type that autocast would cast them to, the same one, at each call.
+
+    (It keeps what it has cast only of weights that need a gradient.)
+    """
+    for part in module.modules():
+        if isinstance(part, _MATRIX_MODULES):
+            part.to(dtype)
