@@ -48,6 +48,23 @@ class Queries:
     query: torch.Tensor
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Memories that are read alike, n of each of B objects, object by object.
+
+    rows: of the temporal code. codes: what each row adds to keys, a [rows, L, D] a layer.
+    """
+
+    keys: list[Keys]
+    rows: list[int]
+    codes: list[torch.Tensor]
+
+    def tokens(self, batch: int) -> torch.Tensor:
+        """Return the tokens as [B, n * L, C]."""
+        stacked = torch.stack([own.tokens for own in self.keys])
+        return stacked.view(batch, -1, stacked.shape[-1])
+
+
 class SharedAttention:
     """The memory attention of a model whose layers are like those of SAM 2's own configurations.
 
@@ -149,33 +166,35 @@ class SharedAttention:
         self,
         queries: Queries,
         keys: Sequence[Keys],
-        rows_bn: torch.Tensor,
+        rows: Sequence[int],
         pointers_bpc: torch.Tensor,
         pointer_codes_bpc: torch.Tensor,
         pooled: int = 0,
     ) -> torch.Tensor:
         """Let a frame attend to what B objects remember; returns its features, [B, L, D].
 
-        keys: of n memories an object, object by object. rows_bn: their rows of the temporal code,
-        int64 [B, n], on the CPU. pointers_bpc, pointer_codes_bpc: pointer tokens and their codes.
-        pooled: so many of the n memories, the first ones, are read two by two tokens at a time.
+        keys, rows: of n memories an object, object by object, and their rows of the temporal
+        code. pointers_bpc, pointer_codes_bpc: pointer tokens and their codes. pooled: so many of
+        the n memories, the first ones, are read two by two tokens at a time.
         """
-        batch, count = rows_bn.shape
-        far = [keys[at].pooled for at in _places(batch, count, 0, pooled)]
-        near = [keys[at] for at in _places(batch, count, pooled, count)]
+        batch = len(pointers_bpc)
+        far = _places(batch, len(keys) // batch, 0, pooled)
+        near = _places(batch, len(keys) // batch, pooled, len(keys) // batch)
+        parts = [
+            _Part([keys[at].pooled for at in far], [rows[at] for at in far], self._pooled_codes),
+            _Part([keys[at] for at in near], [rows[at] for at in near], self._codes),
+        ]
+        parts = [part for part in parts if part.keys]
         pointer_keys = self._split(
             F.linear(pointers_bpc + pointer_codes_bpc, self._key_weight, self._key_bias)
         )
         tokens = torch.cat(
-            [
-                torch.stack([own.tokens for own in part]).view(batch, -1, pointers_bpc.shape[-1])
-                for part in (far, near)
-                if part
-            ]
-            + [pointers_bpc.to(self._dtype)],
-            dim=1,
+            [part.tokens(batch) for part in parts] + [pointers_bpc.to(self._dtype)], dim=1
         )
-        bias = self._weight_of(far, batch, tokens) if far else None
+        bias = None
+        if pooled:  # a token that stands for four weighs as much as four
+            bias = tokens.new_zeros(tokens.shape[1])
+            bias[: len(far) // batch * len(parts[0].keys[0].tokens)] = math.log(POOL**2)
         hidden = queries.hidden.expand(batch, -1, -1)
         for i, layer in enumerate(self._layers):
             if i:
@@ -183,18 +202,7 @@ class SharedAttention:
                 query = self._queries_of(i, hidden)
             else:
                 query = queries.query.expand(batch, -1, -1)
-            assembled = query.new_empty(batch, tokens.shape[1], self._width)
-            split = len(far) // batch * len(far[0].tokens) if far else 0
-            end = assembled.shape[1] - pointers_bpc.shape[1]
-            self._lay_out(
-                assembled[:, :split], [k.keys[i] for k in far], self._pooled_codes[i],
-                rows_bn[:, :pooled],
-            )  # fmt: skip
-            self._lay_out(
-                assembled[:, split:end], [k.keys[i] for k in near], self._codes[i],
-                rows_bn[:, pooled:],
-            )  # fmt: skip
-            assembled[:, end:] = pointer_keys[i]
+            assembled = self._assemble(i, parts, pointer_keys[i])
             hidden = hidden + self._attend(i, query, assembled, tokens, bias)
             inner = layer.activation(layer.linear1(layer.norm3(hidden)))
             hidden = hidden + layer.linear2(inner)
@@ -205,33 +213,29 @@ class SharedAttention:
         weight, bias = self._query[layer]
         return self._rotate(F.linear(self._layers[layer].norm2(hidden), weight, bias))
 
-    def _lay_out(
-        self,
-        out: torch.Tensor,
-        keys: Sequence[torch.Tensor],
-        codes_rld: torch.Tensor,
-        rows_bn: torch.Tensor,
-    ) -> None:
-        """Write the keys of B objects with their place in time to [B, n * L, D]."""
-        batch, count = rows_bn.shape
-        if not count:
-            return
-        out_bnld = out.view(batch, count, *keys[0].shape)
-        if self.fused:
-            stacked = torch.stack(list(keys)).view(out_bnld.shape)
-            torch.add(stacked, codes_rld[rows_bn.to(codes_rld.device)], out=out_bnld)
-            return
-        # One pass over the memory; calls are cheap.
-        for at, row in enumerate(rows_bn.flatten().tolist()):
-            torch.add(keys[at], codes_rld[row], out=out_bnld[at // count, at % count])
-
-    def _weight_of(
-        self, pooled: Sequence[Keys], batch: int, tokens_bnc: torch.Tensor
+    def _assemble(
+        self, layer: int, parts: Sequence[_Part], pointer_keys_bpd: torch.Tensor
     ) -> torch.Tensor:
-        """Return what attention adds for each token, [N]: a pooled one stands for four."""
-        bias = tokens_bnc.new_zeros(tokens_bnc.shape[1])
-        bias[: len(pooled) // batch * len(pooled[0].tokens)] = math.log(POOL**2)
-        return bias
+        """Lay out the keys of B objects with their place in time, pointers last, [B, N, D]."""
+        batch, count, width = pointer_keys_bpd.shape
+        total = sum(len(own.tokens) for part in parts for own in part.keys) // batch + count
+        out = pointer_keys_bpd.new_empty(batch, total, width)
+        out[:, total - count :] = pointer_keys_bpd
+        begin = 0
+        for part in parts:
+            keys = [own.keys[layer] for own in part.keys]
+            codes = [part.codes[layer][row] for row in part.rows]
+            n = len(keys) // batch
+            end = begin + n * len(keys[0])
+            out_bnld = out[:, begin:end].view(batch, n, *keys[0].shape)
+            if self.fused:
+                stacked = torch.stack(keys + codes).view(2, *out_bnld.shape)
+                torch.add(stacked[0], stacked[1], out=out_bnld)
+            else:  # one pass over the memory; calls are cheap
+                for at, (key, code) in enumerate(zip(keys, codes, strict=True)):
+                    torch.add(key, code, out=out_bnld[at // n, at % n])
+            begin = end
+        return out
 
     def _attend(
         self,

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +61,14 @@ class Sam2Model:
         with torch.inference_mode(), autocast:
             yield
 
+    def on_device(self, values: Sequence[object]) -> torch.Tensor:
+        """Return numbers, nested as they like, as float32 on the device, not waiting for it."""
+        tensor = torch.tensor(values, dtype=torch.float32)
+        if self.device.type == 'cuda':
+            # From other memory the copy would wait for all work that the device has queued.
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
     def preprocess(self, image: np.ndarray) -> torch.Tensor:
         """Resize and normalise an image on the device.
 
@@ -71,8 +79,7 @@ class Sam2Model:
         source = image if image.flags.writeable else image.copy()
         pixels_chw = torch.from_numpy(np.ascontiguousarray(source)).permute(2, 0, 1)
         if self.device.type == 'cuda':
-            # From other memory the copy would wait for all work that the device has queued.
-            pixels_chw = pixels_chw.pin_memory()
+            pixels_chw = pixels_chw.pin_memory()  # as above
         pixels_bchw = pixels_chw.to(self.device, non_blocking=True)[None]
         size = (self.image_size, self.image_size)
         if pixels_bchw.shape[-2:] != size:

@@ -170,7 +170,7 @@ def _attend(
     fused_bld = attention.fuse(
         features.queries,
         cache.take([memory for c in contexts for memory, _ in c.spatial], attention.keys),
-        torch.tensor([[row for _, row in c.spatial] for c in contexts]),
+        [row for c in contexts for _, row in c.spatial],
         pointers_bpc,
         codes_bpc,
         contexts[0].pooled,
@@ -238,11 +238,7 @@ def _pointer_tokens(
     tokens_blc = pointers.reshape(batch, -1, width)
     if not module.add_tpos_enc_to_obj_ptrs:
         return tokens_blc, torch.zeros_like(tokens_blc)
-    distances_bp = torch.tensor(
-        [[distance for _, distance in c.pointers] for c in contexts],
-        dtype=torch.float32,
-        device=model.device,
-    )
+    distances_bp = model.on_device([[distance for _, distance in c.pointers] for c in contexts])
     code_width = model.pointer_dim if module.proj_tpos_enc_in_obj_ptrs else width
     code_bpc = module.obj_ptr_tpos_proj(get_1d_sine_pe(distances_bp, dim=code_width)).float()
     return tokens_blc, code_bpc.repeat_interleave(split, dim=1)
