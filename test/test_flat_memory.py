@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from fakes import COLOURS, ColourDetector, Run, scene
+from fakes import COLOURS, ColourDetector, Run, ScriptedDetector, scene, tiny_sam2
 
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stats import Stats
@@ -25,6 +25,14 @@ K, D, M = 5, 5, 10
 MEMORIES, OBJECTS, LOST = 2, 6, 15
 POINTERS = 15  # frames whose pointers a frame reads
 NAMES = list(COLOURS)
+OPTIONS = {
+    'early_stop_iou': 0.9,
+    'early_stop_frames': 1,
+    'retrack_unprompted': False,
+    'max_tracked_memories': 2,
+    'condition_score': 0.1,
+    'confirm_iou': 0.95,
+}
 
 
 def frame_image(index: int) -> np.ndarray:
@@ -80,12 +88,16 @@ class Measured:
     stats: Stats
 
 
-@pytest.fixture(scope='module', params=['window', 'online'])
+@pytest.fixture(
+    scope='module',
+    params=['window', 'online', 'window with all options', 'online with all options'],
+)
 def measured(request: pytest.FixtureRequest) -> Measured:
     """Run for FRAMES frames and measure once a round."""
     run = Run(
         ColourDetector(NAMES),
-        mode=request.param,
+        mode=request.param.split()[0],
+        **(OPTIONS if 'options' in request.param else {}),
         window_size=K,
         detect_interval=D,
         max_propagation=M,
@@ -115,7 +127,8 @@ def test_the_run_had_objects_come_and_go(measured):
     stats = measured.stats
     assert stats.frames == stats.encodings == stats.published_frames == FRAMES
     assert stats.objects >= len(NAMES) * FRAMES / PERIOD * 0.8
-    assert stats.corrections > 0 and stats.conditioned_frames > FRAMES / D
+    assert stats.corrections > 0
+    assert stats.conditioned_frames + stats.confirmed_detections > FRAMES / D
 
 
 def test_tensors_take_the_same_memory_after_every_round(measured):
@@ -153,3 +166,30 @@ def test_every_container_is_bounded_by_the_parameters(measured):
         # Whatever else there is, a future part of the stream too, stays small.
         assert size <= bounds.get(path, 2 * M), f'{path} holds {size}'
     assert measured.containers['stream._state.objects'] >= 3
+
+
+@pytest.mark.parametrize('mode', ['window', 'online'])
+def test_what_attention_keeps_of_memories_is_bounded(mode):
+    run = Run(
+        ScriptedDetector({frame: [(0, (8, 8, 30, 30))] for frame in range(0, 200, 5)}, 5),
+        model=tiny_sam2(),
+        mode=mode,
+        window_size=K,
+        detect_interval=D,
+        max_propagation=M,
+        max_conditioned_memories=MEMORIES,
+        max_lost_frames=1000,
+        full_memories=2,
+    )
+    images = [frame_image(i) for i in range(10)]
+    held, kept = [], []
+    for index in range(90):
+        run.stream.push(images[index % 10], index)
+        if index >= 40 and index % 10 == 9:
+            gc.collect()
+            held.append(tensor_bytes())
+            kept.append(len(run.stream._state.cache))
+    assert run.engine.stats().conditioned_frames == 18
+    assert max(held) - min(held) < 50_000 < min(held) / 50, held
+    # Conditioned and tracked memories that a frame reads, and those that the one before read.
+    assert 0 < max(kept) <= 2 * (MEMORIES + 6) if mode == 'online' else kept == [0] * len(kept)

@@ -94,6 +94,10 @@ SCENARIOS = {
     'capped_at_one': Scenario(3, 3, 7, 12, {1: 0, 2: 3}, options={'max_conditioned_memories': 1}),
     # Longer than the 15 pointers and 6 memories that a frame can read.
     'long': Scenario(10, 10, 20, 40, {1: 0, 2: 10}, missed=((1, 10),)),
+    'stopped_early': Scenario(
+        4, 4, 12, 16, {1: 0, 2: 4}, missed=((1, 4), (2, 8)),
+        options={'early_stop_iou': 0.5, 'early_stop_frames': 1},
+    ),  # fmt: skip
     'instances': Scenario(
         4, 4, 8, 12, {1: 0, 2: 4, 3: 0}, options={'association': 'instance', 'match_iou': 0.2}
     ),
@@ -121,6 +125,8 @@ RUNS = [
     ('capped_at_one', 'sam20', 1),
     ('long', 'sam21', 1),
     ('long', 'sam20', 1),
+    ('stopped_early', 'sam21', 8),
+    ('stopped_early', 'sam20', 8),
     ('instances', 'sam21', 4),
 ]
 
@@ -173,3 +179,4 @@ def test_same_as_predictor(name: str, kind: str, seed: int) -> None:
     # Every frame of every pass, for every object that was known by then.
     assert any(not s.prompted for s in pair.seen) or scenario.K == scenario.M
     assert pair.engine.stats().encodings == scenario.frames
+    assert bool(pair.left_out) == (name == 'stopped_early')

@@ -35,6 +35,7 @@ RUNS = [
     ('capped', 'odd', 1),
     ('capped_at_one', 'sam20', 1),
     ('long', 'sam21', 4),
+    ('stopped_early', 'sam21', 8),
 ]
 
 # Forward tracking never starts anew: it carries roundings further than a pass does. A broken
@@ -67,6 +68,7 @@ def test_same_as_predictor(name: str, kind: str, seed: int) -> None:
     assert stats.encodings == stats.published_frames == scenario.frames
     tracked = [s for s in pair.forward if not s.prompted]
     assert tracked
+    assert bool(pair.left_out) == (name == 'stopped_early')
     if scenario.M > scenario.K:
         assert any(not s.prompted for s in pair.seen)
     # One inference a frame: what is prompted was tracked before, to be told from others.

@@ -68,7 +68,7 @@ class OnlinePair(Pair):
             return super()._closing(call, *args)
 
     def _compare(self, newest: int, frame: int, expected: dict[Name, torch.Tensor]) -> None:
-        found = {name: self._found[frame][name] for name in expected}
+        found = {n: logits for n, logits in self._found[frame].items() if n in expected}
         result = self.published[frame]
         self.seen += self._comparison(newest, self.oracle, found, result, expected)
 

@@ -88,7 +88,8 @@ class Seen:
 class Pair:
     """A stream and the oracle side by side, compared after every window.
 
-    Objects are named by their id, those of a memory bank by their first key.
+    Objects are named by their id, those of a memory bank by their first key. left_out: how often
+    a pass that stopped early did not track an object that the oracle tracked.
     """
 
     def __init__(self, engine: Engine, predictor: SAM2VideoPredictor, script: Script):
@@ -97,6 +98,7 @@ class Pair:
         self.predictor = predictor
         self.oracle: Oracle | None = None
         self.seen: list[Seen] = []
+        self.left_out = 0
         self.published: dict[int, FrameResult] = {}
         self._script = script
         self._window: list[int] = []
@@ -192,6 +194,9 @@ class Pair:
         expected: dict[Name, torch.Tensor],
     ) -> list[Seen]:
         frame = result.index
+        if self.engine.config.early_stop_iou:  # then passes leave out what they need not track
+            self.left_out += len(expected.keys() - found.keys())
+            expected = {name: logits for name, logits in expected.items() if name in found}
         assert found.keys() == expected.keys(), (newest, frame, found.keys(), expected.keys())
         masks = {
             self._name_of[entry.id]: mask
