@@ -18,11 +18,15 @@ from detsam2_ros.engine.objects import TrackedObject
 
 
 def bank_objects(
-    bank: MemoryBank, device: torch.device, keys: Collection[str] | None = None
+    bank: MemoryBank,
+    device: torch.device,
+    keys: Collection[str] | None = None,
+    since: int = -1,
 ) -> list[TrackedObject]:
     """Return an object to look for, for each object of the bank, its memories on the device.
 
-    keys: of the objects wanted; None for all.
+    keys: of the objects wanted; None for all. since: the next frame, if a pass could correct
+    frames before it.
     """
     return [
         TrackedObject(
@@ -33,6 +37,7 @@ def bank_objects(
             last_seen=-1,
             keys=(key,),
             bank=tuple(entry.memory.to(device) for entry in entries),
+            bank_since=since,
         )
         for key, (class_id, class_name, entries) in bank.objects().items()
         if keys is None or key in keys
@@ -40,9 +45,15 @@ def bank_objects(
 
 
 def look_for_bank(
-    bank: MemoryBank | None, objects: list[TrackedObject], device: torch.device
+    bank: MemoryBank | None,
+    objects: list[TrackedObject],
+    device: torch.device,
+    since: int = -1,
 ) -> None:
-    """Add an object to look for, for each object of the bank that no object stands for."""
+    """Add an object to look for, for each object of the bank that no object stands for.
+
+    since: see `bank_objects`.
+    """
     if bank is None:
         return
     held = {(key, e.class_id) for e in objects if e.bank for key in e.keys}
@@ -50,15 +61,18 @@ def look_for_bank(
         key for key, (class_id, _, _) in bank.objects().items() if (key, class_id) not in held
     ]
     if missing:
-        objects += bank_objects(bank, device, missing)
+        objects += bank_objects(bank, device, missing, since)
 
 
 def rebanked(
-    objects: Sequence[TrackedObject], bank: MemoryBank | None, device: torch.device
+    objects: Sequence[TrackedObject],
+    bank: MemoryBank | None,
+    device: torch.device,
+    since: int,
 ) -> list[TrackedObject]:
     """Return objects with their memories in another bank, without those nothing is left of.
 
-    What the bank holds besides is looked for from now on.
+    What the bank holds besides is looked for from now on, frame `since` being the next.
     """
     memories: dict[tuple[str, int], tuple[Memory, ...]] = {}
     if bank is not None:
@@ -67,10 +81,11 @@ def rebanked(
     kept = []
     for entry in objects:
         again = [memories.get((key, entry.class_id), ()) for key in entry.keys]
-        entry = replace(entry, bank=tuple(memory for part in again for memory in part))
+        own = tuple(memory for part in again for memory in part)
+        entry = replace(entry, bank=own, bank_since=since if own else -1)
         if entry.remembers:
             kept.append(entry)
-    look_for_bank(bank, kept, device)
+    look_for_bank(bank, kept, device, since)
     return kept
 
 

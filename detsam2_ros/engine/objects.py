@@ -45,7 +45,9 @@ class TrackedObject:
     those of the last pass, which serve to tell this object from others at the next detection
     frame; in mode online those that forward tracking wrote and reads. keys: the memory bank's
     names for it, several when bank objects turned out to be one thing; bank: its memories of
-    these. passed: prompts that a pass has read. serial: the same for all drafts of one object.
+    these. bank_since: the first frame that could be tracked with these, until a pass has gone
+    back from it; else -1. passed: prompts that a pass has read. serial: the same for all drafts
+    of one object.
     """
 
     id: int | None
@@ -55,6 +57,7 @@ class TrackedObject:
     last_seen: int
     keys: tuple[str, ...] = ()
     bank: tuple[Memory, ...] = ()
+    bank_since: int = -1
     conditioned: dict[int, Conditioning] = field(default_factory=dict)
     recent: dict[int, Memory] = field(default_factory=dict)
     passed: frozenset[int] = frozenset()
@@ -119,6 +122,7 @@ class TrackedObject:
         self.last_seen = max(self.last_seen, other.last_seen)
         self.keys += other.keys
         self.bank += other.bank
+        self.bank_since = max(self.bank_since, other.bank_since)
 
     def follow(self, other: TrackedObject, frames: set[int]) -> None:
         """Take over another object's prompts on some frames, and its trail if they are as new.

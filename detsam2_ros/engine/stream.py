@@ -206,7 +206,9 @@ class Stream:
         raise KeyError(f"stream '{self.name}' has no object {object_id}")
 
     def _set_bank(self, bank: MemoryBank | None) -> None:
-        self._state.objects = rebanked(self._state.objects, bank, self._model.device)
+        state = self._state
+        since = state.next_index or -1
+        state.objects = rebanked(state.objects, bank, self._model.device, since)
         self._state.bank = bank
         self._closing.begin_anew()
 

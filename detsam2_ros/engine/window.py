@@ -96,16 +96,25 @@ class WindowRun:
     def _with_news(self) -> list[TrackedObject]:
         """Return the objects that the pass tracks.
 
-        In mode online those with a prompt that no pass has read: nothing else is news. What a
-        pass found of the others it would find again, and forward tracking went on from there.
+        In mode online those with a prompt or a bank that no pass has read: nothing else is news.
+        What a pass found of the others it would find again, and forward tracking went on from
+        there.
         """
         if self.config.mode == 'window':
             return list(self.objects)
-        return [
-            entry
-            for entry in self.objects
-            if entry.conditioned.keys() - entry.passed and max(entry.conditioned) >= self.oldest
-        ]
+        return [entry for entry in self.objects if self._start(entry) >= self.oldest]
+
+    def _start(self, entry: TrackedObject) -> int:
+        """Return the frame that a pass begins on for an object, -1 where it has no news.
+
+        Online, frames after an object's newest prompt were tracked forward from it. A pass from
+        the newest frame would find worse masks there, and older ones from these.
+        """
+        if self.config.mode == 'window':
+            return self.newest
+        if entry.conditioned.keys() - entry.passed:
+            return max(entry.conditioned)
+        return -1 if entry.conditioned else min(entry.bank_since, self.newest)
 
     def _propagate(
         self, objects: Sequence[TrackedObject]
@@ -113,13 +122,10 @@ class WindowRun:
         """Run a pass over some objects; returns what was tracked, by object and frame."""
         if not objects:
             return {}
-        config, online = self.config, self.config.mode == 'online'
-        stop = None
+        config, stop = self.config, None
         if config.early_stop_iou > 0:
             stop = StopRule(config.early_stop_iou, config.early_stop_frames)
-        # Online, frames after an object's newest prompt were tracked forward from it. A pass from
-        # the newest frame would find worse masks there, and older ones from these.
-        starts = [max(entry.conditioned) if online else self.newest for entry in objects]
+        starts = [self._start(entry) for entry in objects]
         outputs = yield from reverse_steps(
             self.model,
             {
@@ -145,7 +151,8 @@ class WindowRun:
         )
         for entry, output in zip(objects, outputs, strict=True):
             entry.passed = frozenset(entry.conditioned)
-            if not online:
+            entry.bank_since = -1
+            if config.mode == 'window':
                 entry.recent = output.memories
         self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
         return {entry: output.tracked for entry, output in zip(objects, outputs, strict=True)}
