@@ -114,17 +114,6 @@ def test_detections_that_tracking_knew_already_condition_nothing(mode):
     assert iou(mask(run.latest()[4], 1), colour_mask(GOOD, 'red')) > 0.6
 
 
-@pytest.mark.parametrize('mode', ['window', 'online'])
-def test_unsure_detections_start_objects_but_do_not_teach_known_ones(mode):
-    script = {0: [(0, RED)], 4: shifted(2), 8: [(0, RED)]}  # all of score 0.9
-    run, _ = both(
-        lambda: ScriptedDetector(script, 4), [GOOD] * 12, mode=mode, condition_score=0.95)
-    stats = run.engine.stats()
-    assert (stats.conditioned_frames, stats.confirmed_detections) == (1, 2)
-    for index in range(12):
-        assert iou(mask(run.latest()[index], 1), colour_mask(GOOD, 'red')) > 0.6
-
-
 def test_pooling_is_refused_where_the_model_cannot():
     with pytest.raises(ConfigError, match=r'full_memories must be 0 .*colour-0.* attention'):
         Run(ColourDetector(['red']), full_memories=2)
@@ -137,8 +126,7 @@ def test_pooling_is_refused_where_the_model_cannot():
 def test_every_option_at_once_loses_nothing():
     options = {
         'early_stop_iou': 0.9, 'early_stop_frames': 1, 'retrack_unprompted': False,
-        'max_conditioned_memories': 1, 'max_tracked_memories': 1, 'condition_score': 0.5,
-        'confirm_iou': 0.9,
+        'max_conditioned_memories': 1, 'max_tracked_memories': 1, 'confirm_iou': 0.9,
     }
     for mode in ('window', 'online'):
         run, plain = both(lambda: ColourDetector(['red']), film(40), mode=mode, **options)

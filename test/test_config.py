@@ -26,7 +26,7 @@ WHOLE = {
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
-    'condition_score', 'confirm_iou',
+    'confirm_iou',
 )  # fmt: skip
 
 

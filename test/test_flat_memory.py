@@ -30,7 +30,6 @@ OPTIONS = {
     'early_stop_frames': 1,
     'retrack_unprompted': False,
     'max_tracked_memories': 2,
-    'condition_score': 0.1,
     'confirm_iou': 0.95,
 }
 

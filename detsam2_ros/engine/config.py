@@ -32,7 +32,7 @@ WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
-    'condition_score', 'confirm_iou',
+    'confirm_iou',
 )  # fmt: skip
 # What may change between two passes of a running stream: nothing kept depends on it.
 CHANGEABLE = (
@@ -60,10 +60,8 @@ class EngineConfig:
     trained with 6, fewer are faster.
     full_memories: memories that are read in full, the nearest tracked ones first; of the others
     four neighbouring tokens are read as one; 0 = all in full.
-    condition_score: a detection of a known object below this score conditions nothing, it only
-    tells that the object is there; 0 = all do.
-    confirm_iou: nor does one whose box agrees at least this much with that of the tracked mask;
-    1 = all do.
+    confirm_iou: a detection whose box agrees at least this much with that of the tracked mask
+    conditions nothing, it only tells that the object is there; 1 = all condition. For mode online.
     correction_iou: a past mask is corrected when the IoU with its published one is below
     this; 1 = when any pixel differs.
     encode_batch: images that are encoded in one batch; 1 encodes each on arrival, and mode
@@ -88,7 +86,6 @@ class EngineConfig:
     max_conditioned_memories: int = 4
     max_tracked_memories: int = 6
     full_memories: int = 0
-    condition_score: float = 0.0
     confirm_iou: float = 1.0
     correction_iou: float = 1.0
     encode_batch: int = 1

@@ -74,15 +74,14 @@ class Prompter:
     ) -> np.ndarray:
         """Take out the detections that are to condition nothing; returns the rows left.
 
-        Those the detector is not sure of, and those that tracking knew already: they only say
-        that the object is there. (SAM 3 and DAM4SAM, too, let not every detection or frame in.)
+        Those that tracking knew already only say that the object is there. (SAM 3 and DAM4SAM,
+        too, let not every detection or frame in.)
         """
         left = rows.copy()
         for i in np.flatnonzero(rows >= 0):
             entry = self.objects[rows[i]]
-            unsure = detections.scores[i] < self.config.condition_score
             agreement = box_iou(detections.boxes[i : i + 1], boxes[rows[i]][None])[0, 0]
-            if entry.is_known and (unsure or agreement >= self.config.confirm_iou < 1):
+            if entry.is_known and agreement >= self.config.confirm_iou < 1:
                 entry.last_seen = max(entry.last_seen, frame.index)
                 left[i] = -1
         self.stats.add(confirmed_detections=int((left != rows).sum()))
