@@ -49,7 +49,8 @@ class Sam2Model:
         self.pointer_dim: int = sam2.hidden_dim
         _keep_position_embedding(sam2.image_encoder)
         if dtype != torch.float32:
-            self.identity  # noqa: B018  of the weights as they were loaded
+            # These are of the weights as they were loaded.
+            self.identity, self.attention  # noqa: B018
             _cast_weights(sam2, dtype)
 
     @contextlib.contextmanager
