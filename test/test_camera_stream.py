@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from worker_cases import FakeEngine, camera_stream, image, ticket
 
 from detsam2_ros.engine import Engine, EngineConfig, ImageError
-from detsam2_ros.engine import stream as stream_module
+from detsam2_ros.engine.window import WindowRun
 from detsam2_ros.ros.camera_stream import (
     FAILED,
     FAILURES_BEFORE_RESET,
@@ -190,7 +190,7 @@ def test_a_window_that_failed_closes_with_the_next_frame(monkeypatch):
     film = Film(Engine(colour_sam2(), ColourDetector(['red']), EngineConfig(**SETTINGS)))
     picture = scene(('red', 20, 20), size=(48, 64))
     film.push(0, 1, 2, picture=picture)
-    monkeypatch.setattr(stream_module.WindowRun, 'run', fail)
+    monkeypatch.setattr(WindowRun, 'steps', fail)
     film.push(3, 4, picture=picture)
     assert film.heard.of('failure') == [
         'inference failed: MemoryError: full; its frames wait for the next try'] * 2

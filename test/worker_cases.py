@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,9 @@ class FakeEngine:
     what the engine raises there; a text returned by on_window is a failure of the detector.
     """
 
-    def __init__(self, window: int = 4, reach: int = 8):
+    def __init__(self, window: int = 4, reach: int = 8, mode: str = 'window'):
         self.window, self.reach = window, reach
+        self.config = SimpleNamespace(mode=mode, window_size=window)
         self.streams: dict[str, FakeStream] = {}
         self.thread = threading.get_ident()
         self.closed = 0

@@ -31,6 +31,12 @@ class Closing:
         self._stats = stats
         self._state = state
         self._steps: Steps[list[FrameResult]] | None = None
+        self._begun: list[Frame] = []  # the frames of the window that they close
+
+    @property
+    def begun(self) -> int:
+        """How many frames the window has that is being closed, 0 between two windows."""
+        return len(self._begun)
 
     def advance(self, config: EngineConfig) -> list[FrameResult] | None:
         """Do a part, about one frame of a pass; returns the window's results after its last part.
@@ -41,21 +47,22 @@ class Closing:
         """
         if self._steps is None:
             # More than K wait only when one failed, or frames came meanwhile; each closes alone.
-            self._steps = self._close(self._state.window[: config.window_size], config)
+            self._begun = self._state.window[: config.window_size]
+            self._steps = self._close(self._begun, config)
         try:
             next(self._steps)
         except StopIteration as end:
-            self._steps = None
+            self.begin_anew()
             results: list[FrameResult] = end.value
             return results
         except BaseException:
-            self._steps = None
+            self.begin_anew()
             raise
         return None
 
     def begin_anew(self) -> None:
         """Drop what was done of a window."""
-        self._steps = None
+        self._steps, self._begun = None, []
 
     def _close(self, window: list[Frame], config: EngineConfig) -> Steps[list[FrameResult]]:
         state, newest = self._state, window[-1].index
