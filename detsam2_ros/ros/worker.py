@@ -3,8 +3,8 @@
 """The inference thread: it alone touches the engine and its device; no ROS in here.
 
 Other threads hand over frames (`offer`) and work to do between two steps (`call`), and never wait
-for inference unless they ask for a call's outcome. A step is a frame with the window that it fills;
-in mode online a frame, or a part of closing a window.
+for inference unless they ask for a call's outcome. A step is a frame and the window that it
+fills; in mode online a frame, or a part of closing a window.
 """
 
 from __future__ import annotations
