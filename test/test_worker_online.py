@@ -9,44 +9,12 @@ import time
 
 import pytest
 from fakes import ColourDetector, Run, colour_sam2
-from worker_cases import PATIENCE, FakeEngine, Rig, running
+from worker_cases import PASS, PATIENCE, Steps, running, takes
 
 from detsam2_ros.engine import Engine, EngineConfig
-from detsam2_ros.ros.worker import INACTIVE, QUEUE_FULL
+from detsam2_ros.ros.worker import QUEUE_FULL
 
 LONG_AGO = 1000.0  # seconds; more than any delay below
-
-
-class Steps(FakeEngine):
-    """An engine that writes down what it does: (camera, 'take'), (camera, 'part'), ..."""
-
-    def __init__(self, **more):
-        super().__init__(**{'mode': 'online', **more})
-        self.log: list[tuple[str, str]] = []
-        self.fault = lambda stream: None
-        self.on_push = lambda stream: self.note(stream, 'take')
-        self.on_part = lambda stream: self.note(stream, 'part')
-        self.on_window = lambda stream: self.note(stream, 'end')
-
-    def note(self, stream, what: str) -> None:
-        self.log.append((stream.name, what))
-        assert stream.pending < 2 * self.window, 'corrections fell behind'
-        if what == 'part':
-            self.fault(stream)
-
-    def kinds(self, camera: str = 'camera') -> list[str]:
-        return [what for name, what in self.log if name == camera]
-
-
-def take(count: int) -> list[str]:
-    return ['take'] * count
-
-
-PASS = ['part', 'part', 'part', 'end']  # with the 3 parts of FakeEngine
-
-
-def fail(*_) -> None:
-    raise MemoryError('full')
 
 
 # ---- order
@@ -71,7 +39,7 @@ def test_frames_go_before_the_parts_of_a_pass():
             rig.send(*range(5))
         rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4])
         rig.settle()
-        assert rig.engine.kinds() == take(5) + PASS
+        assert rig.engine.kinds() == takes(5) + PASS
 
 
 def test_a_frame_that_comes_amid_a_pass_waits_for_one_part_at_most():
@@ -92,7 +60,7 @@ def test_a_frame_that_comes_amid_a_pass_waits_for_one_part_at_most():
             assert rig.engine.kinds().count('part') <= part + 1
         rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4])
         assert rig.engine.kinds() == [
-            *take(4), 'part', 'take', 'part', 'take', 'part', 'end', 'take']
+            *takes(4), 'part', 'take', 'part', 'take', 'part', 'end', 'take']
 
 
 def test_calls_are_served_between_two_parts():
@@ -123,7 +91,7 @@ def test_a_window_is_closed_before_the_next_one_is_full():
             rig.send(*range(13))
         rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4, 4, 4])
         rig.settle()
-        assert rig.engine.kinds() == take(7) + PASS + take(4) + PASS + take(2) + PASS
+        assert rig.engine.kinds() == takes(7) + PASS + takes(4) + PASS + takes(2) + PASS
         assert rig.heard.first() == list(range(13))
 
 
@@ -195,7 +163,7 @@ def test_the_window_of_a_stopped_camera_closes_in_parts():
         rig.send(0, 1)
         rig.heard.wait_for(lambda: len(rig.heard.of('result')) == 4)
         assert time.monotonic() - begin >= 0.05
-        assert rig.engine.kinds() == take(2) + PASS
+        assert rig.engine.kinds() == takes(2) + PASS
         rig.send(2)  # the camera returns
         rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [2, 1])
         rig.settle()
@@ -211,7 +179,7 @@ def test_a_frame_goes_between_the_parts_of_a_window_that_closes_early():
             rig.send(0, 1, ago=LONG_AGO)
         rig.heard.wait_for(lambda: 2 in rig.engine.streams['camera'].windows)
         # Frame 2 is not of that window.
-        assert rig.engine.kinds()[:7] == [*take(2), 'part', 'take', 'part', 'part', 'end']
+        assert rig.engine.kinds()[:7] == [*takes(2), 'part', 'take', 'part', 'part', 'end']
 
 
 @pytest.mark.parametrize('delay', [0.0, 3600.0])
@@ -235,199 +203,6 @@ def test_how_far_corrections_lag_is_accounted():
         rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4])
         rig.settle()
         assert 50.0 <= rig.accounts[''].snapshot().lag(0.5) < 50.0 + PATIENCE
-
-
-# ---- failures
-
-
-def test_a_part_that_fails_is_tried_again_with_the_next_frame():
-    with running(Steps()) as rig:
-        rig.send(*range(3))
-        rig.settle()
-        rig.engine.fault = fail
-        rig.send(3)
-        rig.heard.wait_for(lambda: bool(rig.heard.of('failure')))
-        rig.settle()
-        assert rig.engine.kinds() == [*take(4), 'part']  # not again and again
-        assert rig.heard.of('failure') == [
-            'inference failed: MemoryError: full; its corrections wait for the next try']
-        rig.engine.fault = lambda stream: None
-        rig.send(4)
-        rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4])
-        assert rig.engine.kinds()[5:] == [*take(1), *PASS]
-        rig.settle()
-        rig.check_books()
-        assert rig.heard.of('reset') == []
-
-
-@pytest.mark.parametrize('at', ['on_part', 'on_window'])
-def test_a_window_that_always_fails_starts_the_stream_anew_and_blocks_no_frame(at):
-    """Also where the failure is in its last part: parts that succeed do not make it forgotten."""
-    with running(Steps()) as rig:
-        setattr(rig.engine, at, fail)
-        for i in range(20):
-            rig.send(i)
-            rig.heard.wait_for(lambda i=i: rig.heard.first()[-1:] == [i])
-            rig.settle()
-        rig.check_books()
-        assert rig.accounts[''].snapshot().dropped == {}
-        # Fails with frames 3, 4 and 5, then from anew.
-        rig.heard.wait_for(lambda: len(rig.heard.of('reset')) == 3)
-        assert set(rig.heard.of('reset')) == {'inference failed 3 times in a row'}
-        assert [r.index for r in rig.heard.of('result')] == [*range(6)] * 3 + [0, 1]
-
-
-def test_a_window_that_always_fails_under_load_blocks_no_frame():
-    with running(Steps()) as rig:
-        rig.engine.fault = fail
-        with rig.held():
-            rig.send(*range(20))
-        rig.heard.wait_for(lambda: len(rig.heard.first()) == 20)
-        rig.settle()
-        # It is tried three times when the second window is nearly full; then all starts anew.
-        assert [r.index for r in rig.heard.of('result')] == [*range(7)] * 2 + [*range(6)]
-        assert len(rig.heard.of('reset')) == 2
-
-
-def test_an_overdue_window_that_cannot_be_closed_is_given_up_after_some_tries():
-    with running(Steps(), delay=1.0) as rig:
-        rig.engine.fault = fail
-        with rig.held():
-            rig.send(0, 1, ago=LONG_AGO)
-        rig.heard.wait_for(lambda: bool(rig.heard.of('reset')))
-        rig.settle()
-        rig.check_books()
-        assert rig.engine.kinds() == [*take(2), 'part', 'part', 'part']
-        assert rig.accounts[''].snapshot().dropped_total == 0  # both have masks
-
-
-def test_one_camera_that_fails_does_not_touch_the_other():
-    with running(Steps(), cameras=('a', 'b')) as rig:
-        rig.engine.fault = lambda stream: fail() if stream.name == 'a' else None
-        for i in range(12):
-            rig.send(i, camera='a')
-            rig.send(i, camera='b')
-        rig.settle()
-        rig.heard.wait_for(lambda: rig.engine.streams['b'].windows == [4, 4, 4])
-        assert rig.heard.first('a') == rig.heard.first('b') == list(range(12))
-        assert rig.heard.of('failure', 'b') == []
-
-
-def test_a_library_that_wants_to_exit_amid_a_part_does_not_end_the_thread():
-    def leave(stream):
-        raise SystemExit(3)
-
-    with running(Steps()) as rig:
-        rig.engine.fault = leave
-        rig.send(*range(4))
-        rig.heard.wait_for(lambda: bool(rig.heard.of('reset')))
-        rig.engine.fault = lambda stream: None
-        assert rig.heard.of('failure') == ['SystemExit: 3']
-        rig.send(*range(4, 8))
-        rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4])
-        assert rig.heard.first() == list(range(8))
-
-
-# ---- stop, deactivation, reset
-
-
-def hanging() -> tuple[Rig, threading.Event, threading.Event]:
-    """Return a rig whose engine is in the first part of a pass until an event is set."""
-    gate, entered = threading.Event(), threading.Event()
-
-    def hang(stream):
-        entered.set()
-        assert gate.wait(PATIENCE)
-
-    rig = Rig(Steps()).start()
-    rig.engine.fault = hang
-    rig.send(*range(4))
-    assert entered.wait(PATIENCE)
-    return rig, gate, entered
-
-
-def test_stop_amid_a_pass_ends_with_the_part_it_is_at():
-    rig, gate, _ = hanging()
-    rig.send(4, 5)
-    assert not rig.worker.stop(0.0)
-    gate.set()
-    rig.stop()
-    assert rig.engine.kinds() == [*take(4), 'part']
-    now = rig.accounts[''].snapshot()
-    assert (now.processed, now.dropped) == (4, {INACTIVE: 2})
-    assert rig.engine.closed == 1
-
-
-@pytest.mark.parametrize('how', ['deactivate', 'reset'])
-def test_stop_does_not_wait_for_windows_that_are_being_closed_for_good(how):
-    rig, gate, _ = hanging()
-    getattr(rig.worker, how)()
-    assert not rig.worker.stop(0.0)
-    gate.set()
-    rig.stop()
-    assert rig.engine.kinds() == [*take(4), 'part']
-    assert rig.accounts[''].snapshot().dropped == {}
-
-
-def test_stop_amid_a_flush_ends_with_the_part_it_is_at():
-    rig, gate, entered = hanging()
-    gate.set()
-    rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4])
-    rig.send(4, 5)
-    rig.settle()
-    gate.clear(), entered.clear()
-    done = rig.worker.deactivate()
-    assert entered.wait(PATIENCE)
-    assert not rig.worker.stop(0.0)
-    gate.set()
-    rig.stop()
-    assert done.result(PATIENCE) is None
-    assert rig.engine.kinds() == [*take(4), *PASS, *take(2), 'part']
-    assert rig.heard.of('reset') == []
-
-
-def test_deactivation_ends_the_pass_and_closes_the_unfinished_window():
-    rig, gate, _ = hanging()
-    rig.send(4, 5)
-    done = rig.worker.deactivate()  # drops the two
-    gate.set()
-    done.result(PATIENCE)
-    assert rig.engine.streams['camera'].windows == [4]
-    rig.worker.activate()
-    rig.send(6, 7)
-    rig.settle()
-    rig.worker.deactivate().result(PATIENCE)
-    assert rig.engine.streams['camera'].windows == [4, 2]
-    rig.check_books()
-    assert rig.accounts[''].snapshot().dropped == {INACTIVE: 2}
-    assert rig.heard.of('reset') == []
-    rig.stop()
-
-
-def test_a_window_that_cannot_be_closed_at_deactivation_is_not_kept():
-    with running(Steps()) as rig:
-        rig.send(0, 1)
-        rig.settle()
-        rig.engine.fault = fail
-        rig.worker.deactivate().result(PATIENCE)
-        assert rig.heard.of('failure') == ['inference failed: MemoryError: full']
-        assert rig.heard.of('reset') == ['its last window could not be closed']
-        rig.check_books()
-        assert rig.accounts[''].snapshot().dropped == {}  # both had masks
-        assert rig.pending() == 0
-
-
-def test_reset_closes_windows_first_and_counts_from_0():
-    with running(Steps()) as rig:
-        rig.send(*range(6))
-        rig.settle()
-        rig.worker.reset().result(PATIENCE)
-        assert rig.engine.streams['camera'].windows == [4, 2]
-        rig.send(0)
-        rig.settle()
-        results = [(r.index, r.revision) for r in rig.heard.of('result')]
-        assert results[-1] == (0, 0)
-        assert rig.heard.of('reset') == ['it was asked to']
 
 
 # ---- with the real engine

@@ -177,6 +177,35 @@ class FakeStream:
         self._start()
 
 
+class Steps(FakeEngine):
+    """An engine that writes down what it does: (camera, 'take'), (camera, 'part'), ..."""
+
+    def __init__(self, **more):
+        super().__init__(**{'mode': 'online', **more})
+        self.log: list[tuple[str, str]] = []
+        self.fault = lambda stream: None
+        self.on_push = lambda stream: self.note(stream, 'take')
+        self.on_part = lambda stream: self.note(stream, 'part')
+        self.on_window = lambda stream: self.note(stream, 'end')
+
+    def note(self, stream, what: str) -> None:
+        self.log.append((stream.name, what))
+        assert stream.pending < 2 * self.window, 'corrections fell behind'
+        if what == 'part':
+            self.fault(stream)
+
+    def kinds(self, camera: str = 'camera') -> list[str]:
+        return [what for name, what in self.log if name == camera]
+
+
+PASS = ['part', 'part', 'part', 'end']  # what `kinds` holds of a window that closes
+
+
+def takes(count: int) -> list[str]:
+    """Return what `kinds` holds of frames that are taken."""
+    return ['take'] * count
+
+
 class Recorder:
     """A listener that keeps all it is told, by camera and in order, and can be waited for."""
 
