@@ -154,6 +154,45 @@ def test_a_busy_camera_does_not_keep_the_corrections_of_another_from_coming():
         assert rig.engine.streams['a'].windows == [2]
 
 
+def test_calls_that_undo_a_pass_again_and_again_do_not_keep_frames_waiting():
+    """As memory banks do that are swapped faster than a pass can end."""
+    calls = []
+
+    def swap(engine):
+        engine.streams['camera'].begin_anew()
+
+    with running(Steps()) as rig:
+        rig.engine.fault = lambda stream: calls.append(rig.worker.call(swap))
+        with rig.held():
+            rig.send(*range(20))
+        rig.heard.wait_for(lambda: len(rig.heard.first()) == 20)
+        rig.engine.fault = lambda stream: None
+        for call in calls:
+            call.result(PATIENCE)
+        rig.heard.wait_for(lambda: sum(rig.engine.streams['camera'].windows) == 20)
+        # Once undone, then done as a whole, each time.
+        assert rig.engine.kinds()[7:12] == ['part', *PASS]
+
+
+def test_a_call_that_undoes_a_pass_for_which_nothing_waits_is_not_kept_waiting():
+    gate, entered = threading.Semaphore(0), threading.Semaphore(0)
+
+    def wait(stream):
+        entered.release()
+        assert gate.acquire(timeout=PATIENCE)
+
+    with running(Steps()) as rig:
+        rig.engine.fault = wait
+        rig.send(*range(4))
+        for _ in range(5):
+            assert entered.acquire(timeout=PATIENCE)
+            call = rig.worker.call(lambda engine: engine.streams['camera'].begin_anew())
+            gate.release()
+            call.result(PATIENCE)
+        gate.release(10)
+        rig.heard.wait_for(lambda: rig.engine.streams['camera'].windows == [4])
+
+
 # ---- max_window_delay
 
 

@@ -92,6 +92,14 @@ class FakeStream:
         full = self.pending >= self.engine.window
         return self._begun or (self.engine.window if full else 0)
 
+    @property
+    def under_way(self) -> bool:
+        return self._begun > 0
+
+    def begin_anew(self) -> None:
+        """Undo what was done of a window, as a bank that is swapped does."""
+        self._begun = self._done = 0
+
     def push(self, image: np.ndarray, stamp: int) -> list[FakeResult]:
         assert self.engine.config.mode == 'window'
         self._take(image, stamp)
@@ -131,10 +139,10 @@ class FakeStream:
                 return []
             self.engine.on_window(self)
         except BaseException:
-            self._begun = self._done = 0
+            self.begin_anew()
             raise
         results = self._close()
-        self._begun = self._done = 0
+        self.begin_anew()
         return results
 
     def flush(self) -> list[FakeResult]:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from detsam2_ros.engine.banking import look_for_bank
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.errors import DetectorError
@@ -17,6 +19,27 @@ from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.state import StreamState
 from detsam2_ros.engine.stats import StatsRecorder
 from detsam2_ros.engine.window import WindowRun
+
+
+class Pace:
+    """Keeps a GPU from lagging by many parts behind the thread that asks for them.
+
+    Kernels are queued at once and run later: a frame that comes would wait for all of a pass.
+    """
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        self._last: torch.cuda.Event | None = None
+
+    def keep(self) -> None:
+        """Wait for the end of what was queued before the last call; a CPU never lags."""
+        if self._device.type != 'cuda':
+            return
+        now = torch.cuda.Event()
+        now.record(torch.cuda.current_stream(self._device))
+        if self._last is not None:
+            self._last.synchronize()
+        self._last = now
 
 
 class Closing:

@@ -14,7 +14,7 @@ from detsam2_ros.engine.banking import (
     look_for_bank,
     rebanked,
 )
-from detsam2_ros.engine.closing import Closing
+from detsam2_ros.engine.closing import Closing, Pace
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detection import Detector
@@ -51,6 +51,7 @@ class Stream:
         self._config = config
         self._stats = stats
         self._intake = Intake(name, model, detector, stats)
+        self._pace = Pace(model.device)
         self._start(StreamState())
 
     def _start(self, state: StreamState) -> None:
@@ -144,6 +145,11 @@ class Stream:
         return self._closing.begun or (self._config.window_size if full else 0)
 
     @property
+    def under_way(self) -> bool:
+        """Whether `work` has begun with a window; what it did is lost when a bank is swapped."""
+        return self._closing.begun > 0
+
+    @property
     def due(self) -> bool:
         """Whether a window waits to be closed: it is full, or `work` has begun with it."""
         return self.closing > 0
@@ -158,7 +164,9 @@ class Stream:
         """
         if not self.due and not (early and self._state.window):
             return []
-        return self._closing.advance(self._config) or []
+        results = self._closing.advance(self._config)
+        self._pace.keep()
+        return results or []
 
     def reset(self) -> None:
         """Forget everything but the memory bank; frames count from 0 again.

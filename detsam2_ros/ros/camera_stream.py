@@ -88,6 +88,7 @@ class CameraStream:
         self._next_index = 0
         self._failures: Counter[str] = Counter()  # in a row, of what
         self._held_back = False  # a window failed; it is tried again with the next frame
+        self.undone = False  # a call undid what was done of a window that is still due
         self._last_stamp: int | None = None
         self._size: tuple[int, int] | None = None
         self._tickets: dict[int, Ticket] = {}  # of frames that results may still come for
@@ -115,6 +116,11 @@ class CameraStream:
         if not self.in_parts or not self._stream.closing:
             return False
         return self._stream.pending + 1 - self._stream.closing >= self._window_size
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a window is being closed part by part."""
+        return self.in_parts and self._stream.under_way
 
     def push(self, ticket: Ticket) -> None:
         """Take a frame; the stream starts anew first where time or the image size demands it."""
@@ -173,7 +179,7 @@ class CameraStream:
         # Not with every part: a window that always fails at its last one fails in a row.
         if self._stream.pending < pending:
             self._failures[_WINDOW] = 0
-            self._held_back = False
+            self._held_back = self.undone = False
 
     def flush(self) -> None:
         """Close the unfinished window; if that fails its frames wait on."""

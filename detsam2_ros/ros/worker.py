@@ -47,7 +47,9 @@ class Worker:
 
     In mode online frames go before windows: those are closed part by part while no frame waits,
     the one that has waited longest first. But a camera's frames wait where the next one would
-    fill a second window, so that no camera's corrections fall behind by more than one.
+    fill a second window, so that no camera's corrections fall behind by more than one. Calls go
+    before both, but a window that one of them undid (a memory bank was swapped) is closed before
+    the next call where frames wait for that: swaps in a row must not keep them waiting for ever.
     """
 
     def __init__(
@@ -196,7 +198,7 @@ class Worker:
         """Wait for something to do; returns None at the end."""
         with self._wake:
             while not self._stopping:
-                if self._calls:
+                if self._calls and not any(s.undone and s.behind for s in self._streams.values()):
                     return partial(self._work, *self._calls.popleft())
                 camera = self._next_camera()
                 if camera is not None:
@@ -214,12 +216,15 @@ class Worker:
     def _work(self, work: Callable[[Engine], Any], future: Future[Any]) -> None:
         if not future.set_running_or_notify_cancel():
             return
+        begun = [stream for stream in self._streams.values() if stream.under_way]
         try:
             outcome = work(self._engine)  # type: ignore[arg-type]
         except BaseException as error:  # whoever asked is told
             future.set_exception(error)
         else:
             future.set_result(outcome)
+        for stream in begun:
+            stream.undone |= stream.due and not stream.under_way
 
     def _guard(self, camera: str, step: Callable[[], object]) -> None:
         """Run a step; whatever it raises is a defect, reported as such, and ends nothing.
