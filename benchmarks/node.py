@@ -43,11 +43,14 @@ def serve() -> int:
     class NullStream:
         """One square object on every frame; each window corrects the one before."""
 
-        pending = 0
         bank = None
 
         def __init__(self, name: str) -> None:
             self.name, self.index, self.window = name, 0, []
+
+        @property
+        def pending(self) -> int:
+            return len(self.window)
 
         @property
         def horizon(self) -> int:
@@ -84,6 +87,7 @@ def serve() -> int:
         def __init__(self) -> None:
             self.model = SimpleNamespace(identity=None, device='none')
             self.detector = None
+            self.config = SimpleNamespace(mode='window', window_size=WINDOW)
             self.streams: dict[str, NullStream] = {}
 
         def open_stream(self, name: str) -> NullStream:

@@ -74,13 +74,13 @@ class FreeSpace:
     """Which cells of the view are free, from the masks of the last frames. Needs no ROS.
 
     cell: side of a cell, pixels. memory: frames that count. It must reach back as far as
-    corrections do (the node's max_propagation) to profit from them. decay: how much less each
-    older frame counts than the next newer one. share: a cell is seen as occupied on a frame when
-    objects cover more than this share of it.
+    corrections do (the node's max_propagation, in mode online and its window_size) to profit from
+    them. decay: how much less each older frame counts than the next newer one. share: a cell is
+    seen as occupied on a frame when objects cover more than this share of it.
     """
 
     def __init__(
-        self, cell: int = 32, memory: int = 20, decay: float = 0.8, share: float = 0.1
+        self, cell: int = 32, memory: int = 30, decay: float = 0.8, share: float = 0.1
     ) -> None:
         self.cell, self.memory, self.decay, self.share = cell, memory, decay, share
         self.belief: np.ndarray | None = None  # float64 [rows, columns], 0..1
@@ -151,7 +151,7 @@ class Planner(Node):
         detsam2 = self.declare_parameter('detsam2', 'detsam2').value  # full name of the node
         camera = self.declare_parameter('camera', '').value
         cell = self.declare_parameter('cell', 32).value
-        memory = self.declare_parameter('memory', 20).value
+        memory = self.declare_parameter('memory', 30).value
         self.free_space = FreeSpace(cell, memory)
         self.grids = self.create_publisher(OccupancyGrid, '~/free_space', 10)
         self.plans = self.create_publisher(String, '~/plan', 10)

@@ -32,6 +32,7 @@ OVERRIDES: dict[str, type] = {
     'sam2_model': str,
     'detector_model': str,
     'device': str,
+    'mode': str,
     'window_size': int,
     'detect_interval': int,
     'max_propagation': int,
@@ -88,9 +89,15 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="Where inference runs: 'auto', 'cpu', 'cuda' or 'cuda:N'.",
         ),
         DeclareLaunchArgument(
+            'mode',
+            default_value='',
+            description="'online': masks as each frame arrives, corrected when its window closes; "
+            "'window': masks when the window closes.",
+        ),
+        DeclareLaunchArgument(
             'window_size',
             default_value='',
-            description='K: how many frames accumulate before inference.',
+            description='K: how many frames make a window, which a pass closes.',
         ),
         DeclareLaunchArgument(
             'detect_interval',

@@ -15,7 +15,7 @@ from typing import Any
 
 import fakes
 import numpy as np
-from node_control import DETECTING, DRAWING, ENCODING, LOADING, Control
+from node_control import DETECTING, DRAWING, ENCODING, LOADING, PASSING, Control
 
 from detsam2_ros.engine import Detections, Engine, EngineConfig
 from detsam2_ros.engine.identity import ModelIdentity
@@ -105,6 +105,19 @@ def count_drawings(control: Control) -> None:
     camera.draw_overlay = counting
 
 
+def control_passes(control: Control) -> None:
+    """Let the test hold and slow down each part of closing a window."""
+    from detsam2_ros.engine.closing import Closing
+
+    advance = Closing.advance
+
+    def controlled(closing: Closing, config: EngineConfig) -> Any:
+        control.reach(PASSING)
+        return advance(closing, config)
+
+    Closing.advance = controlled  # type: ignore[method-assign]
+
+
 def skip_cv_bridge_trial() -> None:
     """Take cv_bridge for usable: the trial, tested elsewhere, is half a second of each start."""
     from detsam2_ros.ros import images
@@ -119,4 +132,5 @@ if __name__ == '__main__':
     skip_cv_bridge_trial()
     if (ordered := Control.of_environment()) is not None:
         count_drawings(ordered)
+        control_passes(ordered)
     run(sys.argv[1:], engine_factory)

@@ -26,8 +26,10 @@ StartNode = Callable[..., RunningNode]
 _numbers = itertools.count(1)
 
 # A small window, frames that cannot get lost, and windows that close when they are full only.
+# Mode window: which results come of which frames does not depend on how fast the machine is.
 PARAMETERS: dict[str, Any] = {
     'autostart': False,
+    'mode': 'window',
     'window_size': 4,
     'detect_interval': 4,
     'max_propagation': 12,

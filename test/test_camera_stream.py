@@ -12,16 +12,15 @@ import pytest
 from fakes import BrokenDetector, ColourDetector, colour_sam2, scene
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_cases import FakeEngine, camera_stream, image, ticket
+from worker_cases import FakeEngine, Film, image, ticket
 
 from detsam2_ros.engine import Engine, EngineConfig, ImageError
-from detsam2_ros.engine import stream as stream_module
+from detsam2_ros.engine.window import WindowRun
 from detsam2_ros.ros.camera_stream import (
     FAILED,
     FAILURES_BEFORE_RESET,
     REFUSED,
     SAME_STAMP,
-    Ticket,
 )
 
 SETTINGS = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
@@ -38,35 +37,6 @@ def refuse(*_) -> None:
 
 def well(*_) -> None:
     return None
-
-
-class Film:
-    """A camera in front of a stream; counts what it receives."""
-
-    def __init__(self, engine=None):
-        self.stream, self.engine, self.accounts, self.heard = camera_stream(engine)
-
-    def push(self, *stamps: int, **more) -> Ticket | None:
-        sent = None
-        for stamp in stamps:
-            self.accounts.receive()
-            sent = ticket(stamp, **more)
-            self.stream.push(sent)
-            self.check()
-        return sent
-
-    def check(self) -> None:
-        """Check that the accounts, the stream and what was heard agree."""
-        now = self.accounts.snapshot()
-        assert now.received == now.processed + now.dropped_total + now.waiting
-        assert now.waiting == self.stream.waiting == self.engine.streams['camera'].pending
-        assert now.processed == len(self.heard.first())
-        assert (self.stream.waiting_since is None) == (self.stream.waiting == 0)
-        assert now.resets == len(self.heard.of('reset'))
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        return self.accounts.snapshot().dropped
 
 
 # ---- time and size
@@ -190,7 +160,7 @@ def test_a_window_that_failed_closes_with_the_next_frame(monkeypatch):
     film = Film(Engine(colour_sam2(), ColourDetector(['red']), EngineConfig(**SETTINGS)))
     picture = scene(('red', 20, 20), size=(48, 64))
     film.push(0, 1, 2, picture=picture)
-    monkeypatch.setattr(stream_module.WindowRun, 'run', fail)
+    monkeypatch.setattr(WindowRun, 'steps', fail)
     film.push(3, 4, picture=picture)
     assert film.heard.of('failure') == [
         'inference failed: MemoryError: full; its frames wait for the next try'] * 2

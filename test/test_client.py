@@ -202,6 +202,8 @@ def test_parts_without_counterparts_are_bounded() -> None:
         MaskTimeline(length=0)
     with pytest.raises(ValueError, match='max_propagation must be >= 1 or None, got 0'):
         MaskTimeline(max_propagation=0)
+    with pytest.raises(ValueError, match='window_size must be >= 0, got -1'):
+        MaskTimeline(window_size=-1)
 
 
 def test_final_by_message_or_by_distance() -> None:
@@ -211,6 +213,8 @@ def test_final_by_message_or_by_distance() -> None:
     timeline.add_correction(correction(FIRST, SECOND_LABELS, 8 * STEP, 8, final=True))
     assert [frame.index for frame in timeline.frames() if not frame.final] == [5, 6, 7, 9]
     assert not any(frame.final for frame in filled(10).frames())
+    online = filled(10, max_propagation=4, window_size=3)  # corrections may lag by a window
+    assert [frame.final for frame in online.frames()] == [True] * 2 + [False] * 8
     timeline = filled(2)
     timeline.add_masks(masks(FIRST, 2 * STEP))
     assert timeline.add_objects(objects(2 * STEP, 2, final=True)).final

@@ -183,18 +183,15 @@ def test_the_quick_demo_tells_its_story(tmp_path) -> None:
     phases = numbers['phases']
     assert [(name, own['frames'], own['frames_with_masks']) for name, own in phases.items()] == [
         ('detector on', 20, 20),
-        ('detector off', 5, 5),
-        ('just before the bank', 5, 5),
+        ('detector off', 10, 10),
         ('memory bank only', 15, 15),
     ]
     assert numbers['image_interval_p50_s'] == pytest.approx(0.1, abs=0.02)
-    detector, nothing, before, bank = phases.values()
+    detector, nothing, bank = phases.values()
     assert detector['corrections'] > 0 and detector['iou_final'] > 0.5
     assert nothing['found_final'] == 0.0
-    # The bank was loaded after these images had been published.
-    assert before['found_first'] == 0.0 and before['found_final'] > 0.0
     assert bank['found_final'] > 0.2
-    assert 0.1 < bank['latency_p50_s'] < bank['latency_p99_s']
+    assert 0.0 < bank['latency_p50_s'] < bank['latency_p99_s']
     told = ' '.join(event['text'] for event in numbers['events'])
     for word in ('save_memory_bank: saved', 'detect_interval to 0', 'load_memory_bank: loaded'):
         assert word in told

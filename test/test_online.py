@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from fakes import (
     ColourDetector,
     Run,
@@ -18,6 +19,7 @@ from fakes import (
 )
 from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red
 
+from detsam2_ros.engine.closing import Pace
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.errors import ConfigError
 
@@ -227,6 +229,54 @@ def test_a_part_is_about_one_frame_of_a_pass():
         parts += 1
     assert parts == 5 + 8 + 1  # from frame 4 back to 0, the masks of 8 frames, the end
     assert run.stream.work() == []
+
+
+def test_a_gpu_lags_by_one_part_at_most(monkeypatch):
+    """Else a frame would wait for all parts that are queued on it."""
+    log = []
+
+    class Event:
+        def record(self, stream):
+            log.append(('record', id(self), stream))
+
+        def synchronize(self):
+            log.append(('wait', id(self)))
+
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: f'of {device}')
+    pace = Pace(torch.device('cuda:1'))
+    for _ in range(3):
+        pace.keep()
+    first, second, third = (entry[1] for entry in log if entry[0] == 'record')
+    assert log == [
+        ('record', first, 'of cuda:1'),
+        ('record', second, 'of cuda:1'), ('wait', first),
+        ('record', third, 'of cuda:1'), ('wait', second),
+    ]  # fmt: skip
+    log.clear()
+    Pace(torch.device('cpu')).keep()
+    assert not log
+
+
+def test_a_part_begun_early_closes_the_window_as_it_was_then():
+    script = {2: [(0, disc_box(14, 24))]}
+    run = Run(ScriptedDetector(script, 2), **{**ONLINE, 'detect_interval': 2})
+    images = film(5)
+    run.take(images[0], 1)
+    assert (run.stream.closing, run.stream.under_way) == (0, False)  # not full: nothing is due
+    for image in images[1:3]:
+        run.take(image, 0)
+    assert run.stream.work(early=True) == []
+    assert (run.stream.closing, run.stream.due, run.stream.under_way) == (3, True, True)
+    run.take(images[3], 0)
+    run.take(images[4], 0)
+    while run.stream.due:
+        run.results += run.stream.work()
+    assert run.stream.pending == 2  # frames 3 and 4 are another window
+    assert run.ids(0) == run.ids(1) == [1]
+    run.flush()
+    nothing_was_lost(run, 5)
+    assert run.stream.work(early=True) == []
 
 
 def test_an_object_that_appears_while_a_window_is_being_closed_stays():

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,16 +39,21 @@ class FakeResult:
 class FakeEngine:
     """Opens streams that keep the engine's promises and compute nothing.
 
-    on_push runs before a frame is taken, on_window before a window closes: what they raise is
-    what the engine raises there; a text returned by on_window is a failure of the detector.
+    on_push runs before a frame is taken, on_part before each of the parts in which mode online
+    closes a window, on_window before it is closed: what they raise is what the engine raises
+    there; a text returned by on_window, in mode online by on_push, is a failure of the detector.
     """
 
-    def __init__(self, window: int = 4, reach: int = 8):
-        self.window, self.reach = window, reach
+    def __init__(
+        self, window: int = 4, reach: int = 8, mode: str = 'window', parts: int = 3
+    ):
+        self.window, self.reach, self.parts = window, reach, parts
+        self.config = SimpleNamespace(mode=mode, window_size=window)
         self.streams: dict[str, FakeStream] = {}
         self.thread = threading.get_ident()
         self.closed = 0
         self.on_push: Fault = lambda stream: None
+        self.on_part: Fault = lambda stream: None
         self.on_window: Fault = lambda stream: None
 
     def open_stream(self, name: str) -> FakeStream:
@@ -75,22 +81,69 @@ class FakeStream:
         self._size: tuple[int, ...] | None = None
         self._window: list[tuple[int, int]] = []
         self._published: dict[int, tuple[int, int]] = {}  # revision, stamp
+        self._begun = self._done = 0  # frames of the window that is being closed, parts of it
 
     @property
     def pending(self) -> int:
         return len(self._window)
 
+    @property
+    def closing(self) -> int:
+        full = self.pending >= self.engine.window
+        return self._begun or (self.engine.window if full else 0)
+
+    @property
+    def under_way(self) -> bool:
+        return self._begun > 0
+
+    def begin_anew(self) -> None:
+        """Undo what was done of a window, as a bank that is swapped does."""
+        self._begun = self._done = 0
+
     def push(self, image: np.ndarray, stamp: int) -> list[FakeResult]:
+        assert self.engine.config.mode == 'window'
+        self._take(image, stamp)
+        return self.flush() if self.pending >= self.engine.window else []
+
+    def take(self, image: np.ndarray, stamp: int) -> list[FakeResult]:
+        assert self.engine.config.mode == 'online'
+        failure = self._take(image, stamp)
+        self._published[self._next - 1] = (0, stamp)
+        results = [FakeResult(self.name, self._next - 1, stamp, 0)]
+        if failure:
+            raise DetectorError(failure, results)
+        return results
+
+    def _take(self, image: np.ndarray, stamp: int) -> str | None:
         self.engine.check_thread()
         if self._size not in (None, image.shape):
             raise ImageError('another size')
-        self.engine.on_push(self)
+        failure = self.engine.on_push(self)
         if self.pending >= self.engine.window + self.engine.reach:
             raise RuntimeError('frames wait because their window failed each time')
         self._size = image.shape
         self._window.append((self._next, stamp))
         self._next += 1
-        return self.flush() if self.pending >= self.engine.window else []
+        return failure
+
+    def work(self, early: bool = False) -> list[FakeResult]:
+        self.engine.check_thread()
+        assert self.engine.config.mode == 'online'
+        if not self.closing and not (early and self._window):
+            return []
+        self._begun = self._begun or min(self.engine.window, self.pending)
+        try:
+            self.engine.on_part(self)
+            self._done += 1
+            if self._done < self.engine.parts:
+                return []
+            self.engine.on_window(self)
+        except BaseException:
+            self.begin_anew()
+            raise
+        results = self._close()
+        self.begin_anew()
+        return results
 
     def flush(self) -> list[FakeResult]:
         self.engine.check_thread()
@@ -110,12 +163,13 @@ class FakeStream:
         return results
 
     def _close(self) -> list[FakeResult]:
-        window, self._window = (
-            self._window[: self.engine.window], self._window[self.engine.window:])
+        count = self._begun or self.engine.window
+        window, self._window = self._window[:count], self._window[count:]
         newest = window[-1][0]
         oldest = max(newest - self.engine.reach + 1, self.horizon)
-        for index, stamp in window:
-            self._published[index] = (-1, stamp)
+        if self.engine.config.mode == 'window':
+            for index, stamp in window:
+                self._published[index] = (-1, stamp)
         for index in range(oldest, newest + 1):
             revision, stamp = self._published[index]
             self._published[index] = (revision + 1, stamp)
@@ -129,6 +183,35 @@ class FakeStream:
     def reset(self) -> None:
         self.engine.check_thread()
         self._start()
+
+
+class Steps(FakeEngine):
+    """An engine that writes down what it does: (camera, 'take'), (camera, 'part'), ..."""
+
+    def __init__(self, **more):
+        super().__init__(**{'mode': 'online', **more})
+        self.log: list[tuple[str, str]] = []
+        self.fault = lambda stream: None
+        self.on_push = lambda stream: self.note(stream, 'take')
+        self.on_part = lambda stream: self.note(stream, 'part')
+        self.on_window = lambda stream: self.note(stream, 'end')
+
+    def note(self, stream, what: str) -> None:
+        self.log.append((stream.name, what))
+        assert stream.pending < 2 * self.window, 'corrections fell behind'
+        if what == 'part':
+            self.fault(stream)
+
+    def kinds(self, camera: str = 'camera') -> list[str]:
+        return [what for name, what in self.log if name == camera]
+
+
+PASS = ['part', 'part', 'part', 'end']  # what `kinds` holds of a window that closes
+
+
+def takes(count: int) -> list[str]:
+    """Return what `kinds` holds of frames that are taken."""
+    return ['take'] * count
 
 
 class Recorder:
@@ -243,13 +326,17 @@ class Rig:
         """Return how many frames wait in the engine's unfinished window."""
         return self.engine.streams[camera or 'camera'].pending
 
+    def without_masks(self, camera: str = '') -> int:
+        """Return how many frames the engine holds that have no masks yet."""
+        return self.pending(camera) if self.engine.config.mode == 'window' else 0
+
     def check_books(self) -> None:
         """Check at a quiet moment that every frame is where the accounts say."""
         queued = self.worker.waiting()
         for camera, accounts in self.accounts.items():
             now = accounts.snapshot()
             assert now.received == now.processed + now.dropped_total + now.waiting
-            assert now.waiting == queued[camera] + self.pending(camera), now
+            assert now.waiting == queued[camera] + self.without_masks(camera), now
             assert now.processed == len(self.heard.first(camera))
 
     def stop(self) -> None:
@@ -274,8 +361,34 @@ def running(*arguments: Any, **more: Any) -> Iterator[Rig]:
     rig.stop()
 
 
-def camera_stream(engine: Any = None) -> tuple[CameraStream, Any, FrameAccounts, Recorder]:
-    """Make a camera's stream without a thread."""
-    engine = engine or FakeEngine()
-    accounts, heard = FrameAccounts(), Recorder()
-    return CameraStream('', engine, accounts, heard), engine, accounts, heard
+class Film:
+    """A camera in front of a camera's stream, without a thread; checks the books all the time."""
+
+    def __init__(self, engine=None):
+        self.engine = engine or FakeEngine()
+        self.accounts, self.heard = FrameAccounts(), Recorder()
+        self.stream = CameraStream('', self.engine, self.accounts, self.heard)
+
+    def push(self, *stamps: int, **more) -> Ticket | None:
+        sent = None
+        for stamp in stamps:
+            self.accounts.receive()
+            sent = ticket(stamp, **more)
+            self.stream.push(sent)
+            self.check()
+        return sent
+
+    def check(self) -> None:
+        """Check that the accounts, the stream and what was heard agree."""
+        now = self.accounts.snapshot()
+        assert now.received == now.processed + now.dropped_total + now.waiting
+        pending = self.engine.streams['camera'].pending
+        assert now.waiting == self.stream.waiting == (0 if self.stream.in_parts else pending)
+        assert now.processed == len(self.heard.first())
+        assert (self.stream.waiting_since is None) == (pending == 0)
+        assert len(self.stream._open) == pending
+        assert now.resets == len(self.heard.of('reset'))
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        return self.accounts.snapshot().dropped

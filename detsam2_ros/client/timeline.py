@@ -46,19 +46,29 @@ class MaskTimeline:
 
     A frame is known once its masks and its objects (or a correction, which has objects too) have
     arrived. length: so many known frames are kept, the oldest go. max_propagation: the node's
-    parameter, M. With it, frames more than M behind the newest are final; without it, only those
-    that a message called so. max_lag: by how many frames a message may come late or one topic
-    lag behind another; at least M and 2 K. An index further back: the stream started over.
-    May be used from several threads.
+    parameter, M; window_size: the node's in mode online, K, where corrections may lag by a
+    window; 0 in mode window. With M, frames more than M + window_size behind the newest are
+    final; without it, only those that a message called so. max_lag: by how many frames a message
+    may come late or one topic lag behind another; at least M + K. An index further back: the
+    stream started over. May be used from several threads.
     """
 
-    def __init__(self, length: int = 100, max_propagation: int | None = None, max_lag: int = 50):
+    def __init__(
+        self,
+        length: int = 100,
+        max_propagation: int | None = None,
+        max_lag: int = 50,
+        window_size: int = 0,
+    ):
         for name, value in (('length', length), ('max_lag', max_lag)):
             if value < 1:
                 raise ValueError(f'{name} must be >= 1, got {value}')
+        if window_size < 0:
+            raise ValueError(f'window_size must be >= 0, got {window_size}')
         if max_propagation is not None and max_propagation < 1:
             raise ValueError(f'max_propagation must be >= 1 or None, got {max_propagation}')
-        self._length, self._max_propagation, self._max_lag = length, max_propagation, max_lag
+        self._length, self._max_lag = length, max_lag
+        self._reach = None if max_propagation is None else max_propagation + window_size
         self._lock = threading.RLock()
         self._known: dict[int, _Entry] = {}
         self._stamps: list[int] = []  # of the known ones, ascending
@@ -191,8 +201,8 @@ class MaskTimeline:
         record = entry.record
         assert record is not None and entry.best is not None
         final = record.final
-        if self._max_propagation is not None and self._newest is not None:
-            final = final or self._newest[1] - record.index > self._max_propagation
+        if self._reach is not None and self._newest is not None:
+            final = final or self._newest[1] - record.index > self._reach
         return TimelineFrame(
             stamp=stamp,
             frame_id=entry.frame_id,

@@ -219,9 +219,9 @@ def markdown(numbers: Mapping[str, Any]) -> str:
         '',
         f'- Images came every {_text(numbers["image_interval_p50_s"], ".3f")} s (p95 '
         f'{_text(numbers["image_interval_p95_s"], ".3f")} s).',
-        '- Latency: from the stamp of an image to the arrival of its first masks. They come a '
-        'window at a time, so the first frame of a window waits for the last; where inference is '
-        'slower than the camera, images wait in the queue of the node.',
+        '- Latency: from the stamp of an image to the arrival of its first masks. In mode window '
+        'they come a window at a time, so the first frame of a window waits for the last; where '
+        'inference is slower than the camera, images wait in the queue of the node.',
         f'- IoU: of each ball of which {numbers["least_visible"]:.0%} or more shows, with its '
         'object; 0 without one. Only frames with masks count.',
         f'- Found: the share of those balls whose IoU is {numbers["found_from_iou"]} or more.',

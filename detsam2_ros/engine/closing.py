@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from detsam2_ros.engine.banking import look_for_bank
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.errors import DetectorError
@@ -19,6 +21,27 @@ from detsam2_ros.engine.stats import StatsRecorder
 from detsam2_ros.engine.window import WindowRun
 
 
+class Pace:
+    """Keeps a GPU from lagging by many parts behind the thread that asks for them.
+
+    Kernels are queued at once and run later: a frame that comes would wait for all of a pass.
+    """
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        self._last: torch.cuda.Event | None = None
+
+    def keep(self) -> None:
+        """Wait for the end of what was queued before the last call; a CPU never lags."""
+        if self._device.type != 'cuda':
+            return
+        now = torch.cuda.Event()
+        now.record(torch.cuda.current_stream(self._device))
+        if self._last is not None:
+            self._last.synchronize()
+        self._last = now
+
+
 class Closing:
     """Closes one window after the other, the oldest first."""
 
@@ -31,6 +54,12 @@ class Closing:
         self._stats = stats
         self._state = state
         self._steps: Steps[list[FrameResult]] | None = None
+        self._begun: list[Frame] = []  # the frames of the window that they close
+
+    @property
+    def begun(self) -> int:
+        """How many frames the window has that is being closed, 0 between two windows."""
+        return len(self._begun)
 
     def advance(self, config: EngineConfig) -> list[FrameResult] | None:
         """Do a part, about one frame of a pass; returns the window's results after its last part.
@@ -41,21 +70,22 @@ class Closing:
         """
         if self._steps is None:
             # More than K wait only when one failed, or frames came meanwhile; each closes alone.
-            self._steps = self._close(self._state.window[: config.window_size], config)
+            self._begun = self._state.window[: config.window_size]
+            self._steps = self._close(self._begun, config)
         try:
             next(self._steps)
         except StopIteration as end:
-            self._steps = None
+            self.begin_anew()
             results: list[FrameResult] = end.value
             return results
         except BaseException:
-            self._steps = None
+            self.begin_anew()
             raise
         return None
 
     def begin_anew(self) -> None:
         """Drop what was done of a window."""
-        self._steps = None
+        self._steps, self._begun = None, []
 
     def _close(self, window: list[Frame], config: EngineConfig) -> Steps[list[FrameResult]]:
         state, newest = self._state, window[-1].index

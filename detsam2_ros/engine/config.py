@@ -126,7 +126,7 @@ class EngineConfig:
         if self.mode == 'online' and self.encode_batch > 1:
             raise ConfigError(
                 f'encode_batch ({self.encode_batch}) must be 1 in mode online: each frame is '
-                f'encoded on arrival'
+                f'encoded on arrival; or choose mode window'
             )
         if self.max_propagation < 2 * self.window_size:
             _log.warning(

@@ -14,7 +14,7 @@ from detsam2_ros.engine.banking import (
     look_for_bank,
     rebanked,
 )
-from detsam2_ros.engine.closing import Closing
+from detsam2_ros.engine.closing import Closing, Pace
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detection import Detector
@@ -51,6 +51,7 @@ class Stream:
         self._config = config
         self._stats = stats
         self._intake = Intake(name, model, detector, stats)
+        self._pace = Pace(model.device)
         self._start(StreamState())
 
     def _start(self, state: StreamState) -> None:
@@ -82,7 +83,7 @@ class Stream:
         """
         outcome = Outcome(self.name)
         outcome.add(lambda: self.take(image, stamp))
-        if self.due:
+        if len(self._state.window) >= self._config.window_size:
             self._close_all(outcome)
         return outcome.results_or_error()
 
@@ -138,18 +139,34 @@ class Stream:
         return results
 
     @property
-    def due(self) -> bool:
-        """Whether a full window waits to be closed."""
-        return len(self._state.window) >= self._config.window_size
+    def closing(self) -> int:
+        """How many frames the window has that is due; 0 while none is."""
+        full = len(self._state.window) >= self._config.window_size
+        return self._closing.begun or (self._config.window_size if full else 0)
 
-    def work(self) -> list[FrameResult]:
+    @property
+    def under_way(self) -> bool:
+        """Whether `work` has begun with a window; what it did is lost when a bank is swapped."""
+        return self._closing.begun > 0
+
+    @property
+    def due(self) -> bool:
+        """Whether a window waits to be closed: it is full, or `work` has begun with it."""
+        return self.closing > 0
+
+    def work(self, early: bool = False) -> list[FrameResult]:
         """Do a part of closing a window that is due, about one frame of its pass.
 
-        Returns the window's results with the last part, else nothing. Call it until `due` is
-        false; frames may be taken between two parts. Raises DetectorError with the results, or
-        whatever went wrong: then the next call begins with this window anew.
+        early: begin with a window that is not full too, when a camera pauses. Returns the
+        window's results with the last part, else nothing. Call it until `due` is false; frames
+        may be taken between two parts. Raises DetectorError with the results, or whatever went
+        wrong: then the next call begins with this window anew.
         """
-        return (self._closing.advance(self._config) or []) if self.due else []
+        if not self.due and not (early and self._state.window):
+            return []
+        results = self._closing.advance(self._config)
+        self._pace.keep()
+        return results or []
 
     def reset(self) -> None:
         """Forget everything but the memory bank; frames count from 0 again.

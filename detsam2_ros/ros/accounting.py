@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 LATENCY_SAMPLES = 512
@@ -31,6 +32,7 @@ class Account:
     last_received: float | None
     last_published: float | None
     latencies: tuple[float, ...] = field(repr=False)
+    lags: tuple[float, ...] = field(repr=False)
 
     @property
     def dropped_total(self) -> int:
@@ -39,10 +41,18 @@ class Account:
 
     def latency(self, share: float) -> float | None:
         """Return the quantile of stamp-to-publication seconds, None before the first frame."""
-        if not self.latencies:
-            return None
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return _quantile(self.latencies, share)
+
+    def lag(self, share: float) -> float | None:
+        """Return the quantile of seconds from a window's last frame to its end, None at first."""
+        return _quantile(self.lags, share)
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 class FrameAccounts:
@@ -54,6 +64,7 @@ class FrameAccounts:
         self._corrections = self._resets = 0
         self._dropped: Counter[str] = Counter()
         self._latencies: deque[float] = deque(maxlen=LATENCY_SAMPLES)
+        self._lags: deque[float] = deque(maxlen=LATENCY_SAMPLES)
         self._last_received: float | None = None
         self._last_published: float | None = None
 
@@ -81,6 +92,11 @@ class FrameAccounts:
             self._latencies.append(latency)
             self._last_published = time.monotonic()
 
+    def close_window(self, lag: float) -> None:
+        """Note a window that was closed, lag seconds after its last frame arrived."""
+        with self._lock:
+            self._lags.append(lag)
+
     def correct(self) -> None:
         """Count a correction that was sent."""
         with self._lock:
@@ -105,4 +121,5 @@ class FrameAccounts:
                 last_received=self._last_received,
                 last_published=self._last_published,
                 latencies=tuple(self._latencies),
+                lags=tuple(self._lags),
             )

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +21,9 @@ FAILURES_BEFORE_RESET = 3
 REFUSED = 'refused_image'
 FAILED = 'inference_failed'
 SAME_STAMP = 'repeated_stamp'
+
+# What may fail; in mode window a frame and the window that it fills are one step.
+_FRAME, _WINDOW = 'frame', 'window'
 
 
 @dataclass
@@ -56,32 +61,66 @@ class Listener(Protocol):
 
 
 class CameraStream:
-    """An engine stream that starts anew where the camera does, and never loses count."""
+    """An engine stream that starts anew where the camera does, and never loses count.
 
-    def __init__(self, camera: str, engine: Engine, accounts: FrameAccounts, listener: Listener):
+    In mode online `push` leaves the window that a frame fills to `work`, which closes it part by
+    part. interrupted: whether the thread is to end, asked between two parts.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        engine: Engine,
+        accounts: FrameAccounts,
+        listener: Listener,
+        interrupted: Callable[[], bool] = lambda: False,
+    ):
         self._camera = camera
         self._accounts = accounts
         self._listener = listener
+        self._interrupted = interrupted
+        self._window_size = engine.config.window_size
+        self.in_parts = engine.config.mode == 'online'
         self._stream = engine.open_stream(camera or 'camera')
         self._clear()
 
     def _clear(self) -> None:
         self._next_index = 0
-        self._failures = 0
+        self._failures: Counter[str] = Counter()  # in a row, of what
+        self._held_back = False  # a window failed; it is tried again with the next frame
+        self.undone = False  # a call undid what was done of a window that is still due
         self._last_stamp: int | None = None
         self._size: tuple[int, int] | None = None
         self._tickets: dict[int, Ticket] = {}  # of frames that results may still come for
-        self._unpublished: dict[int, float] = {}  # their arrival, in order
+        self._unpublished: set[int] = set()
+        self._open: deque[float] = deque()  # arrival of the frames whose window is not closed
 
     @property
     def waiting_since(self) -> float | None:
-        """When the oldest frame of the unfinished window arrived."""
-        return next(iter(self._unpublished.values()), None)
+        """When the oldest frame whose window is not closed arrived."""
+        return self._open[0] if self._open else None
 
     @property
     def waiting(self) -> int:
         """How many frames have no masks yet."""
         return len(self._unpublished)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is a window for `work`, and no reason to wait for the next frame."""
+        return self.in_parts and self._stream.closing > 0 and not self._held_back
+
+    @property
+    def behind(self) -> bool:
+        """Whether a window must be closed first: the next frame would fill another one."""
+        if not self.in_parts or not self._stream.closing:
+            return False
+        return self._stream.pending + 1 - self._stream.closing >= self._window_size
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a window is being closed part by part."""
+        return self.in_parts and self._stream.under_way
 
     def push(self, ticket: Ticket) -> None:
         """Take a frame; the stream starts anew first where time or the image size demands it."""
@@ -104,9 +143,12 @@ class CameraStream:
         def take() -> list[FrameResult]:
             # Known before results come: those of a full window include this frame's.
             self._tickets[index] = ticket
-            self._unpublished[index] = ticket.received
-            return self._stream.push(image, ticket.stamp)
+            self._unpublished.add(index)
+            self._open.append(ticket.received)
+            step = self._stream.take if self.in_parts else self._stream.push
+            return step(image, ticket.stamp)
 
+        what = _FRAME if self.in_parts else _WINDOW
         try:
             self._handle(take)
         except ImageError as error:
@@ -120,25 +162,41 @@ class CameraStream:
             else:
                 self._forget(index)
                 self._drop(FAILED)
-            self._fail(failure)
+            self._fail(failure, what)
             return
+        self._failures[what] = 0
         self._taken(ticket, image)
+
+    def work(self) -> None:
+        """Do a part of closing the oldest window, full or not; a failure begins with it anew."""
+        pending = self._stream.pending
+        try:
+            self._handle(self._part)
+        except _StepError as failure:
+            self._held_back = True
+            self._fail(failure, _WINDOW)
+            return
+        # Not with every part: a window that always fails at its last one fails in a row.
+        if self._stream.pending < pending:
+            self._failures[_WINDOW] = 0
+            self._held_back = self.undone = False
 
     def flush(self) -> None:
         """Close the unfinished window; if that fails its frames wait on."""
         try:
             self._handle(self._stream.flush)
         except _StepError as failure:
-            self._fail(failure)
+            self._fail(failure, _WINDOW)
+            return
+        self._failures[_WINDOW] = 0
 
     def finish(self) -> None:
-        """Close the unfinished window for good: what a failure leaves of it is dropped."""
-        self._close()
-        if self._unpublished:
+        """Close all windows for good: what a failure leaves of them is dropped."""
+        if self._close() and self._stream.pending:
             self.start_anew('its last window could not be closed')
 
     def restart(self, why: str) -> None:
-        """Close the unfinished window for good, and start anew."""
+        """Close all windows for good, and start anew."""
         self._close()
         self.start_anew(why)
 
@@ -154,20 +212,35 @@ class CameraStream:
         if why:
             self._listener.on_reset(self._camera, why)
 
-    def _close(self) -> None:
+    def _close(self) -> bool:
+        """Close all windows, as far as that works; returns False when the thread is to end."""
         try:
-            self._handle(self._stream.flush)
+            if not self.in_parts:
+                self._handle(self._stream.flush)
+            while self.in_parts and self._stream.pending:
+                if self._interrupted():
+                    return False
+                self._handle(self._part)
+            self._failures[_WINDOW] = 0
         except _StepError as failure:
             self._listener.on_failure(self._camera, f'inference failed: {failure}')
+        return True
+
+    def _part(self) -> list[FrameResult]:
+        return self._stream.work(early=True)
 
     def _taken(self, ticket: Ticket, image: np.ndarray) -> None:
         self._next_index += 1
         self._last_stamp = ticket.stamp
         self._size = image.shape[0], image.shape[1]
+        self._held_back = False
 
     def _forget(self, index: int) -> None:
+        """Undo what was noted of a frame that was not taken."""
         self._tickets.pop(index, None)
-        self._unpublished.pop(index, None)
+        if index in self._unpublished:
+            self._unpublished.remove(index)
+            self._open.pop()
 
     def _handle(self, step: Callable[[], list[FrameResult]]) -> None:
         """Run a step and hand on its results, those that come with an error included."""
@@ -181,25 +254,31 @@ class CameraStream:
         except Exception as error:
             # Out of device memory, a broken driver: the stream is as it was before the window.
             raise _StepError(f'{type(error).__name__}: {error}') from error
-        self._failures = 0
         for result in results:
             ticket = self._tickets[result.index]
             if result.revision == 0:
-                self._unpublished.pop(result.index, None)
+                self._unpublished.discard(result.index)
                 self._accounts.process()
             self._listener.on_result(self._camera, result, ticket)
             ticket.image = None
         horizon = self._stream.horizon
         self._tickets = {i: t for i, t in self._tickets.items() if i >= horizon}
+        arrival = None
+        while len(self._open) > self._stream.pending:
+            arrival = self._open.popleft()
+        if arrival is not None:
+            self._accounts.close_window(time.monotonic() - arrival)
         if message is not None:
             self._listener.on_failure(self._camera, message)
 
-    def _fail(self, failure: _StepError) -> None:
-        self._failures += 1
-        self._listener.on_failure(
-            self._camera, f'inference failed: {failure}; its frames wait for the next try'
-            if self._failures < FAILURES_BEFORE_RESET else f'inference failed: {failure}')
-        if self._failures >= FAILURES_BEFORE_RESET:
+    def _fail(self, failure: _StepError, what: str) -> None:
+        self._failures[what] += 1
+        given_up = self._failures[what] >= FAILURES_BEFORE_RESET
+        next_try = '' if given_up or what == _FRAME else (
+            '; its corrections wait for the next try' if self.in_parts
+            else '; its frames wait for the next try')
+        self._listener.on_failure(self._camera, f'inference failed: {failure}{next_try}')
+        if given_up:
             self.start_anew(f'inference failed {FAILURES_BEFORE_RESET} times in a row')
 
     def _drop(self, reason: str) -> None:

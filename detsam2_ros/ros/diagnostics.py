@@ -114,6 +114,8 @@ class Diagnostics:
                 None if account.last_published is None else now - account.last_published)),
             ('latency_p50_s', _seconds(account.latency(0.50))),
             ('latency_p99_s', _seconds(account.latency(0.99))),
+            ('pass_lag_p50_s', _seconds(account.lag(0.50))),
+            ('pass_lag_p99_s', _seconds(account.lag(0.99))),
         ]
         return _status(title, level, message, values, session.device)
 
@@ -144,9 +146,9 @@ class Diagnostics:
 
 
 def _stats_values(stats: Stats) -> list[tuple[str, object]]:
-    counts = ('frames', 'encodings', 'tracked_frames', 'associated_frames', 'conditioned_frames',
-              'passes', 'corrections', 'detector_frames', 'detector_failures', 'objects',
-              'device_bytes')
+    counts = ('frames', 'encodings', 'tracked_frames', 'forward_frames', 'associated_frames',
+              'conditioned_frames', 'passes', 'corrections', 'detector_frames',
+              'detector_failures', 'objects', 'device_bytes')
     values: list[tuple[str, object]] = [(name, getattr(stats, name)) for name in counts]
     return values + [(f'{stage}_s', f'{s:.3f}') for stage, s in stats.seconds.items()]
 

@@ -58,8 +58,13 @@ class ParameterSpec:
         return f'{self.minimum:g}..{self.maximum:g}{unit}'
 
 
+# Where the node differs from EngineConfig, whose defaults are the plain method of the report: a
+# robot wants masks at once.
+_NODE_DEFAULTS: dict[str, Value] = {'mode': 'online'}
+
+
 def _engine_specs() -> list[ParameterSpec]:
-    """Return the parameters of the method, as EngineConfig has them."""
+    """Return the parameters of the method, as EngineConfig has them but for _NODE_DEFAULTS."""
     told = {name: _less_its_range(text) for name, text in parameter_texts().items()}
     specs = []
     for field in dataclasses.fields(EngineConfig):
@@ -72,7 +77,7 @@ def _engine_specs() -> list[ParameterSpec]:
         specs.append(
             ParameterSpec(
                 field.name,
-                field.default,  # type: ignore[arg-type]
+                _NODE_DEFAULTS.get(field.name, field.default),  # type: ignore[arg-type]
                 told[field.name],
                 least,
                 most,
@@ -183,7 +188,7 @@ _RUNNING = [
         'max_window_delay',
         3.0,
         'A window is closed when its oldest frame has waited this long, also when the camera '
-        'stops; 0: never.',
+        'stops: for its masks in mode window, for its corrections in mode online; 0: never.',
         0.0,
         3600.0,
         unit='s',

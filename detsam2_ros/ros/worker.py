@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inference thread: it alone touches the engine and its device; no ROS in here.
 
-Other threads hand over frames (`offer`) and work to do between two passes (`call`), and never wait
-for inference unless they ask for a call's outcome.
+Other threads hand over frames (`offer`) and work to do between two steps (`call`), and never wait
+for inference unless they ask for a call's outcome. A step is a frame and the window that it
+fills; in mode online a frame, or a part of closing a window.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ class Worker:
     max_window_delay: seconds after which the oldest frame of an unfinished window closes it;
     0 = never. While frames of that camera wait in the queue it is not closed early: a
     thread that cannot keep up must not make its windows smaller.
+
+    In mode online frames go before windows: those are closed part by part while no frame waits,
+    the one that has waited longest first. But a camera's frames wait where the next one would
+    fill a second window, so that no camera's corrections fall behind by more than one. Calls go
+    before both, but a window that one of them undid (a memory bank was swapped) is closed before
+    the next call where frames wait for that: swaps in a row must not keep them waiting for ever.
     """
 
     def __init__(
@@ -94,7 +101,7 @@ class Worker:
             self._listener.on_dropped(camera, QUEUE_FULL)
 
     def call(self, work: Callable[[Engine], T]) -> Future[T]:
-        """Have something done between two passes, before the frames that wait."""
+        """Have something done between two steps, before the frames that wait."""
         future: Future[T] = Future()
         with self._wake:
             if self._stopping:
@@ -169,7 +176,8 @@ class Worker:
             engine = self._engine = make_engine()
             for camera in self._queues:
                 self._streams[camera] = CameraStream(
-                    camera, engine, self._accounts[camera], self._listener
+                    camera, engine, self._accounts[camera], self._listener,
+                    lambda: self._stopping,
                 )
         except BaseException as error:  # whoever asked is told
             # An error holds on to where it came from, and so to the models that did load.
@@ -181,37 +189,42 @@ class Worker:
 
     def _serve(self) -> None:
         """Do what is asked for until the end."""
-        while True:
-            work, future, camera, ticket = None, None, None, None
-            with self._wake:
-                while not (self._calls or self._stopping or any(self._queues.values())):
-                    timeout = self._seconds_to_deadline()
-                    if timeout is not None and timeout <= 0:
-                        break
-                    self._wake.wait(timeout)
-                if self._stopping:
-                    break
-                if self._calls:
-                    work, future = self._calls.popleft()
-                else:
-                    camera = self._next_camera()
-                    if camera is not None:
-                        ticket = self._queues[camera].popleft()
-            if work is not None and future is not None:
-                self._work(work, future)
-            elif camera is not None and ticket is not None:
-                self._guard(camera, partial(self._streams[camera].push, ticket))
+        while (step := self._next_step()) is not None:
+            step()
+            del step  # a frame is not held while the next one is waited for
             self._close_overdue()
+
+    def _next_step(self) -> Callable[[], None] | None:
+        """Wait for something to do; returns None at the end."""
+        with self._wake:
+            while not self._stopping:
+                if self._calls and not any(s.undone and s.behind for s in self._streams.values()):
+                    return partial(self._work, *self._calls.popleft())
+                camera = self._next_camera()
+                if camera is not None:
+                    take = partial(self._streams[camera].push, self._queues[camera].popleft())
+                    return partial(self._guard, camera, take)
+                camera = self._next_window()
+                if camera is not None:
+                    return partial(self._guard, camera, self._streams[camera].work)
+                timeout = self._seconds_to_deadline()
+                if timeout is not None and timeout <= 0:
+                    return lambda: None  # a window is overdue
+                self._wake.wait(timeout)
+        return None
 
     def _work(self, work: Callable[[Engine], Any], future: Future[Any]) -> None:
         if not future.set_running_or_notify_cancel():
             return
+        begun = [stream for stream in self._streams.values() if stream.under_way]
         try:
             outcome = work(self._engine)  # type: ignore[arg-type]
         except BaseException as error:  # whoever asked is told
             future.set_exception(error)
         else:
             future.set_result(outcome)
+        for stream in begun:
+            stream.undone |= stream.due and not stream.under_way
 
     def _guard(self, camera: str, step: Callable[[], object]) -> None:
         """Run a step; whatever it raises is a defect, reported as such, and ends nothing.
@@ -226,8 +239,22 @@ class Worker:
             self._streams[camera].start_anew('of an internal error', INTERNAL)
 
     def _next_camera(self) -> str | None:
-        """Return the camera whose first frame has waited longest."""
-        waiting = [(q[0].received, camera) for camera, q in self._queues.items() if q]
+        """Return the camera whose first frame has waited longest, of those that may go on."""
+        waiting = [
+            (queue[0].received, camera)
+            for camera, queue in self._queues.items()
+            if queue and not self._streams[camera].behind
+        ]
+        return min(waiting)[1] if waiting else None
+
+    def _next_window(self) -> str | None:
+        """Return the camera with the window to do a part of, in mode online."""
+        now = time.monotonic()
+        waiting = [
+            (stream.waiting_since or 0.0, camera)
+            for camera, stream in self._streams.items()
+            if stream.in_parts and (stream.due or stream.behind or self._is_overdue(camera, now))
+        ]
         return min(waiting)[1] if waiting else None
 
     def _seconds_to_deadline(self) -> float | None:
@@ -237,13 +264,17 @@ class Worker:
         due = [start + self._delay for start in starts if start is not None]
         return min(due) - time.monotonic() if due else None
 
+    def _is_overdue(self, camera: str, now: float) -> bool:
+        start = self._streams[camera].waiting_since
+        if not self._delay or start is None or self._queues[camera]:
+            return False
+        return start + self._delay <= now
+
     def _close_overdue(self) -> None:
-        if not self._delay:
-            return
+        """Close windows that wait too long; in mode online `_next_window` sees to that."""
         now = time.monotonic()
         for camera, stream in self._streams.items():
-            start = stream.waiting_since
-            if start is not None and start + self._delay <= now and not self._queues[camera]:
+            if not stream.in_parts and self._is_overdue(camera, now):
                 self._guard(camera, stream.flush)
 
     def _flush_all(self) -> None:
