@@ -17,7 +17,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import torch  # noqa: E402
 
-from benchmarks import performance_docs, performance_plots  # noqa: E402
+from benchmarks import aims, performance_docs, performance_plots  # noqa: E402
 from benchmarks.place import Place  # noqa: E402
 from benchmarks.results import SECTIONS, Results  # noqa: E402
 
@@ -119,8 +119,8 @@ def _short(small: dict[str, Any], rates: list[int], frames: int) -> Iterator[Job
     yield 'launches', {**small, 'objects': 2}
 
 
-def main() -> int:
-    options = parse_options()
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse_options(argv)
     torch.set_num_threads(options.threads)
     place = Place(options.device, options.dtype, options.threads)
     results = Results(options.results, place, options.any_code or options.write)
@@ -140,6 +140,7 @@ def main() -> int:
         print('there are no results yet: run it without --write', file=sys.stderr)
         return 1
     tables = performance_docs.tables(wanted)
+    tables['aims'] = '\n'.join(f'- {verdict}' for verdict in aims.cpu(wanted))
     for name, text in tables.items():
         print(f'\n{name}\n\n{text}')
     if options.page is not None:
@@ -148,7 +149,7 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument('--quick', action='store_true', help='a few measurements of each section')
@@ -161,12 +162,16 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--dtype', choices=('float32', 'bfloat16'))
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--results', type=Path, default=ROOT / 'runs' / 'performance.jsonl')
+    parser.add_argument('--results', type=Path, help='default: runs/performance.jsonl')
     parser.add_argument('--docs', action='store_true', help='write docs/performance.md')
     parser.add_argument('--page', type=Path, help='another page to write')
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
+    name = 'rehearsal.jsonl' if options.rehearse else 'performance.jsonl'
+    options.results = options.results or ROOT / 'runs' / name
     options.dtype = options.dtype or ('float32' if options.device == 'cpu' else 'bfloat16')
     if options.docs:
+        if options.rehearse:
+            parser.error('a rehearsal says nothing that belongs into docs/performance.md')
         options.page = options.page or ROOT / 'docs' / 'performance.md'
     return options
 
