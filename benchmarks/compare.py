@@ -226,7 +226,7 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     K, M, windows = job['K'], job['M'], job['windows']
     warm = -(-M // K)  # passes are of full length from there on
     model, settings = load(job['model'], job['size'], place)
-    scene = film(job['objects'], (warm + windows) * K, *job['frame'])
+    scene = film(job['objects'], *job['frame'])
     config = EngineConfig(K, K, M, **LIKE_REFERENCE)
     configs = {PLAIN: config}
     if job.get('options'):

@@ -40,7 +40,7 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     """
     K, M = job['K'], job['M']
     model, _ = load(job['model'], job['size'], place)
-    scene = film(job['objects'], 20 * K, *job['frame'])
+    scene = film(job['objects'], *job['frame'])
     engine = Engine(model, scene, real_config(job['model'], K, K, M, mode=job['mode']))
     stream = engine.open_stream('benchmark')
     seconds, same, held = [], [], []

@@ -46,7 +46,7 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     K, M, windows = job['K'], job['M'], job['windows']
     warm = warm_up(K, M)
     model, _ = load(job['model'], job['size'], place)
-    scene = film(job['objects'], (warm + windows + 1) * K, *job['frame'])
+    scene = film(job['objects'], *job['frame'])
     with place.stage_clock():
         engine = Engine(model, scene, engine_config(K, K, M, mode=job['mode']))
         stream = engine.open_stream('benchmark')

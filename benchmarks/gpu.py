@@ -64,7 +64,7 @@ def planned(rehearse: bool) -> Iterator[Planned]:
     yield 'latency', {**camera, 'objects': 8, 'mode': 'online'}, 20, 45
     small = {**main, 'objects': 1, 'frame': [256, 256]}
     yield 'endurance', {**small, 'mode': 'window', 'frames': long}, 8, 30
-    yield 'launches', {**main, 'objects': 4}, 8, 30
+    yield 'launches', {**main, 'objects': 4, 'dtype': 'bfloat16'}, 8, 30
     yield 'latency', {**camera, 'objects': 1, 'mode': 'window'}, 20, 40
     yield 'stages', {**main, 'objects': 1, 'windows': windows, 'mode': 'online'}, 8, 20
     for model in large:

@@ -37,7 +37,7 @@ class Lane:
         self.window, self.reach = config.window_size, config.max_propagation
         self.cameras = cameras
         self.seconds: list[float] = []  # per frame of a camera
-        self._scene = film(objects, 60, *frame)
+        self._scene = film(objects, *frame)
         self.engine = Engine(model, self._scene, config)
         self._streams = [self.engine.open_stream(str(number)) for number in range(cameras)]
         self._index = 0
@@ -120,7 +120,7 @@ def _lanes(job: dict[str, Any], model: Sam2Model) -> dict[str, Lane]:
 def _bank(model: Sam2Model, frame: tuple[int, int], entries: int) -> MemoryBank:
     """Record a bank of one object, by prompting it on every frame."""
     config = EngineConfig(1, 1, 1, association='class', max_conditioned_memories=max(entries, 1))
-    scene = film(1, 60, *frame)
+    scene = film(1, *frame)
     stream = Engine(model, scene, config).open_stream('recorded')
     for index in range(entries):
         stream.push(scene.image(index), index)

@@ -141,7 +141,7 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     """
     K, M, frames = job['K'], job['M'], job['frames']
     model, _ = load(job['model'], job['size'], place)
-    scene = film(job['objects'], 60, *job['frame'])
+    scene = film(job['objects'], *job['frame'])
     camera = Camera(model, scene, real_config(job['model'], K, K, M, mode=job['mode']))
     begin, runs = time.monotonic(), []
     try:

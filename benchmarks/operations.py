@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -63,9 +63,12 @@ class Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        attention = func is torch.ops.aten.scaled_dot_product_attention.default
-        if not attention and func._overloadpacket not in flop_registry:
-            # What is made of other operations counts as those, also in inference mode.
+        name = func._overloadpacket.__name__
+        attention = name == 'scaled_dot_product_attention'
+        # What is made of other operations counts as those, also in inference mode. Not so what
+        # devices have in one piece, though PyTorch could take it apart.
+        whole = attention or name.startswith('upsample') or func._overloadpacket in flop_registry
+        if not whole:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -76,7 +79,7 @@ class Counter(TorchDispatchMode):
         elif func._overloadpacket in flop_registry:
             flops = flop_registry[func._overloadpacket](*args, **kwargs, out_val=out)
             self.count.macs += flops // 2
-        if not func.is_view and func._overloadpacket.__name__ not in _FREE:
+        if not func.is_view and name not in _FREE:
             self.count.launches += 1
             self.count.moved += sum(map(_bytes, tree_leaves((args, kwargs, out))))
         return out
@@ -168,7 +171,7 @@ def measure_windows(
 ) -> dict[str, Any]:
     """Count a whole window of the engine and of sam2's predictor, per frame.
 
-    job: model, size, objects, K, M, frame.
+    job: model, size, objects, K, M, frame, dtype: under bfloat16 autocast there are casts more.
     """
     from benchmarks import compare
     from benchmarks.scenes import film
@@ -176,8 +179,9 @@ def measure_windows(
 
     K, M = job['K'], job['M']
     warm = -(-M // K)
+    place = replace(place, dtype=job['dtype'])
     model, settings = load(job['model'], job['size'], place)
-    scene = film(job['objects'], (warm + 1) * K, *job['frame'])
+    scene = film(job['objects'], *job['frame'])
     config = EngineConfig(K, K, M, **compare.LIKE_REFERENCE)
     runners: dict[str, compare.Runner] = {
         compare.PLAIN: compare.EngineRunner(model, scene, config, place),

@@ -59,8 +59,10 @@ def planned() -> Iterator[Job]:
             step = {'model': model, 'size': size, 'memories': 7, 'batch': 1, 'launches': False}
             yield 'operations', step
     five = {'K': 5, 'M': 10, 'frame': FRAME}
-    for objects in (1, 4, 8):
-        yield 'launches', {'model': 'tiny', 'size': 256, 'objects': objects, **five}
+    for dtype in ('float32', 'bfloat16'):
+        for objects in (1, 4, 8):
+            work = {'model': 'tiny', 'size': 256, 'objects': objects, 'dtype': dtype}
+            yield 'launches', {**work, **five, 'frame': SMALL}
     # Large models are slow here: short windows, few of them.
     two = {'K': 2, 'M': 4, 'frame': FRAME}
     for objects in (1, 4, 8, 16):
@@ -116,7 +118,7 @@ def _short(small: dict[str, Any], rates: list[int], frames: int) -> Iterator[Job
     ):
         work = {'by': by, 'values': values, 'windows': 2, 'mode': 'window'}
         yield 'growth', {**small, **work}
-    yield 'launches', {**small, 'objects': 2}
+    yield 'launches', {**small, 'objects': 2, 'dtype': 'bfloat16'}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -145,13 +145,13 @@ def launches_table(rows: list[Row]) -> str:
     for row in rows:
         ours, other = row.found[compare.PLAIN], row.found[compare.REFERENCE]
         lines.append([
-            model_of(row.job), str(row.job['objects']), f'{row.job["K"]}, {row.job["M"]}',
-            str(ours['launches']), str(other['launches']),
+            model_of(row.job), row.job['dtype'], str(row.job['objects']),
+            f'{row.job["K"]}, {row.job["M"]}', str(ours['launches']), str(other['launches']),
             f'{ours["macs"] / 1e9:.3g} / {other["macs"] / 1e9:.3g}',
             f'{ours["moved"] / 1e9:.2f} / {other["moved"] / 1e9:.2f}',
         ])  # fmt: skip
     head = (
-        'model', 'objects', 'K = D, M', 'engine, operations a frame',
+        'model', 'dtype', 'objects', 'K = D, M', 'engine, operations a frame',
         'sam2 predictor, operations a frame', 'GMAC a frame', 'GB moved a frame',
     )  # fmt: skip
     return markdown(head, lines)

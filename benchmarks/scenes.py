@@ -16,6 +16,7 @@ from detsam2_ros.engine import Detections, EngineConfig
 
 # A box of a ball that is seen less than this is none that a detector would find.
 LEAST_VISIBLE = 0.3
+FRAMES = 60  # of a film, there and back again
 
 
 class Film:
@@ -75,9 +76,9 @@ def _mark(image: np.ndarray) -> bytes:
 
 
 @functools.lru_cache(maxsize=8)
-def film(objects: int, frames: int, width: int = 640, height: int = 480) -> Film:
+def film(objects: int, width: int = 640, height: int = 480) -> Film:
     """Render a film once."""
-    return Film(objects, frames, width, height)
+    return Film(objects, FRAMES, width, height)
 
 
 def warm_up(K: int, M: int) -> int:
