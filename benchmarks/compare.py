@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,16 +40,19 @@ LIKE_REFERENCE: dict[str, Any] = {
     'max_lost_frames': 1_000_000,
 }
 # Options that change masks a little: what they bring, and the IoU to the plain pass.
-OPTIONS: dict[str, dict[str, Any]] = {
-    'at most 4 conditioned memories (default)': {'max_conditioned_memories': 4},
-    'early_stop_iou 0.95': {'max_conditioned_memories': 4, 'early_stop_iou': 0.95},
-    'early_stop_iou 0.95, 1 frame': {
-        'max_conditioned_memories': 4, 'early_stop_iou': 0.95, 'early_stop_frames': 1,
-    },
-    'early_stop_iou 0.9, 1 frame, 2 conditioned memories': {
-        'max_conditioned_memories': 2, 'early_stop_iou': 0.9, 'early_stop_frames': 1,
-    },
-}  # fmt: skip
+FOUR = {'max_conditioned_memories': 4}
+STOP = {**FOUR, 'early_stop_iou': 0.95}
+SOON = {**STOP, 'early_stop_frames': 1}
+_TRIED: dict[str, dict[str, Any]] = {
+    'at most 4 conditioned memories (default)': FOUR,
+    'and early_stop_iou 0.95': STOP,
+    'and early_stop_frames 1': SOON,
+    'and max_tracked_memories 3': {**SOON, 'max_tracked_memories': 3},
+    'or full_memories 3': {**SOON, 'full_memories': 3},
+    'or at most 2 conditioned memories': {**SOON, 'max_conditioned_memories': 2},
+}
+_KNOWN = {each.name for each in fields(EngineConfig)}
+OPTIONS = {name: option for name, option in _TRIED.items() if option.keys() <= _KNOWN}
 
 Masks = dict[int, dict[int, np.ndarray]]  # bool [H, W], by frame and ball
 
