@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import torch  # noqa: E402
 
-from benchmarks import aims, performance_docs, performance_plots  # noqa: E402
-from benchmarks.place import Place  # noqa: E402
+from benchmarks import aims, over_dds, performance_docs, performance_plots  # noqa: E402
+from benchmarks.place import MODELS, Place  # noqa: E402
 from benchmarks.results import SECTIONS, Results  # noqa: E402
 
 FRAME = [640, 480]
@@ -41,10 +41,10 @@ def planned() -> Iterator[Job]:
     """Name all measurements, those that say most first; K = D everywhere."""
     usual = {'size': None, 'K': 10, 'M': 20, 'frame': FRAME}
     small = {'model': 'demo', **usual}
-    for objects, windows in ((1, 8), (4, 8), (8, 6), (2, 8), (16, 4)):
+    for objects, windows in ((1, 8), (4, 6), (8, 6), (2, 6), (16, 2)):
         yield 'compare', {**small, 'objects': objects, 'windows': windows}
     for objects in (1, 4, 8):
-        yield 'options', {**small, 'objects': objects, 'windows': 8, 'options': True}
+        yield 'options', {**small, 'objects': objects, 'windows': 6, 'options': True}
     for objects in (1, 4, 8):
         for mode in ('window', 'online'):
             yield 'stages', {**small, 'objects': objects, 'windows': 6, 'mode': mode}
@@ -54,6 +54,12 @@ def planned() -> Iterator[Job]:
         for mode in ('window', 'online'):
             work = {'objects': objects, 'mode': mode, 'rates': [10, 30], 'frames': 300}
             yield 'latency', {**small, **work}
+    for encoding in ('rgb8', 'bgr8'):
+        wide = {'width': 1280, 'height': 720, 'encoding': encoding, 'rate': 30.0, 'seconds': 20.0}
+        yield 'node', {**wide, 'mode': ''}
+    for mode in ('window', 'online'):
+        vga = {'width': 640, 'height': 480, 'encoding': 'rgb8', 'rate': 10.0, 'seconds': 30.0}
+        yield 'node', {**vga, 'mode': mode}
     for model in ('tiny', 'small', 'base_plus', 'large'):
         for size in (256, 512, 1024):
             step = {'model': model, 'size': size, 'memories': 7, 'batch': 1, 'launches': False}
@@ -127,7 +133,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     place = Place(options.device, options.dtype, options.threads)
     results = Results(options.results, place, options.any_code or options.write)
     plan = list(quick() if options.quick else rehearsal() if options.rehearse else planned())
-    jobs = [(s, job) for s, job in plan if s in options.sections]
+    jobs = [
+        (section, job)
+        for section, job in plan
+        if section in options.sections and job.get('model', 'demo') in options.models
+    ]
+    if not options.write and not over_dds.available() and any(s == 'node' for s, _ in jobs):
+        print('no ROS 2 here: the section node is left out', file=sys.stderr)
+        jobs = [(s, job) for s, job in jobs if s != 'node']
     if not options.write:
         todo = [each for each in jobs if options.again or not results.has(*each)]
         print(f'{len(jobs)} measurements, {len(todo)} of them to do', file=sys.stderr)
@@ -154,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
     parser.add_argument('--quick', action='store_true', help='a few measurements of each section')
     parser.add_argument('--rehearse', action='store_true', help='try it out, on a tiny model')
     parser.add_argument('--again', action='store_true', help='measure also what is there')

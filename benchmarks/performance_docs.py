@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare
+from benchmarks import compare, node
 from benchmarks.endurance import verdict
 from benchmarks.operations import NEIGHBOURS, POINTERS
 from benchmarks.place import NATIVE
@@ -32,6 +32,7 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
         'growth': growth_table,
         'latency': latency_table,
         'endurance': endurance_table,
+        'node': lambda own: node.table([row.found for row in own]),
     }
     found = {'machine': machine_text(rows)}
     for name, maker in makers.items():

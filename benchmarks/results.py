@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, endurance, floor, growth, latency, operations
+from benchmarks import compare, endurance, floor, growth, latency, operations, over_dds
 from benchmarks.place import Place, code_version, machine
 
 Measure = Callable[..., dict[str, Any]]
@@ -23,6 +23,7 @@ SECTIONS: dict[str, Measure] = {
     'growth': growth.measure,
     'latency': latency.measure,
     'endurance': endurance.measure,
+    'node': over_dds.measure,
 }
 
 
