@@ -258,6 +258,13 @@ def test_every_section_runs_and_has_its_table(tmp_path, capsys) -> None:
     capsys.readouterr()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')
+def test_without_a_gpu_the_gpu_run_says_so(tmp_path, capsys) -> None:
+    assert gpu.main(['--out', str(tmp_path / 'out')]) == 2
+    assert 'no CUDA device here; --device cpu --rehearse tries it out' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
 @pytest.mark.slow
 def test_the_gpu_run_can_be_rehearsed(tmp_path, capsys) -> None:
     assert gpu.main(['--device', 'cpu', '--rehearse', '--out', str(tmp_path)]) == 0
