@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -96,14 +97,14 @@ def counted(call: Callable[[], object]) -> Count:
     return counter.count
 
 
-@contextmanager
+@contextlib.contextmanager
 def by_stage(stats: Any) -> Iterator[dict[str, Count]]:
     """Count what an engine does, by the stages of its StatsRecorder."""
     found: dict[str, Count] = {}
     clock = stats.clock
     with Counter() as counter:
 
-        @contextmanager
+        @contextlib.contextmanager
         def counting(stage: str) -> Iterator[None]:
             before = counter.count + Count()
             with clock(stage):
@@ -149,21 +150,25 @@ def steps(model: Sam2Model, memories: int, batch: int = 1) -> dict[str, Callable
 def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) -> dict[str, Any]:
     """Count each step at a size; job: model, size, memories, batch, launches.
 
-    launches False: on tensors without data, which takes no time at any size; True: on real ones,
-    as what runs there is what is launched.
+    launches False: on tensors without data, which takes no time at any size; they count as a
+    device of their own, where the engine does as on a GPU. True: on real ones, as what runs there
+    is what is launched.
     """
     real = job['launches']
     model, settings = load(job['model'], job['size'], place if real else Place())
-    if not real:
-        model = Sam2Model(_on_meta(model), model.name, torch.device('meta'), torch.float32)
-    with model.inference() if real else torch.inference_mode():
+    with contextlib.ExitStack() as stack:
+        if real:
+            stack.enter_context(model.inference())
+        else:
+            # There is no autocast for tensors without data, and in float32 it does nothing.
+            no_autocast = mock.patch('torch.autocast', lambda *_, **__: contextlib.nullcontext())
+            stack.enter_context(no_autocast)
+            stack.enter_context(torch.inference_mode())
+            module = copy.deepcopy(model.module).to('meta')
+            model = Sam2Model(module, model.name, torch.device('meta'), torch.float32)
         work = steps(model, job['memories'], job['batch'])
         found = {name: counted(call) for name, call in work.items()}
     return {name: vars(count) for name, count in found.items()}
-
-
-def _on_meta(model: Sam2Model) -> torch.nn.Module:
-    return copy.deepcopy(model.module).to('meta')
 
 
 def measure_windows(
