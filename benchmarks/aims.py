@@ -57,9 +57,9 @@ def cpu(rows: Sequence[Row]) -> list[Verdict]:
             sides = row.found['sides']
             fit = [
                 side['ratio'] for name, side in sides.items()
-                if name != compare.REFERENCE and side['iou_plain'] >= 0.99
+                if name != compare.REFERENCE and side['iou_default'] >= 0.99
             ]  # fmt: skip
-            aim = f'{row.job["objects"]} obj.: with options whose IoU to plain is >= 0.99, >= 2'
+            aim = f'{row.job["objects"]} obj.: with options of IoU >= 0.99 to the default, >= 2'
             found.append(_at_least(aim, max(fit), 2.0))
     return [*found, encodings(rows)]
 
