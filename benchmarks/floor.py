@@ -88,6 +88,9 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     return {
         'rate': rate,
         'frame_s': statistics.median(totals),
+        'rest': statistics.median(
+            total - sum(each.values()) for total, each in zip(totals, by_window, strict=True)
+        ),
         'stages': stages,
         'tracked': tracked,
         'encodings': stats.encodings / stats.frames,

@@ -164,18 +164,17 @@ def stages_table(rows: list[Row]) -> str:
     """Time by stage, and the share of it that is the floor."""
     lines = []
     for row in rows:
-        found, rest = row.found, row.found['frame_s']
+        found = row.found
         for name, stage in found['stages'].items():
             if not stage['macs'] and stage['seconds'] < 0.005 * found['frame_s']:
                 continue
-            rest -= stage['seconds']
             lines.append([
                 f'{model_of(row.job)}, {row.job["objects"]} obj., {row.job["mode"]}', name,
                 *_stage(stage['seconds'], stage['macs'], found['rate']), str(stage['launches']),
             ])  # fmt: skip
         total = sum(stage['macs'] for stage in found['stages'].values())
         label = f'{model_of(row.job)}, {row.job["objects"]} obj., {row.job["mode"]}'
-        lines.append([label, 'the rest: host', f'{1000 * rest:.1f}', '', '', '', ''])
+        lines.append([label, 'the rest: host', f'{1000 * found["rest"]:.1f}', '', '', '', ''])
         launches = sum(stage['launches'] for stage in found['stages'].values())
         lines.append([
             label, '**all**', *_stage(found['frame_s'], total, found['rate']), str(launches)
