@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the node costs around the engine: a real graph with an engine that does nothing.
 
-The node runs as a process of its own, with an engine that answers at once; this process is
-camera and subscriber. See benchmarks/README.md.
+The node runs as a process of its own, with an engine that answers at once, or with `--mode` the
+real one and the shipped models; this process is camera and subscriber. See benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import array
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 REPORT = 'DETSAM2_BENCHMARK_REPORT'
+MODE = 'DETSAM2_BENCHMARK_MODE'  # of the real engine; without it, the one that does nothing
 WINDOW = 10
 
 
@@ -125,8 +127,13 @@ def serve() -> int:
         offered(self, message)
 
     camera.Camera._on_image = first
-    code = main(args=['--ros-args', '-p', 'diagnostics_period:=1.0'],
-                engine_factory=lambda parameters: NullEngine())  # type: ignore[arg-type]
+    options = ['--ros-args', '-p', 'diagnostics_period:=1.0']
+    if mode := os.environ.get(MODE):
+        code = main(args=[*options, '-p', f'mode:={mode}'])
+    else:
+        code = main(
+            args=options,
+            engine_factory=lambda parameters: NullEngine())  # type: ignore[arg-type,return-value]
     wall, cpu = begin or (0.0, 0.0)
     report = {
         'core_share': (sum(process.cpu_times()[:2]) - cpu) / (time.perf_counter() - wall),
@@ -142,14 +149,17 @@ def serve() -> int:
     return code
 
 
-def measure(width: int, height: int, encoding: str, rate: float, seconds: float) -> dict[str, Any]:
-    """Run the node against a camera of this size and rate."""
+def measure(
+    width: int, height: int, encoding: str, rate: float, seconds: float, mode: str = ''
+) -> dict[str, Any]:
+    """Run the node against a camera of this size and rate; mode: of the real engine."""
     import rclpy
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs.msg import Image
 
     environment = os.environ | {'FASTDDS_BUILTIN_TRANSPORTS': os.environ.get(
         'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')}
+    environment[MODE] = mode
     os.environ.update(environment)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / 'report.json'
@@ -174,15 +184,16 @@ def measure(width: int, height: int, encoding: str, rate: float, seconds: float)
             Image, '/detsam2/image', qos_profile_sensor_data)
         node.create_subscription(Image, '/detsam2/masks', on_masks, 20)
         node.create_subscription(MaskCorrection, '/detsam2/corrections', on_correction, 40)
-        image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        film = pictures(width, height, scene=bool(mode))
         message = Image(height=height, width=width, encoding=encoding, step=3 * width)
         message.header.frame_id = 'camera'
-        message.data.frombytes(image.data)
         deadline = time.monotonic() + 120
         while publisher.get_subscription_count() == 0 and time.monotonic() < deadline:
             rclpy.spin_once(node, timeout_sec=0.1)
+        period = max(2 * len(film) - 2, 1)  # to and fro
         sent, begin = 0, time.perf_counter()
         while sent < rate * seconds:
+            message.data = film[min(sent % period, period - sent % period)]
             message.header.stamp = node.get_clock().now().to_msg()
             publisher.publish(message)
             sent += 1
@@ -198,23 +209,41 @@ def measure(width: int, height: int, encoding: str, rate: float, seconds: float)
         result = json.loads(report.read_text(encoding='utf-8'))
     # Frames of a window wait for its newest, which waits for nothing.
     newest = latencies[WINDOW - 1 :: WINDOW]
+    late = latencies[len(latencies) // 4 :]  # the first frames find everything cold
+    quantiles = {f'p{q}': 1e3 * float(np.quantile(late, q / 100)) for q in (50, 99) if late}
     return {
+        'mode': mode or 'no engine', 'latency_ms': quantiles,
         'size': f'{width}x{height} {encoding}', 'rate_hz': rate, 'sent': sent, **received,
         'newest_frame_latency_ms': 1e3 * statistics.median(newest) if newest else None, **result}
 
 
+def pictures(width: int, height: int, scene: bool) -> list[array.array]:
+    """Return the bytes of the images to send: of a scene with one ball, else one of noise."""
+    if scene:
+        from detsam2_ros.demo.scene import SceneOptions, render
+
+        frames = render(1, 40, width, height, SceneOptions(balls=1, late_ball=0, pocketing=0))
+        images = [frame.image for frame in frames]
+    else:
+        images = [np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)]
+    return [array.array('B', image.tobytes()) for image in images]
+
+
 def table(results: list[dict[str, Any]]) -> str:
     """Format the results as a markdown table."""
-    rows = ['| images | rate | arrival to hand-over (CPU) | result to publication (CPU) | '
-            'newest frame to its mask | share of a core | masks of sent |',
-            '|---|---|---|---|---|---|---|']
+    rows = ['| images | engine | rate | arrival to hand-over (CPU) | '
+            'result to publication (CPU) | newest frame of a window to its mask | '
+            'all frames, p50, p99 | share of a core | masks of sent |',
+            '|---|---|---|---|---|---|---|---|---|']
     for r in results:
         parts = [r.get(f'{name}_ms', {'median': 0, 'cpu_median': 0})
                  for name in ('arrival_to_hand_over', 'result_to_publication')]
         rows.append(
-            f'| {r["size"]} | {r["rate_hz"]:g} Hz | '
+            f'| {r["size"]} | {r["mode"]} | {r["rate_hz"]:g} Hz | '
             + ' | '.join(f'{p["median"]:.2f} ms ({p["cpu_median"]:.2f})' for p in parts)
-            + f' | {r["newest_frame_latency_ms"]:.1f} ms | {r["core_share"]:.2f} | '
+            + f' | {r["newest_frame_latency_ms"]:.1f} ms | '
+              f'{", ".join(f"{each:.0f} ms" for each in r["latency_ms"].values())} | '
+              f'{r["core_share"]:.2f} | '
               f'{r["masks"]}/{r["sent"]} |')
     return '\n'.join(rows)
 
@@ -227,6 +256,9 @@ def main() -> int:
     parser.add_argument('--encodings', nargs='+', default=['rgb8', 'bgr8'])
     parser.add_argument('--rate', type=float, default=30.0, help='Hz')
     parser.add_argument('--seconds', type=float, default=20.0)
+    parser.add_argument(
+        '--mode', choices=('window', 'online'), default='',
+        help='the real engine with the shipped models in this mode')
     parser.add_argument('--json', action='store_true', help='one JSON object a line instead')
     given = parser.parse_args()
     if given.serve:
@@ -234,7 +266,7 @@ def main() -> int:
     # Not ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST: Fast DDS then ignores LARGE_DATA, and most large
     # images are lost.
     os.environ.setdefault('ROS_DOMAIN_ID', str(101 + os.getpid() % 100))
-    results = [measure(given.width, given.height, encoding, given.rate, given.seconds)
+    results = [measure(given.width, given.height, encoding, given.rate, given.seconds, given.mode)
                for encoding in given.encodings]
     print('\n'.join(map(json.dumps, results)) if given.json else table(results))
     return 0
