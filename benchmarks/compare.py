@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,16 +44,15 @@ DEFAULT = 'the default: at most 4 conditioned memories'
 FOUR = {'max_conditioned_memories': 4}
 STOP = {**FOUR, 'early_stop_iou': 0.95}
 SOON = {**STOP, 'early_stop_frames': 1}
-_TRIED: dict[str, dict[str, Any]] = {
+HALF = {'dtype': 'bfloat16'}
+OPTIONS: dict[str, dict[str, Any]] = {
     DEFAULT: FOUR,
     'and early_stop_iou 0.95': STOP,
     'and early_stop_frames 1': SOON,
-    'and max_tracked_memories 3': {**SOON, 'max_tracked_memories': 3},
-    'or full_memories 3': {**SOON, 'full_memories': 3},
-    'or at most 2 conditioned memories': {**SOON, 'max_conditioned_memories': 2},
+    'or dtype bfloat16': {**FOUR, **HALF},
+    'or both, early_stop_iou 0.95 and bfloat16': {**STOP, **HALF},
+    'and early_stop_frames 1, all three': {**SOON, **HALF},
 }
-_KNOWN = {each.name for each in fields(EngineConfig)}
-OPTIONS = {name: option for name, option in _TRIED.items() if option.keys() <= _KNOWN}
 
 Masks = dict[int, dict[int, np.ndarray]]  # bool [H, W], by frame and ball
 
@@ -232,15 +231,16 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     model, settings = load(job['model'], job['size'], place)
     scene = film(job['objects'], *job['frame'])
     config = EngineConfig(K, K, M, **LIKE_REFERENCE)
-    configs = {PLAIN: config}
-    if job.get('options'):
-        configs |= {
-            name: EngineConfig(K, K, M, **{**LIKE_REFERENCE, **option})
-            for name, option in OPTIONS.items()
-        }
+    configs = {PLAIN: (model, config)}
+    for name, option in OPTIONS.items() if job.get('options') else ():
+        given = {**LIKE_REFERENCE, **option}
+        dtype = given.pop('dtype', place.dtype)
+        own, _ = load(job['model'], job['size'], replace(place, dtype=dtype))
+        configs[name] = own, EngineConfig(K, K, M, **given)
     with place.stage_clock():
         runners: dict[str, Runner] = {
-            name: EngineRunner(model, scene, each, place) for name, each in configs.items()
+            name: EngineRunner(own, scene, each, place)
+            for name, (own, each) in configs.items()
         }
         runners[REFERENCE] = ReferenceRunner(settings, model, scene, config, place)
         sides = run(runners, place, K, warm, windows, limit_s)

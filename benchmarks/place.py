@@ -135,11 +135,11 @@ def code_version() -> str:
     return digest.hexdigest()[:10]
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def load(name: str, size: int | None, place: Place) -> tuple[Sam2Model, dict[str, Any]]:
     """Return a model and the config that sam2's predictor is built from.
 
-    size: px; None = the model's own. Only the last one is kept.
+    size: px; None = the model's own. Only the last two are kept.
     """
     if name == 'demo':
         if size not in (None, NATIVE['demo']):

@@ -155,11 +155,11 @@ class SharedAttention:
         """Make the keys of memories."""
         tokens_mlc = torch.stack([memory.spatial for memory in memories])
         tokens_mlc = tokens_mlc.flatten(2).transpose(1, 2).to(self._dtype).contiguous()
-        parts = self._split(F.linear(tokens_mlc, self._key_weight))
-        by_layer = [self._rotate(part) for part in parts]
+        keys = F.linear(tokens_mlc, self._key_weight).unflatten(-1, (len(self._layers), -1))
+        by_memory = self._rotate(keys.transpose(1, 2))
         return [
-            Keys(tokens, tuple(layer[i] for layer in by_layer))
-            for i, tokens in enumerate(tokens_mlc)
+            Keys(tokens, layers.unbind())
+            for tokens, layers in zip(tokens_mlc, by_memory, strict=True)
         ]
 
     def fuse(

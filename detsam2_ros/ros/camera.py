@@ -46,6 +46,7 @@ from detsam2_ros.ros.worker import INTERNAL
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200
+LEAST_DEPTH = 10
 _REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
 
 
@@ -83,7 +84,9 @@ class Camera:
 
     def _advertise(self, parameters: NodeParameters) -> None:
         config = parameters.engine
-        window, reach = 2 * config.window_size, 2 * config.max_propagation
+        # Of a window of one frame, two would be lost on a subscriber that looks away for a moment.
+        window = max(2 * config.window_size, LEAST_DEPTH)
+        reach = max(2 * config.max_propagation, LEAST_DEPTH)
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
         # Small messages, of which a busy subscriber should lose none.
         self._objects = self._publisher(
