@@ -60,7 +60,7 @@ def measure(
                  '-p', f'mode:={mode}', '-p', 'diagnostics_period:=0.5',
                  *itertools.chain.from_iterable(('-p', option) for option in options)],
                 stdout=output, stderr=output)
-        rclpy.init()
+        rclpy.init(args=[])
         node = rclpy.create_node('benchmark_camera')
         publisher = node.create_publisher(Image, '/detsam2/image', QoSProfile(depth=20))
         node.create_subscription(Image, '/detsam2/masks', on_masks, QoSProfile(depth=100))

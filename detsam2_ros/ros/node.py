@@ -43,6 +43,9 @@ from detsam2_ros.ros.session import AbortedError, Session
 
 # What a shutdown waits for: the last masks, and then the end of the inference thread.
 FLUSH_SECONDS, STOP_SECONDS = 2.0, 1.5
+# The inference thread lets go of the interpreter at every operation. A thread that runs Python
+# then would keep it for 5 ms, Python's default, each time.
+_SWITCH_SECONDS = 0.0005
 # Between two of them the node is on its way, and takes no other transition.
 PRIMARY_STATES = ('unconfigured', 'inactive', 'active', 'finalized')
 
@@ -242,6 +245,7 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
 
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         # rclpy's own handlers would take the middleware away before the last masks are out.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
