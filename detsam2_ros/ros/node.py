@@ -15,6 +15,7 @@ import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import (
     LifecycleNode,
@@ -258,7 +259,7 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     # One thread for each camera, and some that transitions, banks and quick answers share.
     executor = MultiThreadedExecutor(num_threads=4 + len(node.camera_names))
     executor.add_node(node)
-    spinner = _Spinner(executor, stop)
+    spinner = Spinner(executor, stop)
     spinner.start()
     node.start()
     # Now and then: a signal may be delivered to another thread, which does not end a wait here,
@@ -291,26 +292,32 @@ def _exit(code: int) -> NoReturn:
     os._exit(code)
 
 
-class _Spinner(threading.Thread):
+class Spinner(threading.Thread):
     """Spins an executor until told to end; sets `stop` when it ends by itself."""
 
     def __init__(self, executor: MultiThreadedExecutor, stop: threading.Event):
         super().__init__(name='executor', daemon=True)
         self.failed = False  # a callback raised: a defect, for which the process is to blame
         self._executor = executor
-        self._stop_process = stop
+        self.stop_process = stop
         self._ending = False
 
     def run(self) -> None:
         """Spin; by single steps, since a shutdown from another thread can break `spin`."""
         try:
             while self._executor.context.ok() and not self._ending:
-                self._executor.spin_once(timeout_sec=1.0)
+                try:
+                    self._executor.spin_once(timeout_sec=1.0)
+                except InvalidHandle:
+                    # A transition on another thread destroyed a topic between the executor's
+                    # taking its list and waiting for it. rclpy expects that of subscriptions,
+                    # not of their events. The next step takes a new list.
+                    continue
         except BaseException:
             self.failed = True
             raise
         finally:
-            self._stop_process.set()
+            self.stop_process.set()
 
     def end(self) -> None:
         """End spinning; callbacks that run are not waited for."""
