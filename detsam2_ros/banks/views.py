@@ -1,0 +1,122 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""From images in which somebody marked objects to the entries of a memory bank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from detsam2_ros.engine.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.errors import BankError
+from detsam2_ros.engine.memory import Memory
+from detsam2_ros.engine.reverse import memories_of
+from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.stages import (
+    Decoded,
+    ImageFeatures,
+    condition,
+    condition_on_masks,
+    encode_image,
+    memorise,
+)
+
+_BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One object in one image: a mask, or a box that SAM 2 makes a mask of.
+
+    key: the bank object that it is a view of. mask: bool [H, W]. box: (x0, y0, x1, y1) pixels.
+    Raises ValueError unless there is exactly one of both.
+    """
+
+    key: str
+    class_id: int
+    class_name: str
+    mask: np.ndarray | None = None
+    box: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mask is None) == (self.box is None):
+            raise ValueError(f'{self.key}: a mark is a mask or a box')
+
+
+@dataclass(frozen=True)
+class View:
+    """An image, uint8 [H, W, 3] RGB, and what is marked in it; stamp in nanoseconds."""
+
+    image: np.ndarray
+    marks: tuple[Mark, ...]
+    stamp: int = 0
+
+
+def build_bank(model: Sam2Model, views: Iterable[View], source: str) -> MemoryBank:
+    """Make a bank with an entry for each mark; BankError when that cannot be one.
+
+    source: free text, kept in the file.
+    """
+    entries = [entry for view in views for entry in remember(model, view)]
+    return MemoryBank(model.identity, tuple(entries), source=source)
+
+
+def remember(model: Sam2Model, view: View) -> Iterator[BankEntry]:
+    """Make an entry of each mark of a view, as SAM 2 remembers a frame with prompts.
+
+    BankError for a mark that SAM 2 finds nothing in.
+    """
+    with model.inference():
+        features = encode_image(model, model.preprocess(view.image)[None])[0]
+        memories: dict[int, Memory] = {}
+        for rows, decoded in _decoded(model, features, view):
+            spatial = memorise(model, features, decoded, prompted=True)
+            memories.update(zip(rows, memories_of(decoded, spatial), strict=True))
+    for row, mark in enumerate(view.marks):
+        memory = memories[row].to(torch.device('cpu'))
+        if memory.score <= 0:
+            raise BankError(
+                f'{mark.key}: nothing is found in what is marked at stamp {view.stamp}; mark it '
+                f'anew or leave it out'
+            )
+        # Copied: a view would keep the memories of the whole image alive.
+        memory = Memory(memory.spatial.clone(), memory.pointer.clone(), memory.score.clone())
+        yield BankEntry(mark.key, mark.class_id, mark.class_name, view.stamp, memory)
+
+
+def _decoded(
+    model: Sam2Model, features: ImageFeatures, view: View
+) -> Iterator[tuple[list[int], Decoded]]:
+    """Give the rows of the marks that are masks, and what SAM 2 says of them; then the boxes."""
+    masked = [row for row, mark in enumerate(view.marks) if mark.mask is not None]
+    boxed = [row for row, mark in enumerate(view.marks) if mark.box is not None]
+    if masked:
+        yield masked, condition_on_masks(
+            model, features, mask_prompts(model, [view.marks[row].mask for row in masked])
+        )
+    if boxed:
+        height, width = view.image.shape[:2]
+        size = model.image_size
+        scale = np.array([size / width, size / height] * 2)
+        boxes = np.array([view.marks[row].box for row in boxed], np.float64) * scale
+        points = torch.from_numpy(boxes.astype(np.float32).reshape(-1, 2, 2)).to(model.device)
+        labels = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=model.device)
+        yield boxed, condition(model, features, points, labels.expand(len(boxed), -1))
+
+
+def mask_prompts(model: Sam2Model, masks: Sequence[np.ndarray | None]) -> torch.Tensor:
+    """Bring masks, bool [H, W], to the model's size, float 0/1 [n, 1, S, S].
+
+    As SAM2VideoPredictor.add_new_mask does.
+    """
+    size = (model.image_size, model.image_size)
+    given = np.stack([np.asarray(mask, np.float32) for mask in masks])
+    resized = F.interpolate(
+        torch.from_numpy(given)[:, None], size, mode='bilinear', align_corners=False,
+        antialias=True,
+    )  # fmt: skip
+    return (resized >= 0.5).float().to(model.device)
