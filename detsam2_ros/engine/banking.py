@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -99,6 +100,47 @@ def check_object_count(bank: MemoryBank, most: int) -> None:
         )
 
 
+def classes_by_name(
+    bank: MemoryBank, class_names: Mapping[int, str], loaded: MemoryBank | None = None
+) -> MemoryBank:
+    """Return the bank with the class ids that a detector has for the same names.
+
+    Names that the detector does not know get the ids that they have in the loaded bank, else
+    their own, or where these mean another class here, free ones. Without a detector, or where all
+    ids are right, the bank is returned as it is.
+    """
+    if not class_names:
+        return bank
+    known = {name: id_ for id_, name in sorted(class_names.items(), reverse=True)}
+    if loaded is not None:
+        known = {entry.class_name: entry.class_id for entry in loaded.entries} | known
+    taken = set(class_names) | set(known.values())
+    ids: dict[tuple[int, str], int] = {}
+    for entry in bank.entries:
+        kind = (entry.class_id, entry.class_name)
+        if kind in ids:
+            continue
+        if class_names.get(entry.class_id) == entry.class_name:
+            ids[kind] = entry.class_id  # one of several ids of this name
+            continue
+        if entry.class_name not in known:
+            free = entry.class_id
+            if free in taken:
+                free = next(i for i in itertools.count() if i not in taken)
+            known[entry.class_name] = free
+            taken.add(free)
+        ids[kind] = known[entry.class_name]
+    if all(kind[0] == id_ for kind, id_ in ids.items()):
+        return bank
+    return replace(
+        bank,
+        entries=tuple(
+            replace(entry, class_id=ids[entry.class_id, entry.class_name])
+            for entry in bank.entries
+        ),
+    )
+
+
 def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
     """Return one bank with the entries of both; those that both have are taken once.
 
@@ -119,12 +161,14 @@ def export_bank(
     bank: MemoryBank | None,
     source: str,
     max_entries: int,
+    new_only: bool = False,
 ) -> MemoryBank:
     """Make a bank of what objects remember: the newest and the most different memories.
 
     Memories of frames where the object was not there are left out, and one that comes twice is
     taken once. An object of the loaded bank keeps its key, and its bank entries compete with its
-    own; others are named by class and id.
+    own; others are named by class and id. new_only: without the entries of the loaded bank, and
+    without objects that have no others.
     """
     banked = {} if bank is None else bank.objects()
     used = set(banked)
@@ -135,6 +179,7 @@ def export_bank(
             key += "'"
         used.add(key)
         given = [e for k in tracked.keys if tracked.bank and k in banked for e in banked[k][2]]
+        given = [] if new_only else given
         kept = [(entry.stamp, entry.memory) for entry in given]
         kept += [
             (entry.stamp, entry.memory.to(torch.device('cpu')))

@@ -9,6 +9,7 @@ import numpy as np
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.banking import (
     check_object_count,
+    classes_by_name,
     export_bank,
     joined,
     look_for_bank,
@@ -187,10 +188,13 @@ class Stream:
         """Use a memory bank from the next pass on, in mode online from the next frame on.
 
         replace: instead of the one loaded; else beside it (entries of one key add up). Objects
-        of an earlier bank whose key and class come again keep their id. Raises BankError, and
+        of an earlier bank whose key and class come again keep their id. Classes are matched by
+        name: where the detector knows the name, its id is taken. Raises BankError, and
         keeps the earlier bank, when another model made it or it holds too many objects.
         """
         bank.check(self._model.identity)
+        before = None if replace else self._state.bank
+        bank = classes_by_name(bank, self._intake.class_names, before)
         if not replace and self._state.bank is not None:
             bank = joined(self._state.bank, bank)
         check_object_count(bank, self._config.max_objects)
@@ -200,10 +204,11 @@ class Stream:
         """Drop the memory bank; objects that have prompts of their own are tracked on."""
         self._set_bank(None)
 
-    def export_bank(self, max_entries_per_object: int) -> MemoryBank:
+    def export_bank(self, max_entries_per_object: int, new_only: bool = False) -> MemoryBank:
         """Make a memory bank of what the living objects remember, their bank entries included.
 
-        Keeps the newest and the most different entries. Raises ValueError below 1 entry.
+        Keeps the newest and the most different entries. new_only: leave out the entries of the
+        loaded bank. Raises ValueError below 1 entry.
         """
         if max_entries_per_object < 1:
             raise ValueError(f'max_entries_per_object must be >= 1, got {max_entries_per_object}')
@@ -213,6 +218,7 @@ class Stream:
             self._state.bank,
             self.name,
             max_entries_per_object,
+            new_only,
         )
 
     def conditioned_frames(self, object_id: int) -> tuple[int, ...]:

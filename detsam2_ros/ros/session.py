@@ -164,10 +164,11 @@ class Session:
 
         self.worker.call(swap).result()
 
-    def export_bank(self, camera: str, max_entries: int) -> MemoryBank:
+    def export_bank(self, camera: str, max_entries: int, new_only: bool) -> MemoryBank:
         """Return what a camera's objects remember; waits until the running pass is done."""
         return self.worker.call(
-            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries)).result()
+            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries, new_only)
+        ).result()
 
     def unload_banks(self, done: Callable[[], None]) -> Future[None]:
         """Drop the banks of all cameras before the next pass; `done` as in `load_bank`."""

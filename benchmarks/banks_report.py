@@ -1,0 +1,2 @@
+def write_docs(rows, page, picture):
+    return ''
