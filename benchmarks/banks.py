@@ -29,14 +29,21 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
-from bank_scenes import ABSENT, PLACES, Pool, clip  # noqa: E402
+from bank_scenes import PLACES, Pool, clip  # noqa: E402
 from banks_report import write_docs  # noqa: E402
 from modes import TruthDetector  # noqa: E402
 
 from detsam2_ros.demo.scene import SceneFrame  # noqa: E402
-from detsam2_ros.engine import Engine, EngineConfig, FrameResult, load_sam2  # noqa: E402
+from detsam2_ros.engine import (  # noqa: E402
+    Engine,
+    EngineConfig,
+    FrameResult,
+    load_sam2,
+    online,
+    prompting,
+    reverse,
+)
 from detsam2_ros.engine import memory as engine_memory  # noqa: E402
-from detsam2_ros.engine import online, prompting, reverse  # noqa: E402
 
 K, D, M = 10, 10, 20
 COUNTS = (1, 2, 4, 8, 16)
@@ -188,7 +195,7 @@ class Bench:
             **scored('first', film, first, absent),
             **scored('final', film, final, absent),
             'seconds': seconds,
-            'track_seconds': stats.seconds['track'] if 'track' in stats.seconds else 0.0,
+            'track_seconds': stats.seconds.get('track', 0.0),
             'tracked': tracked,
             'entry_bytes': bank.nbytes / len(bank) if bank is not None else 0,
         }

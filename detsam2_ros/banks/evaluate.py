@@ -36,7 +36,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class FrameImage:
-    """A frame to segment: uint8 [H, W, 3] RGB, its stamp in nanoseconds, and its truth if known."""
+    """A frame to segment: uint8 [H, W, 3] RGB, its stamp in nanoseconds, its truth if known."""
 
     image: np.ndarray
     stamp: int
@@ -186,6 +186,7 @@ class Recorder:
         self._frames: list[tuple[bytes, tuple[int, ...], dict[int, str]]] = []
 
     def __call__(self, result: FrameResult) -> None:
+        """Keep a frame."""
         names = {entry.id: entry.class_name for entry in result.objects if entry.visible}
         packed = zlib.compress(np.ascontiguousarray(result.labels).tobytes(), 1)
         self._frames.append((packed, result.labels.shape, names))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import sys
@@ -18,7 +19,6 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from detsam2_ros.banks.evaluate import FrameImage, Recorder, Tally, measure, random_bank
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.bank_truth import Input, open_input
-from detsam2_ros.cli.loop import first
 from detsam2_ros.cli.models import build_engine
 from detsam2_ros.cli.video import InputError
 from detsam2_ros.engine import ConfigError, Engine, EngineConfig, EngineError, MemoryBank
@@ -103,8 +103,8 @@ def run(given: argparse.Namespace) -> int:
 def text(figures: dict[str, Any]) -> str:
     """Return the figures as tables for a terminal."""
     lines = [
-        f'{figures["bank"]}: {figures["bank_objects"]} objects, {figures["bank_entries"]} entries; '
-        f'{figures["video"]}, compared with {figures["compared_with"]}',
+        f'{figures["bank"]}: {figures["bank_objects"]} objects, {figures["bank_entries"]} '
+        f'entries; {figures["video"]}, compared with {figures["compared_with"]}',
         '',
         f'{"":<12} {"IoU":>6} {"found":>6} {"false":>6} {"shown":>6} {"stray":>6} {"ms/frame":>9}',
     ]
@@ -164,11 +164,10 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _frames(source: Input, given: argparse.Namespace, name: str) -> Iterator[FrameImage]:
-    frames = first(source.frames(), source.limit)  # type: ignore[type-var]
-    bar = tqdm(
+    frames = itertools.islice(source.frames(), source.limit)
+    yield from tqdm(
         frames, total=source.count, unit='frame', desc=name, disable=given.quiet, leave=False
     )
-    return iter(bar)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
 
 from detsam2_ros.engine.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.classes import ClassTable
 from detsam2_ros.engine.errors import BankError
 from detsam2_ros.engine.identity import ModelIdentity
 from detsam2_ros.engine.memory import Memory, choose, summary
@@ -100,45 +100,26 @@ def check_object_count(bank: MemoryBank, most: int) -> None:
         )
 
 
-def classes_by_name(
-    bank: MemoryBank, class_names: Mapping[int, str], loaded: MemoryBank | None = None
-) -> MemoryBank:
-    """Return the bank with the class ids that a detector has for the same names.
+def classes_by_name(bank: MemoryBank, classes: ClassTable) -> MemoryBank:
+    """Return the bank with the class ids that its class names have in the table.
 
-    Names that the detector does not know get the ids that they have in the loaded bank, else
-    their own, or where these mean another class here, free ones. Without a detector, or where all
-    ids are right, the bank is returned as it is.
+    New names are added to the table: under their own id where that is free. A bank whose ids are
+    right is returned as it is.
     """
-    if not class_names:
-        return bank
-    known = {name: id_ for id_, name in sorted(class_names.items(), reverse=True)}
-    if loaded is not None:
-        known = {entry.class_name: entry.class_id for entry in loaded.entries} | known
-    taken = set(class_names) | set(known.values())
     ids: dict[tuple[int, str], int] = {}
     for entry in bank.entries:
         kind = (entry.class_id, entry.class_name)
-        if kind in ids:
-            continue
-        if class_names.get(entry.class_id) == entry.class_name:
-            ids[kind] = entry.class_id  # one of several ids of this name
-            continue
-        if entry.class_name not in known:
-            free = entry.class_id
-            if free in taken:
-                free = next(i for i in itertools.count() if i not in taken)
-            known[entry.class_name] = free
-            taken.add(free)
-        ids[kind] = known[entry.class_name]
+        if kind not in ids:
+            if entry.class_name not in classes.names.values():
+                classes.note(*kind)
+            own = classes.names.get(entry.class_id) == entry.class_name  # one of two of this name
+            ids[kind] = entry.class_id if own else classes.find(entry.class_name)
     if all(kind[0] == id_ for kind, id_ in ids.items()):
         return bank
-    return replace(
-        bank,
-        entries=tuple(
-            replace(entry, class_id=ids[entry.class_id, entry.class_name])
-            for entry in bank.entries
-        ),
+    entries = tuple(
+        replace(entry, class_id=ids[entry.class_id, entry.class_name]) for entry in bank.entries
     )
+    return replace(bank, entries=entries)
 
 
 def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
@@ -153,6 +134,32 @@ def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
         entries=first.entries + tuple(more),
         source='; '.join(source for source in (first.source, second.source) if source),
     )
+
+
+def without(bank: MemoryBank | None, entry: TrackedObject) -> MemoryBank | None:
+    """Return a bank without what an object stands for; None when nothing is left."""
+    if bank is None or not entry.bank:
+        return bank
+    kept = tuple(
+        e for e in bank.entries
+        if e.object_key not in entry.keys or e.class_id != entry.class_id
+    )  # fmt: skip
+    return replace(bank, entries=kept) if kept else None
+
+
+def renamed(
+    bank: MemoryBank | None, entry: TrackedObject, class_id: int, class_name: str
+) -> MemoryBank | None:
+    """Return a bank in which what an object stands for has another class."""
+    if bank is None or not entry.bank:
+        return bank
+    entries = tuple(
+        replace(e, class_id=class_id, class_name=class_name)
+        if e.object_key in entry.keys and e.class_id == entry.class_id
+        else e
+        for e in bank.entries
+    )
+    return replace(bank, entries=entries)
 
 
 def export_bank(
