@@ -98,7 +98,7 @@ def main() -> int:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--clips', type=int, help='of each place; default 4')
+    parser.add_argument('--clips', type=int, help='of each place; default 3')
     parser.add_argument('--frames', type=int, help='of each clip; default 40')
     parser.add_argument('--results', type=Path, default=ROOT / 'runs' / 'banks.jsonl')
     parser.add_argument('--page', type=Path, help='markdown file whose tables are replaced')
@@ -107,7 +107,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument('--docs', action='store_true', help='write docs/banks.md')
     parser.add_argument('--quick', action='store_true', help='one clip of 12 frames, two banks')
     options = parser.parse_args()
-    options.clips = options.clips or (1 if options.quick else 4)
+    options.clips = options.clips or (1 if options.quick else 3)
     options.frames = options.frames or (12 if options.quick else 40)
     if options.docs:
         options.page = options.page or ROOT / 'docs' / 'banks.md'
@@ -117,13 +117,16 @@ def parse_options() -> argparse.Namespace:
 
 
 def planned(options: argparse.Namespace) -> Iterator[Job]:
-    """Name the runs, those of the first clips first."""
-    for number in range(options.clips):
-        jobs = list(_of_clip(number, options.frames))
-        yield from jobs[:3] if options.quick else dict.fromkeys(jobs)
+    """Name the runs, the main ones first."""
+    jobs: list[Job] = []
+    for part in (_entries, _rest):
+        for number in range(options.clips):
+            jobs += part(number, options.frames)
+    yield from jobs[:3] if options.quick else dict.fromkeys(jobs)
 
 
-def _of_clip(number: int, frames: int) -> Iterator[Job]:
+def _entries(number: int, frames: int) -> Iterator[Job]:
+    """Name the runs over numbers of entries."""
     for place in (PLACES[0], PLACES[-1]):
         yield Job(place, number, frames, 'detector', 0)
         for entries in COUNTS:
@@ -131,15 +134,19 @@ def _of_clip(number: int, frames: int) -> Iterator[Job]:
         for seed in (0, 1):
             for entries in COUNTS if seed == 0 else COUNTS[-2:]:
                 yield Job(place, number, frames, f'random {seed}', entries)
+
+
+def _rest(number: int, frames: int) -> Iterator[Job]:
+    """Name the others."""
+    for place in (PLACES[0], PLACES[-1]):
+        for pointer in POINTERS:
+            yield Job(place, number, frames, 'curated', pointer=pointer)
         for views in (1, 2, 4, 8):
             yield Job(place, number, frames, 'views', 8, views)
         for score, wait in GATES:
             yield Job(place, number, frames, 'curated', score=score, wait=wait)
-        for mode in ('online', 'window'):
-            yield Job(place, number, frames, 'curated', mode=mode)
-            yield Job(place, number, frames, 'detector', 0, mode=mode)
-        for pointer in POINTERS:
-            yield Job(place, number, frames, 'curated', pointer=pointer)
+        yield Job(place, number, frames, 'curated', mode='window')
+        yield Job(place, number, frames, 'detector', 0, mode='window')
     for place in PLACES[1:-1]:
         yield Job(place, number, frames, 'detector', 0)
         yield Job(place, number, frames, 'curated')

@@ -60,7 +60,7 @@ class Tally:
         self.frames += 1
         visible = {entry.id: entry.class_name for entry in result.objects if entry.visible}
         self.keys |= visible
-        self.shown.update(visible)
+        self.shown.update(visible.keys())
         if truth is None:
             self.scored = False
             return

@@ -66,8 +66,8 @@ class EngineConfig:
     conditions nothing, it only tells that the object is there; 1 = all condition. For mode online.
     bank_object_score: least presence probability at which an object that only a memory bank knows
     counts as seen, 0..1; see bank_object_frames.
-    bank_object_frames: frames in a row on which it must be seen so, before it gets an id and shows
-    up; M where that is less. In mode online it is looked for anew on each of these frames.
+    bank_object_frames: frames in a row on which it must be seen so before it gets an id and shows
+    up; M where that is less. In mode online each of them is searched anew, from the bank alone.
     correction_iou: a past mask is corrected when the IoU with its published one is below
     this; 1 = when any pixel differs.
     encode_batch: images that are encoded in one batch; 1 encodes each on arrival, and mode
@@ -93,7 +93,7 @@ class EngineConfig:
     max_tracked_memories: int = 6
     full_memories: int = 0
     confirm_iou: float = 1.0
-    bank_object_score: float = 0.0
+    bank_object_score: float = 0.8
     bank_object_frames: int = 1
     correction_iou: float = 1.0
     encode_batch: int = 1

@@ -150,6 +150,14 @@ class ForwardStep:
                 boxes[list(logits)] = self.composer.boxes(torch.stack(list(logits.values())))
         return boxes
 
+    def _waits(self, entry: TrackedObject) -> bool:
+        """Whether an object is to be looked for anew on the next frame, from its bank alone.
+
+        A trail finds again what it found, right or wrong; looks that know nothing of one another
+        agree where they are right.
+        """
+        return entry.id is None and frames_to_be_sure(self.config) > 1
+
     def _remember(self) -> None:
         """Write memories of the objects that have no prompt here; forget what is too far back."""
         index, features = self.frame.index, self.frame.features
