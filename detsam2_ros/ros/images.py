@@ -92,6 +92,8 @@ _BY_OPENCV = {
     'nv21': cv2.COLOR_YUV2RGB_NV21,
 }
 ENCODINGS = (*_LAYOUTS, *_PLANAR)
+_MASKS = {name: _Layout(1, 1, '') for name in ('mono8', '8uc1')} | {
+    name: _Layout(2, 1, '') for name in ('mono16', '16uc1')}
 
 
 def to_rgb(message: Image) -> np.ndarray:
@@ -161,6 +163,13 @@ def label_image(header: Header, labels: np.ndarray) -> Image:
     return _image(header, 'mono16', labels)
 
 
+def class_image(header: Header, classes: np.ndarray) -> Image:
+    """Wrap classes, uint8 [H, W] with any strides, as a `mono8` message."""
+    if classes.dtype != np.uint8 or classes.ndim != 2:
+        raise TypeError(f'classes are uint8 [H, W], not {classes.dtype} {list(classes.shape)}')
+    return _image(header, 'mono8', classes)
+
+
 def rgb_image(header: Header, rgb: np.ndarray) -> Image:
     """Wrap a picture, uint8 [H, W, 3] with any strides, as an `rgb8` message."""
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
@@ -183,6 +192,20 @@ def labels_of(message: Image) -> np.ndarray:
     labels = _pixels(message, _LAYOUTS['mono16'])[..., 0]
     labels.flags.writeable = False
     return labels
+
+
+def mask_of(message: Image) -> np.ndarray:
+    """Return a mask, bool [H, W]: the pixels of a one-channel message that are not 0.
+
+    Raises ImageRefused for other encodings than those of 8 or 16 bits, and malformed messages.
+    """
+    encoding = message.encoding.strip().lower()
+    layout = _MASKS.get(encoding)
+    if layout is None:
+        raise ImageRefused(
+            UNSUPPORTED, f'a mask is {", ".join(_MASKS)}, not {message.encoding[:40]!r}')
+    mask: np.ndarray = _pixels(message, layout)[..., 0] != 0
+    return mask
 
 
 def check_cv_bridge() -> None:

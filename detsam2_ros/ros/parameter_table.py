@@ -129,6 +129,14 @@ _MODELS = [
         'what an official file name stands for.',
     ),
     ParameterSpec(
+        'detector',
+        'yolo',
+        'What prompts objects: the model of detector_model; topic: the detections of another '
+        'node, vision_msgs/Detection2DArray on ~/detections; none: the memory bank and prompts '
+        'through services alone.',
+        choices=('yolo', 'topic', 'none'),
+    ),
+    ParameterSpec(
         'detector_model',
         'demo',
         "YOLO: 'demo' (shipped), the path of a .pt, .onnx or .engine file, or a published name "
