@@ -131,9 +131,10 @@ _MODELS = [
     ParameterSpec(
         'detector',
         'yolo',
-        'What prompts objects: the model of detector_model; topic: the detections of another '
-        'node, vision_msgs/Detection2DArray on ~/detections; none: the memory bank and prompts '
-        'through services alone.',
+        'What leads: yolo, the model of detector_model; topic, the detections of another node, '
+        'vision_msgs/Detection2DArray on ~/detections, each of which counts; or none, so that '
+        'memory banks and prompts through services alone are followed. Without yolo '
+        'detect_interval and detector_* have no effect.',
         choices=('yolo', 'topic', 'none'),
     ),
     ParameterSpec(
