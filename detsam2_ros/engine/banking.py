@@ -113,6 +113,32 @@ def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
     )
 
 
+def without(bank: MemoryBank | None, entry: TrackedObject) -> MemoryBank | None:
+    """Return a bank without what an object stands for; None when nothing is left."""
+    if bank is None or not entry.bank:
+        return bank
+    kept = tuple(
+        e for e in bank.entries
+        if e.object_key not in entry.keys or e.class_id != entry.class_id
+    )  # fmt: skip
+    return replace(bank, entries=kept) if kept else None
+
+
+def renamed(
+    bank: MemoryBank | None, entry: TrackedObject, class_id: int, class_name: str
+) -> MemoryBank | None:
+    """Return a bank in which what an object stands for has another class."""
+    if bank is None or not entry.bank:
+        return bank
+    entries = tuple(
+        replace(e, class_id=class_id, class_name=class_name)
+        if e.object_key in entry.keys and e.class_id == entry.class_id
+        else e
+        for e in bank.entries
+    )
+    return replace(bank, entries=entries)
+
+
 def export_bank(
     model: ModelIdentity,
     objects: Sequence[TrackedObject],

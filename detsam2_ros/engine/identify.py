@@ -111,14 +111,21 @@ def same_before_birth(
 ) -> list[tuple[TrackedObject, TrackedObject]]:
     """Find new objects that are older ones, by where a reverse pass followed them back to.
 
-    start: the window's first frame; an object is new that was first detected since. On frames
+    start: the window's first frame; an object is new that was first detected since, or that has
+    no id yet, but not one that somebody pointed out. On frames
     before its first detection, a new object's masks are compared with those of each older
     object of its class: on frames where that one has a prompt, else as published. Mean IoUs of
     at least least_iou are assigned one to one. Two objects with prompts on one frame are never
     the same. Returns (older, younger) pairs.
     """
     objects = list(dict.fromkeys(entry for found in masks.values() for entry in found.objects))
-    younger = [entry for entry in objects if start <= entry.born in entry.conditioned]
+    younger = [
+        entry
+        for entry in objects
+        if entry.born in entry.conditioned
+        and (start <= entry.born or entry.id is None)
+        and not entry.by_hand
+    ]
     agreement = np.zeros((len(objects), len(younger)))
     for i, old in enumerate(objects):
         for j, new in enumerate(younger):

@@ -8,7 +8,7 @@ of the frames just before it; a pass reads nothing of what is written here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,7 +97,12 @@ class ForwardStep:
                 frames_seen=self.frame.index + 1,
             ).condition_frame(self.frame, self._boxes(tracked))
             if self.config.association == 'instance':
-                self._recognise(tracked)
+                index = self.frame.index
+                new = [e for e in self.objects if e.id is None and e.born == index]
+                recognise(
+                    self.model, self.config, self.composer, self.stats, self.frame, self.frames,
+                    self.objects, new, tracked,
+                )  # fmt: skip
         self._remember()
         with self.stats.clock('masks'):
             found = FrameMasks.gather(
@@ -130,40 +135,6 @@ class ForwardStep:
                 boxes[list(logits)] = self.composer.boxes(torch.stack(list(logits.values())))
         return boxes
 
-    def _recognise(self, tracked: Mapping[TrackedObject, Tracked | None]) -> None:
-        """Recognise new objects that are older ones, lost since the detection frame before.
-
-        As in a window's pass, but before an id is given and shown: a new object is followed back
-        to where an older one of its class, not detected now, has prompts or published masks.
-        """
-        index, composer = self.frame.index, self.composer
-        new = [e for e in self.objects if e.id is None and e.born == index]
-        lost = [e for e in self.objects if 0 <= e.born < index not in e.conditioned]
-        new = [e for e in new if any(e.class_id == other.class_id for other in lost)]
-        oldest = index - self.config.detect_interval
-        past = {at: frame for at, frame in self.frames.items() if at >= oldest}
-        if not new or not past:
-            return
-        features = {at: f.features for at, f in (past | {index: self.frame}).items()}
-        with self.stats.clock('associate'):
-            outputs = reverse_pass(
-                self.model,
-                features,
-                [PassInput(e.recall(self.config, 1), frozenset(e.conditioned)) for e in new],
-                newest=index,
-                oldest=min(past),
-                frames_seen=index + 1,
-            )
-            masks = {index: FrameMasks.gather(index, {**tracked, **dict.fromkeys(new)}, composer)}
-            for at in past:
-                found = {e: o.tracked.get(at) for e, o in zip(new, outputs, strict=True)}
-                masks[at] = FrameMasks.gather(at, {**dict.fromkeys(lost), **found}, composer)
-        self.stats.add(associated_frames=sum(len(output.tracked) for output in outputs))
-        published = {at: frame.published for at, frame in past.items()}
-        for older, younger in same_before_birth(masks, published, self.config.match_iou, index):
-            older.absorb(younger, {index})
-            self.objects.remove(younger)
-
     def _remember(self) -> None:
         """Write memories of the objects that have no prompt here; forget what is too far back."""
         index, features = self.frame.index, self.frame.features
@@ -191,3 +162,49 @@ class ForwardStep:
 def _rows(decoded: Decoded, rows: Sequence[int]) -> Decoded:
     keep = list(rows)
     return Decoded(decoded.logits[keep], decoded.pointer[keep], decoded.score[keep])
+
+
+def recognise(
+    model: Sam2Model,
+    config: EngineConfig,
+    composer: Composer,
+    stats: StatsRecorder,
+    frame: Frame,
+    frames: Mapping[int, Frame],
+    objects: list[TrackedObject],
+    new: Collection[TrackedObject],
+    tracked: Mapping[TrackedObject, Tracked | None],
+) -> None:
+    """Recognise new objects that are older ones, lost since the detection frame before.
+
+    As in a window's pass, but before an id is given and shown: a new object is followed back to
+    where an older one of its class, not detected now, has prompts or published masks. new: of
+    the objects, those first detected on the frame; what is recognised is taken out of them.
+    tracked: what else is known of the frame.
+    """
+    index = frame.index
+    lost = [e for e in objects if 0 <= e.born < index not in e.conditioned]
+    new = [e for e in new if any(e.class_id == other.class_id for other in lost)]
+    oldest = index - (config.detect_interval or config.window_size)
+    past = {at: other for at, other in frames.items() if oldest <= at < index}
+    if not new or not past:
+        return
+    features = {at: other.features for at, other in (past | {index: frame}).items()}
+    with stats.clock('associate'):
+        outputs = reverse_pass(
+            model,
+            features,
+            [PassInput(e.recall(config, 1), frozenset(e.conditioned)) for e in new],
+            newest=index,
+            oldest=min(past),
+            frames_seen=index + 1,
+        )
+        masks = {index: FrameMasks.gather(index, {**tracked, **dict.fromkeys(new)}, composer)}
+        for at in past:
+            found = {e: o.tracked.get(at) for e, o in zip(new, outputs, strict=True)}
+            masks[at] = FrameMasks.gather(at, {**dict.fromkeys(lost), **found}, composer)
+    stats.add(associated_frames=sum(len(output.tracked) for output in outputs))
+    published = {at: other.published for at, other in past.items()}
+    for older, younger in same_before_birth(masks, published, config.match_iou, index):
+        older.absorb(younger, {index})
+        objects.remove(younger)
