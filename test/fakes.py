@@ -170,9 +170,10 @@ def tiny_sam2(seed: int = 0, image_size: int = 64) -> Sam2Model:
 def colour_sam2(image_size: int = 64, seed: int = 0) -> Sam2Model:
     """Return a Sam2Model that segments by colour, so that every right mask is known.
 
-    A box prompt takes the pixels in the box that have the colour of its centre, points those with
-    the colour of the first one inside, anywhere; a memory keeps that colour; a tracked frame shows all pixels of the remembered colour. On a black scene
-    the object is absent where its colour is. seed makes models of other identity.
+    A box prompt takes the pixels in the box that have the colour of its centre, points those of
+    the colour of the first one inside, anywhere; a memory keeps that colour; a tracked frame
+    shows all pixels of the remembered colour. On a black scene the object is absent where its
+    colour is. seed makes models of other identity.
     """
     module = _ColourModule(image_size, seed)
     return Sam2Model(module, f'colour-{seed}', torch.device('cpu'), torch.float32)

@@ -13,19 +13,19 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not installed')
 
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from vision_msgs.msg import (  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
+from std_msgs.msg import Header
+from vision_msgs.msg import (
     Detection2D,
     Detection2DArray,
     ObjectHypothesisWithPose,
 )
 
-from detsam2_ros.engine.results import Object  # noqa: E402
-from detsam2_ros.ros.detection_message import MOST_BOXES, REFUSALS, boxes_of  # noqa: E402
-from detsam2_ros.ros.images import label_image  # noqa: E402
-from detsam2_ros.ros.standard import UNLABELED, class_mask, label_info, tracked  # noqa: E402
+from detsam2_ros.engine.results import Object
+from detsam2_ros.ros.detection_message import MOST_BOXES, REFUSALS, boxes_of
+from detsam2_ros.ros.images import label_image
+from detsam2_ros.ros.standard import UNLABELED, class_mask, label_info, tracked
 
 pytestmark = pytest.mark.ros
 

@@ -9,16 +9,16 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from ros_cases import BAD_IMAGES, image_of, image_of_bytes  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
+from ros_cases import BAD_IMAGES, image_of, image_of_bytes
+from std_msgs.msg import Header
 
-from detsam2_msgs.srv import AddObject  # noqa: E402
-from detsam2_ros.engine import Object, Prompt, Prompted, PromptError  # noqa: E402
-from detsam2_ros.ros.answering import RequestError, class_name_of  # noqa: E402
-from detsam2_ros.ros.images import labels_of  # noqa: E402
-from detsam2_ros.ros.prompting import answer_with, prompt_of, stamp_of  # noqa: E402
+from detsam2_msgs.srv import AddObject
+from detsam2_ros.engine import Object, Prompt, Prompted, PromptError
+from detsam2_ros.ros.answering import RequestError, class_name_of
+from detsam2_ros.ros.images import labels_of
+from detsam2_ros.ros.prompting import answer_with, prompt_of, stamp_of
 
 pytestmark = pytest.mark.ros
 

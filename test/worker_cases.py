@@ -241,8 +241,8 @@ class Recorder:
     def on_failure(self, camera: str, message: str) -> None:
         self._note('failure', camera, message)
 
-    def on_classes(self, camera: str, class_names: Any) -> None:
-        self._note('classes', camera, dict(class_names))
+    def on_classes(self, class_names: Any) -> None:
+        self._note('classes', '', dict(class_names))
 
     def _note(self, *event: Any) -> None:
         with self.changed:

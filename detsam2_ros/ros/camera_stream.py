@@ -61,7 +61,7 @@ class Listener(Protocol):
         """Something went wrong; what could be saved came, or comes, as results."""
         ...
 
-    def on_classes(self, camera: str, class_names: Mapping[int, str]) -> None:
+    def on_classes(self, class_names: Mapping[int, str]) -> None:
         """Detections were used; these are the names of the classes now, old and new."""
         ...
 
@@ -275,7 +275,7 @@ class CameraStream:
         if surplus:
             inbox.refuse('too_many_classes', surplus)
         inbox.use(late.matched, late.started, late.ignored)
-        self._listener.on_classes(self._camera, stream.class_names)
+        self._listener.on_classes(stream.class_names)
 
     def _part(self) -> list[FrameResult]:
         return self._stream.work(early=True)

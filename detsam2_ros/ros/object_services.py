@@ -19,8 +19,6 @@ from detsam2_ros.ros.answering import Answering, RequestError, class_name_of, on
 from detsam2_ros.ros.prompting import answer_with, prompt_of, stamp_of
 from detsam2_ros.ros.session import Session
 
-DEFAULT_CLASS = 'object'
-
 
 class ObjectServices(Answering):
     """Acts on the objects of a camera between two steps of inference, and answers then."""
@@ -45,7 +43,7 @@ class ObjectServices(Answering):
 
         def add(stream: Stream, header: Callable[[int], Header]) -> tuple[Prompted, Header]:
             index = stream.find_frame(stamp)
-            new = name or ('' if object_id else DEFAULT_CLASS)
+            new = name or ('' if object_id else 'object')
             return stream.prompt(index, prompt, new, object_id), header(index)
 
         prompted, header = session.on_stream(camera, add)

@@ -56,7 +56,7 @@ class Session:
         self._node = node
         self._log = node.get_logger()
         self._told = Throttle(_TOLD_EVERY)
-        self._classes: dict[str, dict[int, str]] = {}  # by camera: as published last
+        self._classes: dict[int, str] | None = None  # as published last
         # What two windows post at most; each result holds a label image.
         self._outbox = Outbox(2 * parameters.engine.max_propagation)
         self.detections: dict[str, DetectionInbox] = {}  # by camera, with detector: topic
@@ -173,8 +173,7 @@ class Session:
                         stream.unload_bank() if old is None else stream.load_bank(old)
                 raise
             done()
-            for camera, stream in zip(cameras, streams, strict=True):
-                self.on_classes(camera, stream.class_names)
+            self.on_classes(streams[0].class_names)
 
         self.worker.call(swap).result()
 
@@ -194,7 +193,7 @@ class Session:
         def act(engine: Engine) -> T:
             stream = engine.streams[camera or 'camera']
             outcome = work(stream, partial(self.worker.header, camera))
-            self.on_classes(camera, stream.class_names)
+            self.on_classes(stream.class_names)
             return outcome
 
         return self.worker.call(act).result()
@@ -235,16 +234,17 @@ class Session:
         if self._told.allows(_kind(f'{camera} fails {message}')):
             self._log.error(f'{self.title(camera)}: {message}')
 
-    def on_classes(self, camera: str, class_names: Mapping[int, str]) -> None:
-        """Publish the class table where it has changed."""
-        if self._classes.get(camera) != class_names:
-            names = self._classes[camera] = dict(class_names)
-            self._outbox.post(partial(self.cameras[camera].publish_classes, names))
+    def on_classes(self, class_names: Mapping[int, str]) -> None:
+        """Publish the class table, which all cameras share, where it has changed."""
+        if self._classes != class_names:
+            names = self._classes = dict(class_names)
+            for camera in self.cameras.values():
+                self._outbox.post(partial(camera.publish_classes, names))
 
     def _tell_classes(self, engine: Engine) -> None:
-        self._classes.clear()  # what was published while the node was inactive went nowhere
-        for camera in self.cameras:
-            self.on_classes(camera, engine.streams[camera or 'camera'].class_names)
+        self._classes = None  # what was published while the node was inactive went nowhere
+        for stream in engine.streams.values():
+            self.on_classes(stream.class_names)
 
     def title(self, camera: str) -> str:
         """Name a camera in messages."""
