@@ -52,6 +52,9 @@ class Bag:
         except Exception as error:  # a broken file fails in any of the libraries below
             raise _unreadable(self.path, error) from error
         self.connections: list[Connection] = list(self._reader.connections)
+        if not all(isinstance(part, str) for c in self.connections for part in c[1:3]):
+            self._reader.close()
+            raise _unreadable(self.path, ValueError('a topic has no name or no type'))
         return self
 
     def __exit__(self, *_: object) -> None:
