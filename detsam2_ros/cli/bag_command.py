@@ -44,11 +44,11 @@ def run(given: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
 
 
-def _segment(given: argparse.Namespace) -> int:
-    config = command_line.engine_config(given)
+def job_of(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
+    """Return the job that the options of segment_bag ask for; raises ConfigError."""
     if given.no_detector and given.bank is None:
         raise ConfigError('--no-detector needs --bank FILE: there is nothing to look for')
-    job = bags.Job(
+    return bags.Job(
         source=given.input,
         output=given.output,
         topics=None if given.topics is None else tuple(given.topics),
@@ -59,6 +59,11 @@ def _segment(given: argparse.Namespace) -> int:
         force=given.force,
         settings=_settings(given, config),
     )
+
+
+def _segment(given: argparse.Namespace) -> int:
+    config = command_line.engine_config(given)
+    job = job_of(given, config)
     check(job)  # a typo should not wait for a model to load
     bank = MemoryBank.load(given.bank) if given.bank else None
 
