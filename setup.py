@@ -35,6 +35,7 @@ setup(
     ],
     install_requires=['setuptools'],
     python_requires='>=3.10',
+    extras_require={'viewer': ['rerun-sdk>=0.30'], 'ray': ['ray[data]>=2.40']},
     zip_safe=False,
     entry_points={
         'console_scripts': [

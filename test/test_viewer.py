@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import socket
 import subprocess
 import sys
 
@@ -118,11 +119,21 @@ def test_without_the_library_one_sentence(monkeypatch, capsys) -> None:
     assert 'pip install rerun-sdk' in said and said.count('\n') == 1
 
 
-def test_options_that_show_nothing_are_refused(capsys) -> None:
-    assert command.main(['--no-web', '--ros-args', '-p', 'x:=1']) == 2
-    assert '--save' in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        command.main(['--quality', 'good'])
+def test_options_that_cannot_work_are_refused(capsys) -> None:
+    with socket.socket() as taken:
+        taken.bind(('', 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for options, says in (
+            (['--no-web', '--ros-args', '-p', 'x:=1'], '--save'),
+            (['--quality', '0'], '--quality'),
+            (['--port', '99999'], '--port'),
+            (['--port', '9876'], 'must differ'),
+            (['--data-port', port], f'--data-port {port} cannot be used'),
+        ):
+            assert command.main(options) == 2
+            said = capsys.readouterr().err
+            assert says in said and said.count('\n') == 1
 
 
 @pytest.mark.skipif(

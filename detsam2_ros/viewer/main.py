@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-EXIT_CANNOT, EXIT_INTERRUPTED = 2, 130
+EXIT_CANNOT = 2
 _MISSING = (
     "detsam2_viewer: it shows things with the library rerun-sdk, of which '{}' is missing; "
     'pip install rerun-sdk'
@@ -31,8 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if '--ros-args' in arguments:  # as ros2 run and launch add them; rclpy reads them itself
         arguments = arguments[: arguments.index('--ros-args')]
     given = parser().parse_args(arguments)
-    if given.no_web and given.save is None:
-        print('detsam2_viewer: --no-web needs --save FILE: nothing would show', file=sys.stderr)
+    wrong = _wrong(given)
+    if wrong:
+        print(f'detsam2_viewer: {wrong}', file=sys.stderr)
         return EXIT_CANNOT
     try:
         from detsam2_ros.viewer.screen import RerunScreen, recording, served
@@ -68,6 +70,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.save is not None:
         print(f"written {given.save}; 'rerun {given.save}' shows it")
     return 0
+
+
+def _wrong(given: argparse.Namespace) -> str | None:
+    """Return what cannot work of the options, in a sentence."""
+    if not 1 <= given.quality <= 100:
+        return f'--quality must lie from 1 to 100, got {given.quality}'
+    if given.no_web:
+        return None if given.save else '--no-web needs --save FILE: nothing would show'
+    if given.port == given.data_port:
+        return f'--port and --data-port must differ, both are {given.port}'
+    for option, port in (('--port', given.port), ('--data-port', given.data_port)):
+        if not 1 <= port <= 65535:
+            return f'{option} must lie from 1 to 65535, got {port}'
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(('', port))
+            except OSError as error:
+                return f'{option} {port} cannot be used ({error.strerror}); name another one'
+    return None
 
 
 def _after(seconds: float | None) -> Callable[[], bool]:
