@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -161,6 +161,9 @@ class _Run:
             first = self._first[result.index]
             data = self._serializer.correction(header, result, first)
             self._sink('corrections', self._time, data)
+
+    def on_classes(self, class_names: Mapping[int, str]) -> None:
+        """Nothing: a bag's objects name their classes."""
 
     def on_dropped(self, camera: str, reason: str) -> None:
         """Nothing: the accounts know."""

@@ -32,19 +32,22 @@ from detsam2_ros.messages.pixels import (
     MAX_SIDE,
     UNSUPPORTED,
     ImageRefused,
+    Layout,
     pixels_of,
 )
 from detsam2_ros.messages.results import label_fields, picture_fields
 
 __all__ = [
     'ENCODINGS', 'MALFORMED', 'MAX_SIDE', 'UNSUPPORTED', 'CvBridgeUnusable', 'ImageRefused',
-    'bytes_of', 'check_cv_bridge', 'compressed_to_rgb', 'label_image', 'labels_of', 'rgb_image',
-    'to_rgb',
+    'bytes_of', 'check_cv_bridge', 'class_image', 'compressed_to_rgb', 'label_image', 'labels_of',
+    'mask_of', 'rgb_image', 'to_rgb',
 ]  # fmt: skip
 
 _BY_CV_BRIDGE = {
     'bgr8', 'rgba8', 'bgra8', 'mono8', 'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8',
 }  # fmt: skip
+_MASKS = {name: Layout(1, 1, '') for name in ('mono8', '8uc1')} | {
+    name: Layout(2, 1, '') for name in ('mono16', '16uc1')}
 
 
 class CvBridgeUnusable(RuntimeError):  # noqa: N818
@@ -74,6 +77,13 @@ def label_image(header: Header, labels: np.ndarray) -> Image:
     return _image(header, label_fields(labels))
 
 
+def class_image(header: Header, classes: np.ndarray) -> Image:
+    """Wrap classes, uint8 [H, W] with any strides, as a `mono8` message."""
+    if classes.dtype != np.uint8 or classes.ndim != 2:
+        raise TypeError(f'classes are uint8 [H, W], not {classes.dtype} {list(classes.shape)}')
+    return _image(header, picture_fields('mono8', classes))
+
+
 def rgb_image(header: Header, rgb: np.ndarray) -> Image:
     """Wrap a picture, uint8 [H, W, 3] with any strides, as an `rgb8` message."""
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
@@ -96,6 +106,20 @@ def labels_of(message: Image) -> np.ndarray:
     labels = pixels_of(message, LAYOUTS['mono16'])[..., 0]
     labels.flags.writeable = False
     return labels
+
+
+def mask_of(message: Image) -> np.ndarray:
+    """Return a mask, bool [H, W]: the pixels of a one-channel message that are not 0.
+
+    Raises ImageRefused for other encodings than those of 8 or 16 bits, and malformed messages.
+    """
+    encoding = message.encoding.strip().lower()
+    layout = _MASKS.get(encoding)
+    if layout is None:
+        raise ImageRefused(
+            UNSUPPORTED, f'a mask is {", ".join(_MASKS)}, not {message.encoding[:40]!r}')
+    mask: np.ndarray = pixels_of(message, layout)[..., 0] != 0
+    return mask
 
 
 def bytes_of(data: np.ndarray) -> array.array[int]:
