@@ -39,6 +39,7 @@ setup(
             'demo_camera = detsam2_ros.demo.camera:main',
             'demo_recorder = detsam2_ros.demo.recorder:main',
             'detsam2_node = detsam2_ros.ros.node:main',
+            'memory_bank = detsam2_ros.cli.memory_bank:main',
             'segment_video = detsam2_ros.cli.segment_video:main',
         ],
     },
