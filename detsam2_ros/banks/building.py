@@ -59,7 +59,8 @@ def build(
             used += len(entries) > before
         if progress is not None:
             progress(len(entries))
-    annotations.unused(notes)
+    if pictures.every == 1:  # else many belong to images that were not asked for
+        annotations.unused(notes)
     if not entries:
         raise BankError('no object is marked in any image that could be used')
     source = f'{used} images of {pictures.path.name}, {annotations.what}'

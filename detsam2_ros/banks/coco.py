@@ -96,13 +96,15 @@ class CocoFile:
 
     def has(self, picture: Picture) -> bool:
         """Tell whether the file knows the picture."""
-        return self._find(picture) is not None
+        key = self._find(picture)
+        if key is not None:
+            self._used.add(key)
+        return key is not None
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
         """Return a mark for each annotation of the picture that can be used."""
         key = self._find(picture)
         assert key is not None
-        self._used.add(key)
         record = self._images[key]
         size = (image.shape[1], image.shape[0])
         stated = (record.get('width'), record.get('height'))

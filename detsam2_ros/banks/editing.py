@@ -12,8 +12,6 @@ from detsam2_ros.engine.bank_header import check_model
 from detsam2_ros.engine.banking import joined
 from detsam2_ros.engine.errors import BankError
 
-_MOST_SOURCE = 1000
-
 
 def merge(banks: Sequence[tuple[str, MemoryBank]]) -> MemoryBank:
     """Return one bank with the entries of all; (name, bank) pairs, at least one.
@@ -40,8 +38,6 @@ def merge(banks: Sequence[tuple[str, MemoryBank]]) -> MemoryBank:
             owners.setdefault(key, name)
         _check_classes([merged, bank], name)
         merged = joined(merged, bank)
-        if len(merged.source) > _MOST_SOURCE:
-            merged = replace(merged, source=merged.source[:_MOST_SOURCE] + '...')
     return merged
 
 

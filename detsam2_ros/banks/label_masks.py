@@ -81,12 +81,13 @@ class LabelMasks:
 
     def has(self, picture: Picture) -> bool:
         """Tell whether there is a mask of the picture's name."""
-        return lookup_key(picture.stem, self._is_video) in self._files
+        key = lookup_key(picture.stem, self._is_video)
+        self._used.add(key)
+        return key in self._files
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
         """Return a mark for each object of the picture's masks."""
         key = lookup_key(picture.stem, self._is_video)
-        self._used.add(key)
         marks = []
         for owner, file in self._files[key]:
             name = file.relative_to(self._folder).as_posix()

@@ -40,10 +40,14 @@ class Picture:
 
 
 class Pictures(Protocol):
-    """Images in order. is_video: they are frames, found by the number that ends a name."""
+    """Images in order, each every-th one.
+
+    is_video: they are frames, found by the number that ends a name.
+    """
 
     path: Path
     is_video: bool
+    every: int
 
     def __len__(self) -> int: ...
 
@@ -72,7 +76,7 @@ class PictureFolder:
         if not found:
             raise InputError(f'images {path}: it holds no images ({", ".join(IMAGE_SUFFIXES)})')
         self._files = sorted(found, key=_natural)[::every]
-        self._every = every
+        self.every = every
 
     def __len__(self) -> int:
         return len(self._files)
@@ -80,7 +84,7 @@ class PictureFolder:
     def __iter__(self) -> Iterator[Picture]:
         for i, file in enumerate(self._files):
             load = partial(read_picture, self.path / file)
-            yield Picture(file.as_posix(), i * self._every * _SECOND, load)
+            yield Picture(file.as_posix(), i * self.every * _SECOND, load)
 
 
 class PictureVideo:
@@ -91,14 +95,14 @@ class PictureVideo:
     def __init__(self, path: Path, every: int = 1) -> None:
         self.path = path
         self._source = VideoSource(path)
-        self._every = every
+        self.every = every
 
     def __len__(self) -> int:
-        return -(-(self._source.count or 0) // self._every)
+        return -(-(self._source.count or 0) // self.every)
 
     def __iter__(self) -> Iterator[Picture]:
         for index, frame in enumerate(self._source.frames()):
-            if index % self._every == 0:
+            if index % self.every == 0:
                 yield Picture(f'{index:06d}', frame.stamp, partial(_same, frame.image))
 
 

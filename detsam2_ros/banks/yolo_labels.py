@@ -68,12 +68,13 @@ class YoloLabels:
 
     def has(self, picture: Picture) -> bool:
         """Tell whether there is a label file of the picture's name."""
-        return lookup_key(picture.stem, self._is_video) in self._files
+        key = lookup_key(picture.stem, self._is_video)
+        self._used.add(key)
+        return key in self._files
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
         """Return a mark for each line that can be used."""
         key = lookup_key(picture.stem, self._is_video)
-        self._used.add(key)
         file = self._files[key]
         marks = []
         for number, line in enumerate(read_lines(file, 'YOLO labels'), 1):
