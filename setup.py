@@ -43,6 +43,7 @@ setup(
             'demo_recorder = detsam2_ros.demo.recorder:main',
             'detsam2_node = detsam2_ros.ros.node:main',
             'detsam2_viewer = detsam2_ros.viewer.main:main',
+            'memory_bank = detsam2_ros.cli.memory_bank:main',
             'segment_bag = detsam2_ros.cli.segment_bag:main',
             'segment_video = detsam2_ros.cli.segment_video:main',
         ],
