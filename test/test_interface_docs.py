@@ -236,7 +236,8 @@ def diagnostics(node: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_reasons_for_dropping() -> None:
     """Every reason in the code is on the page, and no other."""
     found = set()
-    for path in sorted((ROOT / 'detsam2_ros' / 'ros').glob('*.py')):
+    package = ROOT / 'detsam2_ros'
+    for path in sorted([*(package / 'ros').glob('*.py'), package / 'messages' / 'pixels.py']):
         text = path.read_text(encoding='utf-8')
         constants = dict(re.findall(r"^([A-Z_]+) = '([a-z_]+)'", text, re.MULTILINE))
         used = re.findall(r'(?:drop\w*|ImageRefused|start_anew)\(\s*([A-Z_]+)\b', text)

@@ -200,6 +200,39 @@ def test_a_prompt_corrects_an_object_that_strayed(mode):
 
 
 @MODES
+def test_what_was_tracked_after_a_prompted_frame_counts_no_more(mode):
+    run = Run(ColourDetector(['red']), mode=mode, **USUAL)
+    run.push(*[red(14, ('green', 50, 24))] * 8)
+    (entry,) = run.stream._state.objects
+    assert max(entry.recent) == 7
+    run.stream.prompt(6, Prompt(box=disc_box(50, 24)), object_id=1)
+    assert entry.recent and max(entry.recent) == 5
+
+
+@MODES
+def test_another_prompt_for_a_frame_takes_the_place_of_the_first(mode):
+    two = red(14, ('green', 50, 24))
+    run = Run(None, mode=mode, **USUAL)
+    run.push(*[two] * 6)
+    run.stream.prompt(5, Prompt(box=RED), 'ball')
+    run.push(*[two] * 2)
+    assert right(run, 1, range(4, 8))
+    run.stream.prompt(5, Prompt(box=disc_box(50, 24)), object_id=1)
+    run.push(*[two] * 4)
+    assert right(run, 1, range(4, 12), 'green')
+
+
+def test_in_an_open_window_the_prompt_tells_where_an_object_is():
+    """What is red was green on the prompted frame: the detection there starts nothing."""
+    two = red(14, ('green', 50, 24))
+    run = Run(ScriptedDetector({0: [(0, RED)], 4: [(0, disc_box(50, 24))]}, 4), **USUAL)
+    run.push(*[two] * 5)
+    run.stream.prompt(4, Prompt(box=disc_box(50, 24)), object_id=1)
+    run.push(*[two] * 3)
+    assert run.engine.stats().objects == 1
+
+
+@MODES
 def test_points_correct_the_mask_that_is_there(mode, balls):
     images = [frame.image for frame in balls]
     run = Run(None, load_sam2('demo'), mode=mode, **USUAL)
