@@ -163,6 +163,10 @@ def test_each_message_without_a_frame_is_counted_by_reason(start):
     assert node.trigger('reset').success
     values = detector.settle()
     assert values['detections_unused_stream_reset'] == '1'
+    detector.find(images[30], 900 * SECOND)
+    detector.settle(waiting=1)
+    assert node.change_state('deactivate')
+    assert detector.settle()['detections_unused_inactive'] == '1'
 
 
 def test_a_flood_holds_up_no_frame_and_is_bounded(start, control):
@@ -175,9 +179,8 @@ def test_a_flood_holds_up_no_frame_and_is_bounded(start, control):
         for j in range(20):
             detector.say((i + 1) * SECOND + (j % 3) * (j - 5), junk)
         detector.find(image, (i + 1) * SECOND)
-    values = detector.settle(waiting=int(node.wait_status(
-        lambda s: s.values['detections_received'] == str(detector.sent), '').values[
-            'detections_waiting']))
+    sent = str(detector.sent)
+    values = node.wait_status(lambda s: s.values['detections_received'] == sent, '').values
     assert int(values['detections_waiting']) <= 64
     assert int(values['detections_used']) <= 4 * len(images)
     node.finish()
