@@ -154,7 +154,15 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
         run.results += run.stream.work()
     assert run.stream.conditioned_frames(1) == (2,)
     for image in film(8)[5:]:
-        run.take(image, parts=0)
+        run.take(image, parts=1)
+    assert run.stream.under_way
+    # Of an object that the pass under way knows.
+    told = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
+    told = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
+    assert told.matched == 1 and run.stream.under_way
+    while run.stream.due:
+        run.results += run.stream.work()
+    assert run.stream.conditioned_frames(1) == (2, 5, 6)
     while run.stream.due:
         run.results += run.stream.work()
     for index in range(8):

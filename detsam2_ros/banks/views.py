@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from detsam2_ros.engine.stages import (
 )
 
 _BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
+_BATCH = 16  # marks at once, so that a crowded image decides nothing about memory
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Mark:
     """One object in one image: a mask, or a box that SAM 2 makes a mask of.
 
     key: the bank object that it is a view of. mask: bool [H, W]. box: (x0, y0, x1, y1) pixels.
-    Raises ValueError unless there is exactly one of both.
+    Raises ValueError unless there is exactly one of both, and a box that has an area.
     """
 
     key: str
@@ -45,6 +47,10 @@ class Mark:
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.box is None):
             raise ValueError(f'{self.key}: a mark is a mask or a box')
+        if self.box is not None:
+            x0, y0, x1, y1 = self.box
+            if not (all(map(math.isfinite, self.box)) and x0 < x1 and y0 < y1):
+                raise ValueError(f'{self.key}: a box is x0 < x1, y0 < y1, not {self.box}')
 
 
 @dataclass(frozen=True)
@@ -65,24 +71,36 @@ def build_bank(model: Sam2Model, views: Iterable[View], source: str) -> MemoryBa
     return MemoryBank(model.identity, tuple(entries), source=source)
 
 
-def remember(model: Sam2Model, view: View) -> Iterator[BankEntry]:
+def remember(
+    model: Sam2Model, view: View, absent: Callable[[Mark], None] | None = None
+) -> Iterator[BankEntry]:
     """Make an entry of each mark of a view, as SAM 2 remembers a frame with prompts.
 
-    BankError for a mark that SAM 2 finds nothing in.
+    absent: called with a mark that SAM 2 finds nothing in, which then has no entry; without it,
+    and for a mask of another size than the image, raises BankError.
     """
+    for mark in view.marks:
+        if mark.mask is not None and mark.mask.shape != view.image.shape[:2]:
+            raise BankError(
+                f'{mark.key}: its mask is {mark.mask.shape[:2]}, the image at stamp {view.stamp} '
+                f'{view.image.shape[:2]}'
+            )
+    memories: dict[int, Memory] = {}
     with model.inference():
         features = encode_image(model, model.preprocess(view.image)[None])[0]
-        memories: dict[int, Memory] = {}
         for rows, decoded in _decoded(model, features, view):
             spatial = memorise(model, features, decoded, prompted=True)
             memories.update(zip(rows, memories_of(decoded, spatial), strict=True))
     for row, mark in enumerate(view.marks):
         memory = memories[row].to(torch.device('cpu'))
         if memory.score <= 0:
-            raise BankError(
-                f'{mark.key}: nothing is found in what is marked at stamp {view.stamp}; mark it '
-                f'anew or leave it out'
-            )
+            if absent is None:
+                raise BankError(
+                    f'{mark.key}: nothing is found in what is marked at stamp {view.stamp}; mark '
+                    f'it anew or leave it out'
+                )
+            absent(mark)
+            continue
         # Copied: a view would keep the memories of the whole image alive.
         memory = Memory(memory.spatial.clone(), memory.pointer.clone(), memory.score.clone())
         yield BankEntry(mark.key, mark.class_id, mark.class_name, view.stamp, memory)
@@ -92,20 +110,21 @@ def _decoded(
     model: Sam2Model, features: ImageFeatures, view: View
 ) -> Iterator[tuple[list[int], Decoded]]:
     """Give the rows of the marks that are masks, and what SAM 2 says of them; then the boxes."""
-    masked = [row for row, mark in enumerate(view.marks) if mark.mask is not None]
-    boxed = [row for row, mark in enumerate(view.marks) if mark.box is not None]
-    if masked:
-        yield masked, condition_on_masks(
-            model, features, mask_prompts(model, [view.marks[row].mask for row in masked])
-        )
-    if boxed:
-        height, width = view.image.shape[:2]
-        size = model.image_size
-        scale = np.array([size / width, size / height] * 2)
-        boxes = np.array([view.marks[row].box for row in boxed], np.float64) * scale
+    for rows in _batches([row for row, mark in enumerate(view.marks) if mark.mask is not None]):
+        masks = mask_prompts(model, [view.marks[row].mask for row in rows])
+        yield rows, condition_on_masks(model, features, masks)
+    height, width = view.image.shape[:2]
+    scale = np.array([model.image_size / width, model.image_size / height] * 2)
+    for rows in _batches([row for row, mark in enumerate(view.marks) if mark.box is not None]):
+        boxes = np.array([view.marks[row].box for row in rows], np.float64) * scale
         points = torch.from_numpy(boxes.astype(np.float32).reshape(-1, 2, 2)).to(model.device)
         labels = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=model.device)
-        yield boxed, condition(model, features, points, labels.expand(len(boxed), -1))
+        yield rows, condition(model, features, points, labels.expand(len(rows), -1))
+
+
+def _batches(rows: list[int]) -> Iterator[list[int]]:
+    for first in range(0, len(rows), _BATCH):
+        yield rows[first : first + _BATCH]
 
 
 def mask_prompts(model: Sam2Model, masks: Sequence[np.ndarray | None]) -> torch.Tensor:

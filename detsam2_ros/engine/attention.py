@@ -19,7 +19,7 @@ B objects, n memories and P pointer tokens an object.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,9 @@ from detsam2_ros.engine.memory import Memory
 # more where the keys do not fit in there, and are read anew for each block.
 _FEW_ROWS, _MANY_ROWS = 64, 256
 _CACHED_BYTES = 4 * 2**20
+
+# Is shown what each of the frame's L tokens reads: weights [B, L, N] of the N tokens of memory.
+Watch = Callable[[torch.Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -170,12 +173,14 @@ class SharedAttention:
         pointers_bpc: torch.Tensor,
         pointer_codes_bpc: torch.Tensor,
         pooled: int = 0,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
         """Let a frame attend to what B objects remember; returns its features, [B, L, D].
 
         keys, rows: of n memories an object, object by object, and their rows of the temporal
         code. pointers_bpc, pointer_codes_bpc: pointer tokens and their codes. pooled: so many of
-        the n memories, the first ones, are read two by two tokens at a time.
+        the n memories, the first ones, are read two by two tokens at a time. watch: is shown the
+        weights of each layer.
         """
         batch = len(pointers_bpc)
         far = _places(batch, len(keys) // batch, 0, pooled)
@@ -203,6 +208,9 @@ class SharedAttention:
             else:
                 query = queries.query.expand(batch, -1, -1)
             assembled = self._assemble(i, parts, pointer_keys[i])
+            if watch is not None:
+                scores = query @ assembled.transpose(1, 2)
+                watch(torch.softmax(scores if bias is None else scores + bias, dim=-1))
             hidden = hidden + self._attend(i, query, assembled, tokens, bias)
             inner = layer.activation(layer.linear1(layer.norm3(hidden)))
             hidden = hidden + layer.linear2(inner)

@@ -20,7 +20,7 @@ PARTS = ('spatial', 'pointer', 'score')
 _SPATIAL_DTYPE = 'bfloat16'
 _MAX_DIM = 1 << 20
 _MAX_CLASS_ID = 2**31 - 1
-_MAX_TEXT = 1024
+MAX_TEXT = 1024
 _UTC_TIME = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)', re.ASCII)
 
 
@@ -160,8 +160,8 @@ def check_header(header: Header) -> None:
 
 def _check_text(what: str, value: Any, least: int = 0) -> None:
     # Not printable: control characters and halves of surrogate pairs, which cannot be encoded.
-    if not isinstance(value, str) or not value.isprintable() or len(value) > _MAX_TEXT:
-        raise BankError(f'{what} must be a text of at most {_MAX_TEXT} printable characters')
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_TEXT:
+        raise BankError(f'{what} must be a text of at most {MAX_TEXT} printable characters')
     if len(value) < least:
         raise BankError(f'{what} must not be empty')
 

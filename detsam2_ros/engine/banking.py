@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from detsam2_ros.engine.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.bank_header import MAX_TEXT
 from detsam2_ros.engine.classes import ClassTable
 from detsam2_ros.engine.errors import BankError
 from detsam2_ros.engine.identity import ModelIdentity
@@ -125,15 +126,14 @@ def classes_by_name(bank: MemoryBank, classes: ClassTable) -> MemoryBank:
 def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
     """Return one bank with the entries of both; those that both have are taken once.
 
-    Raises BankError when one key stands for two classes.
+    Raises BankError when one key stands for two classes. Of a long source text the start is kept.
     """
     known = {_content(entry) for entry in first.entries}
     more = [entry for entry in second.entries if _content(entry) not in known]
-    return MemoryBank(
-        model=second.model,
-        entries=first.entries + tuple(more),
-        source='; '.join(source for source in (first.source, second.source) if source),
-    )
+    source = '; '.join(source for source in (first.source, second.source) if source)
+    if len(source) > MAX_TEXT:
+        source = source[: MAX_TEXT - 3] + '...'
+    return MemoryBank(model=second.model, entries=first.entries + tuple(more), source=source)
 
 
 def without(bank: MemoryBank | None, entry: TrackedObject) -> MemoryBank | None:

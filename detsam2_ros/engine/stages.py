@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
-from detsam2_ros.engine.attention import Queries
+from detsam2_ros.engine.attention import Queries, Watch
 from detsam2_ros.engine.keys import KeyCache
 from detsam2_ros.engine.memory import Context
 from detsam2_ros.engine.sam2_model import Sam2Model
@@ -116,15 +116,17 @@ def track(
     features: ImageFeatures,
     contexts: Sequence[Context],
     cache: KeyCache | None = None,
+    watch: Watch | None = None,
 ) -> Decoded:
     """Segment B objects on one frame from what each remembers.
 
     contexts: one an object, all of one layout (see memory.Context). cache: holds what was
-    computed of memories for other frames, and saves time only.
+    computed of memories for other frames, and saves time only. watch: is shown the weights of
+    memory attention, layer by layer; never called where `Sam2Model.attention` is None.
     """
     module = model.module
     batch = len(contexts)
-    fused = _attend(model, features, contexts, KeyCache() if cache is None else cache)
+    fused = _attend(model, features, contexts, KeyCache() if cache is None else cache, watch)
     sparse, dense = model.no_prompt
     return _decode(
         model,
@@ -163,7 +165,11 @@ def memorise(
 
 
 def _attend(
-    model: Sam2Model, features: ImageFeatures, contexts: Sequence[Context], cache: KeyCache
+    model: Sam2Model,
+    features: ImageFeatures,
+    contexts: Sequence[Context],
+    cache: KeyCache,
+    watch: Watch | None = None,
 ) -> torch.Tensor:
     """Fuse a frame's features with what B objects remember, [B, D, h, w]."""
     batch = len(contexts)
@@ -179,6 +185,7 @@ def _attend(
         pointers_bpc,
         codes_bpc,
         contexts[0].pooled,
+        watch,
     )
     return fused_bld.transpose(1, 2).reshape(expanded.shape)
 

@@ -1,0 +1,142 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What the kinds of annotation have in common: their interface, names, boxes in an image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import yaml
+
+from detsam2_ros.banks.notes import CUT, Notes
+from detsam2_ros.banks.pictures import Picture
+from detsam2_ros.banks.views import Mark
+from detsam2_ros.cli.video import InputError
+
+GROUPS = ('class', 'instance')
+_LONGEST_NAME = 200
+_MOST_ID = 2**31 - 1
+
+Box = tuple[float, float, float, float]
+
+
+class Annotations(Protocol):
+    """A kind of annotation, opened. what: in a few words, for the bank's source text."""
+
+    what: str
+
+    def has(self, picture: Picture) -> bool:
+        """Tell whether there is an annotation for a picture, be it an empty one."""
+        ...
+
+    def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
+        """Return what is marked in a picture; what cannot be used is counted in notes."""
+        ...
+
+    def unused(self, notes: Notes) -> None:
+        """Count annotations that no picture was there for, after the last picture."""
+        ...
+
+
+def object_key(group: str, class_name: str, instance: object) -> str:
+    """Return the bank object that a mark is a view of: its class, or the instance."""
+    return class_name if group == 'class' else f'{class_name}-{instance}'
+
+
+def check_name(name: Any, where: str) -> str:
+    """Return a class or object name that a bank can hold; raises InputError naming the place."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise InputError(f'{where}: {name!r:.80} is no name; write printable text')
+    if len(name) > _LONGEST_NAME:
+        raise InputError(f'{where}: a name of {len(name)} characters; at most {_LONGEST_NAME}')
+    return name.strip()
+
+
+def check_id(value: Any, where: str) -> int:
+    """Return a class id; raises InputError unless it is a whole number from 0."""
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 12:
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= _MOST_ID:
+        raise InputError(f'{where}: {value!r:.80} is no id; ids are whole numbers from 0')
+    return value
+
+
+def check_distinct(names: Mapping[int, str], where: str) -> None:
+    """Raise InputError when two ids have one class name: entries of both would mix."""
+    ids: dict[str, int] = {}
+    for number, name in names.items():
+        if name in ids:
+            raise InputError(
+                f'{where}: classes {ids[name]} and {number} are both called {name!r}; rename one'
+            )
+        ids[name] = number
+
+
+def read_table(path: Path, what: str) -> Any:
+    """Read a YAML or JSON file; raises InputError naming it."""
+    try:
+        text = path.read_text(encoding='utf-8')
+        return json.loads(text) if path.suffix.lower() == '.json' else yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(f'{what} {path}: cannot be read: {error.strerror}') from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        line = ' '.join(str(error).split())[:200]
+        raise InputError(f'{what} {path}: this is not valid: {line}') from error
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Read the lines of a text file without trailing empty ones; raises InputError naming it."""
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+    except OSError as error:
+        raise InputError(f'{what} {path}: cannot be read: {error.strerror}') from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'{what} {path}: this is not text in UTF-8') from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def numbers(values: Any) -> list[float] | None:
+    """Return a list of finite numbers as floats, None for anything else."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return None
+    good = [
+        float(v)
+        for v in values
+        if isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e15
+    ]
+    return good if len(good) == len(values) and all(map(math.isfinite, good)) else None
+
+
+def inside(box: Box, size: tuple[int, int], example: str, notes: Notes) -> Box | None:
+    """Return the part of a box, xyxy pixels, in an image of (width, height); counted in notes.
+
+    None for a box with less than one pixel in the image. Boxes that stick out are cut; up to
+    half a pixel is rounding and not told.
+    """
+    width, height = size
+    x0, y0, x1, y1 = box
+    cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
+    if x1 - x0 < 1 or y1 - y0 < 1:
+        notes.add('box', 'smaller than a pixel', example)
+        return None
+    if cut[2] - cut[0] < 1 or cut[3] - cut[1] < 1:
+        notes.add('box', 'outside the image', example)
+        return None
+    if max(abs(a - b) for a, b in zip(box, cut, strict=True)) > 0.5:
+        notes.add('box', 'it sticks out of the image', example, CUT)
+    return cut
+
+
+def filled(mask: np.ndarray, example: str, notes: Notes) -> bool:
+    """Tell whether a mask, bool [H, W], has a pixel; counts it in notes when not."""
+    if mask.any():
+        return True
+    notes.add('mask', 'empty', example)
+    return False

@@ -1,0 +1,112 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A memory bank from annotated pictures: an entry for each object that is marked in one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+
+from detsam2_ros.banks.annotations import Annotations
+from detsam2_ros.banks.notes import Notes
+from detsam2_ros.banks.pictures import Picture, Pictures
+from detsam2_ros.banks.views import Mark, View, remember
+from detsam2_ros.engine.bank import DEFAULT_MAX_BANK_BYTES, BankEntry, MemoryBank
+from detsam2_ros.engine.errors import BankError
+from detsam2_ros.engine.sam2_model import Sam2Model
+
+MANY_ENTRIES = 16  # of one object; each is attended to on every frame
+_MOST_SOURCE = 1000
+
+
+def build(
+    model: Sam2Model,
+    pictures: Pictures,
+    annotations: Annotations,
+    notes: Notes,
+    progress: Callable[[int], None] | None = None,
+    max_bytes: int = DEFAULT_MAX_BANK_BYTES,
+) -> MemoryBank:
+    """Make a bank of everything marked in the pictures; what is left out is counted in notes.
+
+    progress: called after each picture with the number of entries so far. Raises BankError when
+    nothing at all is marked, and before a bank gets larger than max_bytes.
+    """
+    entries: list[BankEntry] = []
+    seen: set[tuple[str, bytes]] = set()
+    classes: dict[str, str] = {}
+    used = held = 0
+    for picture in pictures:
+        view = _view(picture, annotations, notes, classes)
+        if view is not None:
+            before = len(entries)
+            for entry in remember(model, view, _absent(picture, notes)):
+                content = entry.object_key, _digest(entry)
+                if content in seen:
+                    notes.add('object', 'marked twice', f'{entry.object_key} in {picture.name}')
+                    continue
+                seen.add(content)
+                entries.append(entry)
+                held += _bytes_of(entry)
+                if held > max_bytes:
+                    raise BankError(
+                        f'the bank would have more than {max_bytes} bytes at {picture.name}, '
+                        f'entry {len(entries)}; take fewer images, such as --every 10'
+                    )
+            used += len(entries) > before
+        if progress is not None:
+            progress(len(entries))
+    if pictures.every == 1:  # else many belong to images that were not asked for
+        annotations.unused(notes)
+    if not entries:
+        raise BankError('no object is marked in any image that could be used')
+    source = f'{used} images of {pictures.path.name}, {annotations.what}'
+    source = ''.join(c if c.isprintable() else '?' for c in source)[:_MOST_SOURCE]
+    return MemoryBank(model.identity, tuple(entries), source=source)
+
+
+def crowded(bank: MemoryBank) -> list[tuple[str, int]]:
+    """Return the objects that have more entries than any frame should attend to."""
+    counts = Counter(entry.object_key for entry in bank.entries)
+    return [(key, count) for key, count in counts.items() if count > MANY_ENTRIES]
+
+
+def _view(
+    picture: Picture, annotations: Annotations, notes: Notes, classes: dict[str, str]
+) -> View | None:
+    if not annotations.has(picture):
+        notes.add('image', 'no annotation', picture.name)
+        return None
+    image = picture.load()
+    if image is None:
+        notes.add('image', 'unreadable', picture.name)
+        return None
+    marks = annotations.marks(picture, image, notes)
+    for mark in marks:
+        known = classes.setdefault(mark.key, mark.class_name)
+        if known != mark.class_name:
+            raise BankError(
+                f'object {mark.key!r} is a {known} before and a {mark.class_name} in '
+                f'{picture.name}; an object has one class'
+            )
+    return View(image, tuple(marks), picture.stamp) if marks else None
+
+
+def _absent(picture: Picture, notes: Notes) -> Callable[[Mark], None]:
+    def note(mark: Mark) -> None:
+        notes.add('object', 'SAM 2 finds nothing there', f'{mark.key} in {picture.name}')
+
+    return note
+
+
+def _digest(entry: BankEntry) -> bytes:
+    spatial = entry.memory.spatial.contiguous().view(torch.uint8)
+    return hashlib.sha256(spatial.numpy().tobytes()).digest()
+
+
+def _bytes_of(entry: BankEntry) -> int:
+    memory = entry.memory
+    return memory.spatial.nbytes + memory.pointer.nbytes + memory.score.nbytes

@@ -1,0 +1,136 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The images that annotations belong to: a folder with its subfolders, or frames of a video."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from detsam2_ros.cli.video import IMAGE_SUFFIXES, InputError, VideoSource
+
+_SECOND = 10**9
+_NUMBER = re.compile(r'(\d+)$')
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that is not read yet.
+
+    name: its path inside the folder, or the number of the frame; without suffix it finds its
+    annotation. stamp: nanoseconds, another for each picture. load: reads it, uint8 [H, W, 3]
+    RGB, None when that fails; of a video only until the next picture is taken.
+    """
+
+    name: str
+    stamp: int
+    load: Callable[[], np.ndarray | None]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix, folders included."""
+        return str(PurePosixPath(self.name).with_suffix(''))
+
+
+class Pictures(Protocol):
+    """Images in order, each every-th one.
+
+    is_video: they are frames, found by the number that ends a name.
+    """
+
+    path: Path
+    is_video: bool
+    every: int
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Picture]: ...
+
+
+def open_pictures(path: Path, every: int = 1) -> Pictures:
+    """Open a folder of images or a video, taking each every-th image; raises InputError."""
+    if not path.exists():
+        raise InputError(f'images {path}: there is no such file or folder')
+    return PictureFolder(path, every) if path.is_dir() else PictureVideo(path, every)
+
+
+class PictureFolder:
+    """The images of a folder and its subfolders, in natural order; stamps count in seconds."""
+
+    is_video = False
+
+    def __init__(self, path: Path, every: int = 1) -> None:
+        self.path = path
+        found = [
+            file.relative_to(path)
+            for file in path.rglob('*')
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+        ]
+        if not found:
+            raise InputError(f'images {path}: it holds no images ({", ".join(IMAGE_SUFFIXES)})')
+        self._files = sorted(found, key=_natural)[::every]
+        self.every = every
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[Picture]:
+        for i, file in enumerate(self._files):
+            load = partial(read_picture, self.path / file)
+            yield Picture(file.as_posix(), i * self.every * _SECOND, load)
+
+
+class PictureVideo:
+    """Each every-th frame of a video, named by its number in six digits; stamps are its times."""
+
+    is_video = True
+
+    def __init__(self, path: Path, every: int = 1) -> None:
+        self.path = path
+        self._source = VideoSource(path)
+        self.every = every
+
+    def __len__(self) -> int:
+        return -(-(self._source.count or 0) // self.every)
+
+    def __iter__(self) -> Iterator[Picture]:
+        for index, frame in enumerate(self._source.frames()):
+            if index % self.every == 0:
+                yield Picture(f'{index:06d}', frame.stamp, partial(_same, frame.image))
+
+
+def lookup_key(stem: str, is_video: bool) -> str:
+    """Return what a picture and its annotation have in common.
+
+    In a folder that is the path without suffix; of a video the number that ends the name
+    ('000012', 'frame_12'), as annotation tools name frames.
+    """
+    number = _NUMBER.search(stem) if is_video else None
+    return str(int(number[1])) if number else stem
+
+
+def _same(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+def read_picture(file: Path) -> np.ndarray | None:
+    """Read an image, uint8 [H, W, 3] RGB; None when that cannot be done."""
+    try:
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR) if file.is_file() else None
+    except cv2.error:  # more pixels than OpenCV takes
+        return None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    return [
+        (int(part), '') if part.isdecimal() else (-1, part.casefold())
+        for part in re.split(r'(\d+)', file.as_posix())
+    ]
