@@ -26,7 +26,7 @@ examples:
   memory_bank build in.mp4 -o cups.safetensors --detect best.pt --every 30
   memory_bank inspect cups.safetensors --image other.jpg --html cups.html
   memory_bank prune cups.safetensors -o small.safetensors --max-entries 8
-  memory_bank evaluate cups.safetensors other.mp4 truth --pool all_cups.safetensors
+  memory_bank evaluate cups.safetensors kitchen.mp4 truth --yolo best.pt
   memory_bank COMMAND --help
 """
 
