@@ -44,6 +44,8 @@ from detsam2_ros.engine import (  # noqa: E402
     reverse,
 )
 from detsam2_ros.engine import memory as engine_memory  # noqa: E402
+from detsam2_ros.engine.keys import KeyCache  # noqa: E402
+from detsam2_ros.engine.stages import ImageFeatures, encode_image, track  # noqa: E402
 
 K, D, M = 10, 10, 20
 COUNTS = (1, 2, 4, 8, 16)
@@ -53,13 +55,15 @@ USUAL = (EngineConfig.bank_object_score, EngineConfig.bank_object_frames)
 # Frames away in time, where bank entries have pointers.
 POINTERS = (0, 4, 15)
 LEAST_VISIBLE = 0.25  # of a ball, for it to count
+LOOKS = (0, 13, 26, 39)  # frames of a clip
 
 
 @dataclass(frozen=True)
 class Job:
     """One run of a stream over one clip.
 
-    choice: 'detector', or how entries were chosen. pointer: None as the engine does it.
+    choice: 'detector', or how entries were chosen. mode: of the engine, or 'look': single frames
+    without trail. pointer: None as the engine does it.
     """
 
     place: str
@@ -99,6 +103,7 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--clips', type=int, help='of each place; default 3')
+    parser.add_argument('--looks', type=int, help='clips that are looked at frame by frame; 8')
     parser.add_argument('--frames', type=int, help='of each clip; default 40')
     parser.add_argument('--results', type=Path, default=ROOT / 'runs' / 'banks.jsonl')
     parser.add_argument('--page', type=Path, help='markdown file whose tables are replaced')
@@ -108,6 +113,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument('--quick', action='store_true', help='one clip of 12 frames, two banks')
     options = parser.parse_args()
     options.clips = options.clips or (1 if options.quick else 3)
+    options.looks = (1 if options.quick else 8) if options.looks is None else options.looks
     options.frames = options.frames or (12 if options.quick else 40)
     if options.docs:
         options.page = options.page or ROOT / 'docs' / 'banks.md'
@@ -122,7 +128,9 @@ def planned(options: argparse.Namespace) -> Iterator[Job]:
     for part in (_entries, _rest):
         for number in range(options.clips):
             jobs += part(number, options.frames)
-    yield from jobs[:3] if options.quick else dict.fromkeys(jobs)
+    for number in range(options.looks):
+        jobs += _looks(number, options.frames)
+    yield from [*jobs[:3], jobs[-1]] if options.quick else dict.fromkeys(jobs)
 
 
 def _entries(number: int, frames: int) -> Iterator[Job]:
@@ -137,22 +145,31 @@ def _entries(number: int, frames: int) -> Iterator[Job]:
 
 
 def _rest(number: int, frames: int) -> Iterator[Job]:
-    """Name the others."""
+    """Name those with other settings."""
     for place in (PLACES[0], PLACES[-1]):
         for pointer in POINTERS:
             yield Job(place, number, frames, 'curated', pointer=pointer)
-        for views in (1, 2, 4, 8):
-            yield Job(place, number, frames, 'views', 8, views)
-        for score, wait in GATES:
-            yield Job(place, number, frames, 'curated', score=score, wait=wait)
         yield Job(place, number, frames, 'curated', mode='window')
         yield Job(place, number, frames, 'detector', 0, mode='window')
-    for place in PLACES[1:-1]:
-        yield Job(place, number, frames, 'detector', 0)
-        yield Job(place, number, frames, 'curated')
-        if place == PLACES[1]:
-            yield Job(place, number, frames, 'curated', 1)
-            yield Job(place, number, frames, 'random 0')
+        for score, wait in GATES:
+            yield Job(place, number, frames, 'curated', score=score, wait=wait)
+    yield Job(PLACES[1], number, frames, 'detector', 0)
+    for choice, entries in (('curated', 1), ('curated', 8), ('random 0', 8)):
+        yield Job(PLACES[1], number, frames, choice, entries)
+
+
+def _looks(number: int, frames: int) -> Iterator[Job]:
+    """Name the looks: frames on which objects are found from the bank alone."""
+    for place in (PLACES[0], PLACES[-1], *PLACES[1:-1]):
+        main = place in (PLACES[0], PLACES[-1])
+        for entries in COUNTS if main else (1, 8):
+            for choice in ('curated', 'random 0'):
+                yield Job(place, number, frames, choice, entries, mode='look')
+        if main:
+            for views in (1, 2, 4, 8):
+                yield Job(place, number, frames, 'views', 8, views, mode='look')
+            for pointer in POINTERS:
+                yield Job(place, number, frames, 'curated', pointer=pointer, mode='look')
 
 
 def read(path: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
@@ -172,10 +189,13 @@ class Bench:
         torch.set_num_threads(1)
         self._model = load_sam2('demo')
         self._films: dict[tuple[str, int, int], tuple[list[SceneFrame], Pool]] = {}
+        self._seen: tuple[list[SceneFrame], dict[int, ImageFeatures]] = ([], {})
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one stream; returns sums, so that clips add up."""
         film, pool = self._film(job)
+        if job.mode == 'look':
+            return self._look(job, film, pool)
         config = EngineConfig(
             K, D, M, mode=job.mode, bank_object_score=job.score, bank_object_frames=job.wait
         )
@@ -210,6 +230,40 @@ class Bench:
             'entry_bytes': bank.nbytes / len(bank) if bank is not None else 0,
         }
 
+    def _look(self, job: Job, film: list[SceneFrame], pool: Pool) -> dict[str, Any]:
+        """Look for the objects on single frames, from the bank alone."""
+        if film is not self._seen[0]:
+            self._seen = film, {}
+        bank = pool.bank(job.entries, job.choice, job.views)
+        scale = max(self._model.module.max_obj_ptrs_in_encoder - 1, 1)
+        contexts = {
+            class_id: engine_memory.Context(
+                tuple((e.memory, self._model.module.num_maskmem - 1) for e in entries),
+                ()
+                if job.pointer is None
+                else tuple((e.memory, job.pointer / scale) for e in entries),
+            )
+            for class_id, _, entries in bank.objects().values()
+        }
+        cache = KeyCache()
+        frames, found = [film[i] for i in LOOKS if i < len(film)], []
+        for frame in frames:
+            with self._model.inference():
+                if frame.index not in self._seen[1]:
+                    tensor = self._model.preprocess(frame.image)[None]
+                    self._seen[1][frame.index] = encode_image(self._model, tensor)[0]
+                features = self._seen[1][frame.index]
+                own: dict[int, list[np.ndarray]] = {}
+                for rows in reverse.same_layout(contexts):
+                    decoded = track(self._model, features, [contexts[i] for i in rows], cache)
+                    masks = composed(decoded.logits, frame.labels.shape)
+                    for class_id, mask, score in zip(rows, masks, decoded.score, strict=True):
+                        if mask.any() and float(score.sigmoid()) >= job.score:
+                            own[class_id] = [mask]
+                found.append(own)
+        sums = tallied('final', frames, found, pool.absent)
+        return {**{k.replace('final', 'first'): v for k, v in sums.items()}, **sums}
+
     def _film(self, job: Job) -> tuple[list[SceneFrame], Pool]:
         key = (job.place, job.clip, job.frames)
         if key not in self._films:
@@ -219,20 +273,41 @@ class Bench:
         return self._films[key]
 
 
+def composed(logits_bhw: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return masks, bool [B, H, W], of logits [B, h, w]."""
+    import torch.nn.functional as F
+
+    large = F.interpolate(logits_bhw[:, None], shape, mode='bilinear', align_corners=False)
+    masks: np.ndarray = (large[:, 0] > 0).numpy()
+    return masks
+
+
 def scored(
     name: str, film: list[SceneFrame], results: dict[int, FrameResult], absent: list[int]
 ) -> dict[str, float]:
-    """Score one revision of every frame, object by object: a mask counts under its own name.
-
-    results: by place in the film. Found: IoU >= 0.5. False: absent objects that show up.
-    """
-    ious, wrong, shown, objects = [], 0, 0, set()
-    for index, frame in enumerate(film):
-        result = results[index]
+    """Score one revision of every frame; results: by place in the film."""
+    found = []
+    for index in range(len(film)):
         own: dict[int, list[np.ndarray]] = {}
-        for entry, mask in zip(result.objects, result.masks, strict=True):
+        for entry, mask in zip(results[index].objects, results[index].masks, strict=True):
             if entry.visible:
                 own.setdefault(entry.class_id, []).append(np.asarray(mask, bool))
+        found.append(own)
+    return tallied(name, film, found, absent)
+
+
+def tallied(
+    name: str,
+    frames: list[SceneFrame],
+    found: list[dict[int, list[np.ndarray]]],
+    absent: list[int],
+) -> dict[str, float]:
+    """Score masks by class and frame: a mask counts under its own name alone.
+
+    Found: IoU >= 0.5. Wrong: on something else. False: absent objects that show up.
+    """
+    ious, wrong, shown, objects = [], 0, 0, set()
+    for frame, own in zip(frames, found, strict=True):
         for ball, kind, seen in zip(
             frame.ids, frame.class_ids, frame.visible_fraction, strict=True
         ):
@@ -251,7 +326,7 @@ def scored(
         f'{name}_found': int(np.sum(np.array(ious) >= 0.5)),
         f'{name}_wrong': wrong,
         f'{name}_false': shown,
-        f'{name}_absent': len(absent) * len(film),
+        f'{name}_absent': len(absent) * len(frames),
         f'{name}_false_objects': len(objects),
         f'{name}_absent_objects': len(absent),
     }

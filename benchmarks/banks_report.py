@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,19 @@ import numpy as np
 Row = dict[str, Any]
 # Of what a run's settings are, unless a table is about them.
 USUAL = {'mode': 'online', 'score': 0.8, 'wait': 1, 'pointer': None, 'views': 24}
-COLOURS = {'same table': '#2a6fbb', 'other table': '#d9731a'}
+MAIN = ('same table', 'other table')
+BETWEEN = ('same table, at once', 'other light and camera', 'other cloth')
+COLOURS = dict(zip(MAIN, ('#2a6fbb', '#d9731a'), strict=True))
 
 
 def write_docs(rows: list[Row], page: Path | None, picture: Path | None) -> str:
     """Return the tables; put them into a page and draw the plot where these are given."""
     tables = {
+        'looks': entries_table(rows, 'look'),
         'entries': entries_table(rows),
         'views': views_table(rows),
         'settings': settings_table(rows),
+        'pointers': pointers_table(rows),
         'gates': gates_table(rows),
         'cost': cost_text(rows),
     }
@@ -70,10 +74,6 @@ def select(rows: Iterable[Row], **wanted: Any) -> list[Row]:
     ]
 
 
-def places(rows: list[Row]) -> list[str]:
-    return list(dict.fromkeys(row['place'] for row in rows))
-
-
 def detector_iou(rows: list[Row], place: str, clips: set[int], mode: str = 'online') -> float:
     found = summed(
         select(rows, place=place, choice='detector', mode=mode, clip=lambda c: c in clips)
@@ -87,15 +87,19 @@ def _line(rows: list[Row], place: str, cells: str, mode: str = 'online', **wante
     found = summed(runs)
     if found is None:
         return ''
-    of = found['iou'] / detector_iou(rows, place, {row['clip'] for row in runs}, mode)
+    of = ''
+    if mode != 'look':
+        share = found['iou'] / detector_iou(rows, place, {row['clip'] for row in runs}, mode)
+        of = f' {share:.2f} |'
     return (
-        f'| {place} | {cells} | {found["clips"]:.0f} | {found["iou"]:.3f} | {of:.2f} '
-        f'| {found["found"]:.0%} | {found["wrong"]:.0%} | {found["false"]:.0%} |'
+        f'| {place} | {cells} | {found["clips"]:.0f} | {found["iou"]:.3f} |{of} '
+        f'{found["found"]:.0%} | {found["wrong"]:.0%} | {found["false"]:.0%} |'
     )
 
 
-def _table(heads: str, lines: Iterable[str]) -> str:
-    head = f'| where | {heads} | clips | IoU | of the detector | found | elsewhere | false |'
+def _table(heads: str, lines: Iterable[str], looks: bool = False) -> str:
+    of = '' if looks else ' of the detector |'
+    head = f'| where | {heads} | clips | IoU |{of} found | elsewhere | false |'
     return '\n'.join([head, '|' + '---|' * (head.count('|') - 1), *filter(None, lines)])
 
 
@@ -103,44 +107,60 @@ def random_choice(choice: str) -> bool:
     return choice.startswith('random')
 
 
-def entries_table(rows: list[Row]) -> str:
+CHOICES: tuple[tuple[str, Any], ...] = (('curated', 'curated'), ('random', random_choice))
+
+
+def entries_table(rows: list[Row], mode: str = 'online') -> str:
     """Return IoU against the number of entries, curated and random."""
-    counts = sorted({row['entries'] for row in select(rows, choice='curated')})
+    counts = sorted({row['entries'] for row in select(rows, choice='curated', mode=mode)})
     lines = []
-    for place in ('same table', 'other table'):
-        lines.append(_line(rows, place, 'detector | -', choice='detector'))
-        for name, choice in (('curated', 'curated'), ('random', random_choice)):
+    for place in MAIN:
+        if mode != 'look':
+            lines.append(_line(rows, place, 'detector | -', choice='detector'))
+        for name, choice in CHOICES:
             lines += [
-                _line(rows, place, f'{name} | {n}', choice=choice, entries=n) for n in counts
+                _line(rows, place, f'{name} | {n}', mode, choice=choice, entries=n) for n in counts
             ]
-    return _table('chosen | entries', lines)
+    return _table('chosen | entries', lines, mode == 'look')
 
 
 def views_table(rows: list[Row]) -> str:
     """Return IoU of 8 entries against the number of views that they are of, and by place."""
     lines = []
-    for place in ('same table', 'other table'):
+    for place in MAIN:
         for views in (1, 2, 4, 8):
-            cells = f'{views} x {8 // views} frames'
-            lines.append(_line(rows, place, cells, choice='views', views=views))
-    for place in ('same table, at once', 'other light and camera', 'other cloth'):
-        lines.append(_line(rows, place, 'curated', choice='curated', entries=8))
-    lines.append(_line(rows, 'same table, at once', 'random', choice=random_choice, entries=8))
-    lines.append(_line(rows, 'same table, at once', '1, the newest', choice='curated', entries=1))
-    return _table('8 entries', lines)
+            cells = f'8: {views} x {8 // views} frames'
+            lines.append(_line(rows, place, cells, 'look', choice='views', views=views))
+    for place in ('same table', *BETWEEN, 'other table'):
+        for entries in (1, 8):
+            for name, choice in CHOICES:
+                cells = f'{entries}, {name}'
+                lines.append(_line(rows, place, cells, 'look', choice=choice, entries=entries))
+    return _table('entries', lines, looks=True)
 
 
 def settings_table(rows: list[Row]) -> str:
     """Return IoU by mode, and with pointers of bank entries."""
     lines = []
-    for place in ('same table', 'other table'):
-        usual = {'choice': 'curated', 'entries': 8}
+    usual = {'choice': 'curated', 'entries': 8}
+    for place in (MAIN[0], BETWEEN[0], MAIN[1]):
         lines.append(_line(rows, place, 'online', **usual))
         lines.append(_line(rows, place, 'window', mode='window', **usual))
         for distance in (0, 4, 15):
             cells = f'online, with pointers, {distance} frames away'
             lines.append(_line(rows, place, cells, pointer=distance, **usual))
     return _table('8 curated entries', lines)
+
+
+def pointers_table(rows: list[Row]) -> str:
+    """Return what looks find with pointers of bank entries."""
+    lines = []
+    for place in MAIN:
+        for distance in (None, 0, 4, 15):
+            cells = 'none' if distance is None else f'{distance} frames away'
+            usual = {'choice': 'curated', 'entries': 8, 'pointer': distance}
+            lines.append(_line(rows, place, cells, 'look', **usual))
+    return _table('pointers', lines, looks=True)
 
 
 def gates_table(rows: list[Row]) -> str:
@@ -166,59 +186,64 @@ def gates_table(rows: list[Row]) -> str:
 def cost(rows: list[Row]) -> tuple[float, float, float]:
     """Return ms for each entry, object and frame; ms for each object and frame; bytes an entry.
 
-    Least squares over all runs with a bank in mode online; the time of the frames themselves is
-    a third unknown.
+    Least squares over the runs over numbers of entries. The second has its share of what a frame
+    costs, its encoding above all.
     """
-    runs = [row for row in rows if row['choice'] != 'detector' and row['mode'] == 'online']
-    terms = [[row['frames'], row['tracked'], row['tracked'] * row['entries']] for row in runs]
+    runs = [row for row in rows if row['entries'] and row['mode'] == 'online']
+    terms = [[row['tracked'], row['tracked'] * row['entries']] for row in runs]
     weights = np.linalg.lstsq(
         np.array(terms, float), np.array([row['seconds'] for row in runs]), rcond=None
     )[0]
-    return 1000 * weights[2], 1000 * weights[1], float(np.mean([r['entry_bytes'] for r in runs]))
+    return 1000 * weights[1], 1000 * weights[0], float(np.mean([r['entry_bytes'] for r in runs]))
 
 
 def cost_text(rows: list[Row]) -> str:
     """Return what an entry costs, in a sentence."""
     entry, tracked, size = cost(rows)
     return (
-        f'Measured with the demo model, one CPU thread (process time): an entry costs {entry:.2f} '
-        f'ms for each object and tracked frame, beside the {tracked:.0f} ms that a tracked object '
-        f'costs without; and {size / 1000:.0f} kB in the file and in memory.'
+        f'With the demo model on one CPU thread (process time, a busy machine) an entry costs '
+        f'{entry:.1f} ms for each object and tracked frame, beside the {tracked:.0f} ms that an '
+        f'object costs without, its share of encoding included; and {size / 1000:.0f} kB in the '
+        f'file and in memory.'
     )
 
 
 def plot(rows: list[Row], picture: Path) -> None:
-    """Draw IoU against entries, and found against false objects by thresholds."""
+    """Draw IoU against entries, of looks and of clips, and found against false objects."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), dpi=110)
-    left, right = figure.subplots(1, 2)
-    counts = sorted({row['entries'] for row in select(rows, choice='curated')})
+    figure = Figure(figsize=(12.5, 4), dpi=110)
+    looks, clips, gates = figure.subplots(1, 3)
+    for axes, mode, title in (
+        (looks, 'look', 'single frames, from the bank alone'),
+        (clips, 'online', 'clips, mode online, final'),
+    ):
+        counts = sorted({row['entries'] for row in select(rows, choice='curated', mode=mode)})
+        for place, colour in COLOURS.items():
+            for (name, choice), style in zip(CHOICES, ('-', '--'), strict=True):
+                points = _points(rows, place, mode, choice, counts)
+                label = f'{place}, {name}'
+                axes.plot(*points, style, marker='o', color=colour, label=label, markersize=5)
+            if mode != 'look':
+                seen = {row['clip'] for row in select(rows, place=place, choice='curated')}
+                axes.axhline(detector_iou(rows, place, seen), color=colour, linestyle=':')
+        axes.set_xscale('log', base=2)
+        axes.set_xticks(counts, [str(n) for n in counts])
+        axes.set_xlabel('entries an object')
+        axes.set_title(title, fontsize=10)
+        axes.set_ylim(0, 1)
+    looks.set_ylabel('IoU')
+    clips.plot([], [], ':', color='#555555', label='with the detector')
+    clips.legend(fontsize=8, frameon=False, loc='upper left', bbox_to_anchor=(0, 0.83))
     for place, colour in COLOURS.items():
-        clips = {row['clip'] for row in select(rows, place=place, choice='curated')}
-        left.axhline(detector_iou(rows, place, clips), color=colour, linestyle=':', linewidth=1.5)
-        styles: tuple[tuple[str, Any, str], ...] = (
-            ('curated', 'curated', '-'),
-            ('random', random_choice, '--'),
-        )
-        for name, choice, style in styles:
-            points = _points(rows, place, choice, counts)
-            label = f'{place}, {name}'
-            left.plot(*points, style, marker='o', color=colour, label=label, markersize=5)
-        _draw_gates(right, rows, place, colour)
-    left.plot([], [], ':', color='#555555', label='with the detector')
-    left.set_xscale('log', base=2)
-    left.set_xticks(counts, [str(n) for n in counts])
-    left.set_xlabel('entries an object')
-    left.set_ylabel('final IoU, without prompts')
-    left.set_ylim(0, 1)
-    left.legend(fontsize=8, frameon=False, loc='upper left', bbox_to_anchor=(0, 0.83))
-    right.set_xlabel('frames on which an object that is not there shows up')
-    right.set_ylabel('balls found')
-    right.set_xlim(-0.03, 1.05)
-    right.set_ylim(0, 1)
-    right.legend(fontsize=8, frameon=False)
-    for axes in (left, right):
+        _draw_gates(gates, rows, place, colour)
+    gates.set_title('thresholds: score x frames', fontsize=10)
+    gates.set_xlabel('absent objects: share of frames that show them')
+    gates.set_ylabel('balls found')
+    gates.set_xlim(-0.03, 1.12)
+    gates.set_ylim(0, 1)
+    gates.legend(fontsize=8, frameon=False)
+    for axes in (looks, clips, gates):
         axes.grid(color='#dddddd')
         axes.spines[['top', 'right']].set_visible(False)
     figure.tight_layout()
@@ -227,9 +252,10 @@ def plot(rows: list[Row], picture: Path) -> None:
 
 
 def _points(
-    rows: list[Row], place: str, choice: str | Callable[[str], bool], counts: Iterable[int]
+    rows: list[Row], place: str, mode: str, choice: Any, counts: Iterable[int]
 ) -> tuple[list[int], list[float]]:
-    found = {n: summed(select(rows, place=place, choice=choice, entries=n)) for n in counts}
+    wanted = {'place': place, 'mode': mode, 'choice': choice}
+    found = {n: summed(select(rows, entries=n, **wanted)) for n in counts}
     return (
         [n for n, value in found.items() if value],
         [value['iou'] for value in found.values() if value],
@@ -237,14 +263,17 @@ def _points(
 
 
 def _draw_gates(axes: Any, rows: list[Row], place: str, colour: str) -> None:
-    """Draw a point for each pair of thresholds."""
+    """Draw a point for each pair of thresholds; names those that differ."""
     axes.plot([], [], 'o', color=colour, label=place)
+    named: dict[tuple[float, float], list[str]] = {}
     for score, wait in sorted({(row['score'], row['wait']) for row in rows}):
         runs = select(rows, place=place, choice='curated', entries=8, score=score, wait=wait)
         found = summed(runs)
         if found is not None:
+            at = round(found['false'], 1), round(found['found'], 1)
+            named.setdefault(at, []).append(f'{score:g} x {wait}')
             axes.plot(found['false'], found['found'], 'o', color=colour, markersize=5)
-            axes.annotate(
-                f'{score:g} x {wait}', (found['false'], found['found']), fontsize=6,
-                textcoords='offset points', xytext=(4, 3),
-            )  # fmt: skip
+    for (x, y), texts in named.items():
+        axes.annotate(
+            '\n'.join(texts), (x, y), fontsize=6, textcoords='offset points', xytext=(-8, 12)
+        )
