@@ -46,8 +46,9 @@ class Given:
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp('images')
-    for i, name in enumerate('abcd'):
-        write_image(folder / f'{name}.png', fakes.scene(('red', 20 + i, 30, 10), size=(64, 64)))
+    # The colour model remembers colours alone: the same colour would be the same view.
+    for name, colour in zip('abcd', ('red', 'green', 'blue', 'yellow'), strict=True):
+        write_image(folder / f'{name}.png', fakes.scene((colour, 20, 30, 10), size=(64, 64)))
     return folder
 
 
@@ -80,7 +81,7 @@ def test_twins_and_marks_of_nothing_are_counted(images):
     bank, noted = built(images, Given(a=[mark(), mark()], b=[mark(), mark(NOWHERE)], c=[], d=[]))
     assert len(bank) == 2
     assert noted == [
-        '1 object left out: marked twice (first: red in a.png)',
+        '1 object left out: the same view twice (first: red in a.png)',
         '1 object left out: SAM 2 finds nothing there (first: red in b.png)',
     ]
 
