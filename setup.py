@@ -8,6 +8,8 @@ from os.path import isfile
 from setuptools import find_packages, setup
 
 PACKAGE = 'detsam2_ros'
+# The messages too: whoever reads bags needs their definitions, but no built interfaces.
+SHIPPED = ('models', 'config', 'launch', 'detsam2_msgs/msg')
 
 
 def shipped(folder: str) -> tuple[str, list[str]]:
@@ -29,17 +31,20 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
-        *[pair for pair in map(shipped, ('models', 'config', 'launch')) if pair[1]],
+        *[pair for pair in map(shipped, SHIPPED) if pair[1]],
     ],
     install_requires=['setuptools'],
     python_requires='>=3.10',
+    extras_require={'viewer': ['rerun-sdk>=0.30'], 'ray': ['ray[data]>=2.40']},
     zip_safe=False,
     entry_points={
         'console_scripts': [
             'demo_camera = detsam2_ros.demo.camera:main',
             'demo_recorder = detsam2_ros.demo.recorder:main',
             'detsam2_node = detsam2_ros.ros.node:main',
+            'detsam2_viewer = detsam2_ros.viewer.main:main',
             'memory_bank = detsam2_ros.cli.memory_bank:main',
+            'segment_bag = detsam2_ros.cli.segment_bag:main',
             'segment_video = detsam2_ros.cli.segment_video:main',
         ],
     },

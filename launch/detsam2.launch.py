@@ -8,6 +8,7 @@ An argument that names a parameter of the node overrides the parameter file only
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ OVERRIDES: dict[str, type] = {
     'use_sim_time': bool,
     'image_transport': str,
     'sam2_model': str,
+    'detector': str,
     'detector_model': str,
     'device': str,
     'mode': str,
@@ -77,6 +79,19 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value='',
             description='SAM 2: an id such as facebook/sam2.1-hiera-tiny, the path of a '
             "checkpoint, or 'demo'.",
+        ),
+        DeclareLaunchArgument(
+            'detector',
+            default_value='',
+            description="What leads: 'yolo' (detector_model), 'topic' (another node's detections) "
+            "or 'none' (memory banks and prompts).",
+        ),
+        DeclareLaunchArgument(
+            'detections',
+            default_value='',
+            description="With detector 'topic': the other node's topic (Detection2DArray); with "
+            "several cameras one for each, as in 'image'. '' = ~/detections, or "
+            '~/CAMERA/detections.',
         ),
         DeclareLaunchArgument(
             'detector_model',
@@ -159,19 +174,21 @@ def converted(name: str, text: str, kind: type) -> Any:
     return text
 
 
-def remappings(cameras: list[str], topics: list[str]) -> list[tuple[str, str]]:
-    """Connect the node's image topics, raw and compressed; raises ValueError with a sentence."""
-    if not topics:
-        return []
-    inputs = [f'~/{camera}/image' for camera in cameras] or ['~/image']
-    if len(topics) != len(inputs):
-        raise ValueError(
-            f"launch argument 'image' names {len(topics)} topics ({', '.join(topics)}) for "
-            f"{len(inputs)} cameras; name the cameras with 'cameras', one for each topic"
-        )
+def remappings(cameras: list[str], given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Connect the node's inputs, images raw and compressed; raises ValueError with a sentence."""
     pairs = []
-    for own, topic in zip(inputs, topics):  # noqa: B905
-        pairs += [(own, topic), (f'{own}/compressed', f'{topic}/compressed')]
+    for name in ('image', 'detections'):
+        topics = listed(given[name])
+        inputs = [f'~/{camera}/{name}' for camera in cameras] or [f'~/{name}']
+        if topics and len(topics) != len(inputs):
+            raise ValueError(
+                f"launch argument '{name}' names {len(topics)} topics ({', '.join(topics)}) for "
+                f"{len(inputs)} cameras; name the cameras with 'cameras', one for each topic"
+            )
+        for own, topic in zip(inputs, topics):  # noqa: B905
+            pairs.append((own, topic))
+            if name == 'image':
+                pairs.append((f'{own}/compressed', f'{topic}/compressed'))
     return pairs
 
 
@@ -196,7 +213,7 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
             name=given['name'],
             namespace=given['namespace'],
             parameters=[ParameterFile(params_file), overrides],
-            remappings=remappings(cameras, listed(given['image'])),
+            remappings=remappings(cameras, given),
             ros_arguments=['--log-level', given['log_level']],
             respawn=converted('respawn', given['respawn'], bool),
             respawn_delay=2.0,

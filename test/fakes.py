@@ -170,9 +170,10 @@ def tiny_sam2(seed: int = 0, image_size: int = 64) -> Sam2Model:
 def colour_sam2(image_size: int = 64, seed: int = 0) -> Sam2Model:
     """Return a Sam2Model that segments by colour, so that every right mask is known.
 
-    A box prompt takes the pixels in the box that have the colour of its centre; a memory keeps
-    that colour; a tracked frame shows all pixels of the remembered colour. On a black scene
-    the object is absent where its colour is. seed makes models of other identity.
+    A box prompt takes the pixels in the box that have the colour of its centre, points those of
+    the colour of the first one inside, anywhere; a memory keeps that colour; a tracked frame
+    shows all pixels of the remembered colour. On a black scene the object is absent where its
+    colour is. seed makes models of other identity.
     """
     module = _ColourModule(image_size, seed)
     return Sam2Model(module, f'colour-{seed}', torch.device('cpu'), torch.float32)
@@ -231,6 +232,13 @@ class _ColourModule(torch.nn.Module):
     def _use_multimask(self, is_init_cond_frame: bool, points: object) -> bool:
         return False
 
+    def _use_mask_as_output(
+        self, top: torch.Tensor, high_res: list[torch.Tensor], masks: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        small = F.interpolate(masks * 20 - 10, scale_factor=0.25, mode='bilinear', antialias=True)
+        score = torch.where(masks.flatten(1).any(1), 5.0, -5.0)[:, None]
+        return small, None, None, None, None, torch.zeros(len(masks), _WIDTH), score
+
 
 class _ColourPrompt(torch.nn.Module):
     def __init__(self, image_size: int):
@@ -240,9 +248,15 @@ class _ColourPrompt(torch.nn.Module):
     def forward(
         self, points: tuple[torch.Tensor, torch.Tensor], boxes: None, masks: None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        corners = points[0]
-        dense = torch.zeros(len(corners), _WIDTH, self.cells, self.cells)
-        return F.pad(corners, (0, _WIDTH - 2)), dense
+        places, labels = points
+        dense = torch.zeros(len(places), _WIDTH, self.cells, self.cells)
+        if labels[0, 0] == 2:  # the corners of a box
+            places = torch.cat([places[:, :2], places[:, :2].mean(1, keepdim=True)], dim=1)
+        else:  # points: all that has the colour of the first one inside
+            first = places[0, labels[0] == 1][:1]
+            side = 16.0 * self.cells
+            places = torch.cat([torch.tensor([[0.0, 0.0], [side, side]]), first])[None]
+        return F.pad(places, (0, _WIDTH - 2)), dense
 
     def get_dense_pe(self) -> torch.Tensor:
         return torch.zeros(1, _WIDTH, self.cells, self.cells)
@@ -283,7 +297,7 @@ class _ColourDecoder(torch.nn.Module):
             colour, allowed = image_embeddings[:, _COLOUR, 0, 0], torch.tensor(True)
         else:
             corners = sparse_prompt_embeddings[:, :2, :2] / 4
-            centre = corners.mean(1).long().clamp(0, small.shape[-1] - 1)
+            centre = (sparse_prompt_embeddings[:, 2, :2] / 4).long().clamp(0, small.shape[-1] - 1)
             colour = small[torch.arange(len(small)), :, centre[:, 1], centre[:, 0]]
             at = torch.arange(small.shape[-1]) + 0.5
             inside = (at >= corners[:, 0, :, None]) & (at <= corners[:, 1, :, None])

@@ -87,7 +87,7 @@ def engine_factory(parameters: Any) -> Engine:
     return colour_engine(
         parameters.engine,
         parameters.detector_confidence,
-        bool(parameters.detector_model),
+        parameters.detector == 'yolo' and bool(parameters.detector_model),
         control,
     )
 

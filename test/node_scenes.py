@@ -50,10 +50,10 @@ def steady_scene(count: int, *colours: str, size: tuple[int, int] = SIZE) -> lis
     return frames
 
 
-def engine_stream(**config: Any) -> Stream:
+def engine_stream(detecting: bool = True, **config: Any) -> Stream:
     """Open a stream of an engine without a node, with the parameters of the fixtures."""
     method = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 12, **config}
-    return colour_engine(EngineConfig(**method)).open_stream('camera')
+    return colour_engine(EngineConfig(**method), detecting=detecting).open_stream('camera')
 
 
 def engine_results(

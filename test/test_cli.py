@@ -16,7 +16,7 @@ import fakes
 import numpy as np
 from cli_cases import FRAMES, SIZE, SMALL, drawn, frames_of, late_detector, mask_of, records_of
 
-from detsam2_ros.cli import segment_video
+from detsam2_ros.cli import models, segment_video
 from detsam2_ros.engine import Engine, MemoryBank, load_sam2
 
 video, folder, engine = cli_cases.video, cli_cases.folder, cli_cases.engine
@@ -186,7 +186,7 @@ def test_a_random_sam2_from_a_checkpoint(folder, tmp_path, monkeypatch) -> None:
     import random_sam2
 
     checkpoint, config = random_sam2.save(tmp_path, 'sam21', 0, 64)
-    monkeypatch.setattr(segment_video, 'YoloDetector', lambda *_, **__: late_detector())
+    monkeypatch.setattr(models, 'YoloDetector', lambda *_, **__: late_detector())
     model = ['--sam2', str(checkpoint), '--sam2-config', str(config), '--dtype', 'float32']
     out = tmp_path / 'out'
     run = [str(folder), '-o', str(out), *model, '--max-frames', '12', *SMALL]
@@ -200,7 +200,7 @@ def test_ctrl_c_leaves_whole_files(video, tmp_path) -> None:
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import cli_cases, fakes
-from detsam2_ros.cli import segment_video
+from detsam2_ros.cli import models, segment_video
 from detsam2_ros.engine import Engine, Stream
 
 push = Stream.push

@@ -77,20 +77,24 @@ def node(ros: Any) -> Iterator[Any]:
     node.destroy_node()
 
 
-def has_label_info() -> bool:
-    from detsam2_ros.ros.label_info import LabelInfo
+def has_vision_msgs() -> bool:
+    from detsam2_ros.ros.standard import LabelInfo
 
     return LabelInfo is not None
 
 
-def documented(direction: str, transport: str = 'raw') -> dict[str, list[str]]:
+def documented(
+    direction: str, transport: str = 'raw', detector: str = 'yolo'
+) -> dict[str, list[str]]:
     """Return the topics of the page, full names, with type and QoS."""
     found = {}
+    left_out = {'~/image' if transport == 'compressed' else '~/image/compressed'}
+    if detector != 'topic':
+        left_out.add('~/detections')
     for topic, way, kind, qos, _ in rows('topics'):
         (name,), (type_name,) = names(topic), names(kind)
-        other = '~/image' if transport == 'compressed' else '~/image/compressed'
-        optional = name == '~/label_info' and not has_label_info()
-        if way == direction and name != other and not optional:
+        lacking = 'vision_msgs' in type_name and not has_vision_msgs()
+        if way == direction and name not in left_out and not lacking:
             found[name.replace('~', '/detsam2')] = [type_name, qos]
     return found
 
@@ -131,9 +135,14 @@ def test_compressed_input(ros: Any) -> None:
 @pytest.mark.ros
 @pytest.mark.parametrize('direction', ['in', 'out'])
 def test_qos(node: Any, direction: str) -> None:
+    check_qos(node, direction, documented(direction))
+
+
+def check_qos(node: Any, direction: str, page: dict[str, list[str]]) -> None:
+    """Compare the QoS of topics with the page."""
     from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
-    for topic, (_, qos) in documented(direction).items():
+    for topic, (_, qos) in page.items():
         if direction == 'in':
             ends, side = node.get_subscriptions_info_by_topic(topic), 'subscription'
         else:
@@ -157,6 +166,36 @@ def test_qos(node: Any, direction: str) -> None:
 
 
 @pytest.mark.ros
+def test_detections_of_another_node(ros: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With detector: topic there is one topic more, and more to say in the diagnostics."""
+    if not has_vision_msgs():
+        pytest.skip('vision_msgs is not installed')
+    led = running(ros, '/led', detector='topic')
+    try:
+        page = {f'/led{name}': row for name, row in documented('in', detector='topic').items()}
+        graph = led.get_subscriber_names_and_types_by_node('detsam2', '/led')
+        assert {n: t for n, t in graph if n not in COMMON_TOPICS} == {
+            name: [kind] for name, (kind, _) in page.items()}
+        check_qos(led, 'in', page)
+        assert diagnostics(led, monkeypatch)[1] == keys('camera') + keys('detections')
+    finally:
+        led.stop()
+        led.destroy_node()
+
+
+def test_reasons_for_not_using_detections() -> None:
+    """Each is on the page, and no other."""
+    pytest.importorskip('rclpy')
+    from detsam2_ros.ros.detection_inbox import Unused
+    from detsam2_ros.ros.detection_message import REFUSALS
+
+    page: dict[str, set[str]] = {'message': set(), 'box': set()}
+    for of_what, cell, _ in rows('detection reasons'):
+        page[of_what] |= set(names(cell))
+    assert page == {'message': {why.value for why in Unused}, 'box': set(REFUSALS)}
+
+
+@pytest.mark.ros
 def test_services(node: Any) -> None:
     real = {
         name: types
@@ -172,6 +211,17 @@ def test_services(node: Any) -> None:
 
 @pytest.mark.ros
 def test_diagnostics(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert diagnostics(node, monkeypatch) == [keys('node'), keys('camera')]
+
+
+def keys(status: str) -> list[str]:
+    """Return the keys that the page lists for a status."""
+    listed = [names(cell) for of, cell, _, _ in rows('diagnostics') if of == status]
+    return [key for row in listed for key in row if not key.endswith('REASON')]
+
+
+def diagnostics(node: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the keys of each status that a node sends."""
     sent: list[Any] = []
 
     class Publisher:
@@ -179,18 +229,15 @@ def test_diagnostics(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(node._diagnostics, '_publisher', Publisher)
     node._publish_diagnostics()
-    page: dict[str, list[str]] = {'node': [], 'camera': []}
-    for status, keys, _, _ in rows('diagnostics'):
-        page[status] += [key for key in names(keys) if key != 'dropped_REASON']
-    real = [[value.key for value in status.values] for status in sent[0].status]
-    assert real == [page['node'], page['camera']]
+    return [[value.key for value in status.values] for status in sent[0].status]
 
 
 @pytest.mark.ros
 def test_reasons_for_dropping() -> None:
     """Every reason in the code is on the page, and no other."""
     found = set()
-    for path in sorted((ROOT / 'detsam2_ros' / 'ros').glob('*.py')):
+    package = ROOT / 'detsam2_ros'
+    for path in sorted([*(package / 'ros').glob('*.py'), package / 'messages' / 'pixels.py']):
         text = path.read_text(encoding='utf-8')
         constants = dict(re.findall(r"^([A-Z_]+) = '([a-z_]+)'", text, re.MULTILINE))
         used = re.findall(r'(?:drop\w*|ImageRefused|start_anew)\(\s*([A-Z_]+)\b', text)

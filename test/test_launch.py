@@ -208,8 +208,8 @@ def test_given_arguments_override_with_the_type_of_the_parameter(stand_ins: None
 
     given = {
         'autostart': 'false', 'use_sim_time': 'True', 'image_transport': 'compressed',
-        'sam2_model': '1', 'detector_model': 'yolo11n.pt', 'device': 'cpu', 'mode': 'window',
-        'window_size': '5', 'detect_interval': '0', 'max_propagation': '15',
+        'sam2_model': '1', 'detector': 'topic', 'detector_model': 'yolo11n.pt', 'device': 'cpu',
+        'mode': 'window', 'window_size': '5', 'detect_interval': '0', 'max_propagation': '15',
         'memory_bank_directory': '/tmp/banks',
     }  # fmt: skip
     assert set(given) == set(loaded('detsam2.launch.py').OVERRIDES)
@@ -239,9 +239,16 @@ def test_image_topics_are_remapped_raw_and_compressed(stand_ins: None) -> None:
     }
 
 
+def test_detections_are_remapped_beside_the_images(stand_ins: None) -> None:
+    assert node(detections='/yolo')['remappings'] == [('~/detections', '/yolo')]
+    several = node(cameras='front,rear', detections='/f,/r')['remappings']
+    assert several == [('~/front/detections', '/f'), ('~/rear/detections', '/r')]
+
+
 @pytest.mark.parametrize(
     ('given', 'told'),
     [
+        ({'cameras': 'a,b', 'detections': '/d'}, "'detections' names 1 topics .* for 2 cameras"),
         ({'window_size': 'ten'}, "'window_size' must be a whole number, got 'ten'"),
         ({'autostart': 'perhaps'}, "'autostart' must be true or false, got 'perhaps'"),
         ({'respawn': '2'}, "'respawn' must be true or false"),

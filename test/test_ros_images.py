@@ -22,6 +22,7 @@ from ros_cases import (
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from detsam2_ros.messages import pixels as shared
 from detsam2_ros.ros import images
 from detsam2_ros.ros.images import (
     CvBridgeUnusable,
@@ -196,9 +197,9 @@ def test_bayer(pattern: str, bits: int, height: int, width: int, padding: int) -
 @pytest.mark.parametrize('encoding', images.ENCODINGS)
 def test_every_encoding_at_its_smallest(encoding: str) -> None:
     side = 3 if encoding.startswith('bayer') else 2
-    layout = images._LAYOUTS.get(encoding)
+    layout = shared.LAYOUTS.get(encoding)
     step = side * (layout.channels * layout.sample_bytes if layout else 1)
-    size = int(step * side * images._PLANAR.get(encoding, 1))
+    size = int(step * side * shared.PLANAR.get(encoding, 1))
     message = image_of_bytes(encoding.upper(), side, side, step, bytes(size))
     is_ours(to_rgb(message), message)
 
@@ -302,7 +303,7 @@ def test_broken_compressed_images_are_refused() -> None:
 def test_jpeg_cut_short_is_refused_whatever_opencv_makes_of_it(monkeypatch) -> None:
     """Older versions of OpenCV return a picture that is grey from some row on."""
     data = cv2.imencode('.jpg', noise(64, 64))[1].tobytes()[:-300]
-    monkeypatch.setattr(images.cv2, 'imdecode', lambda *_: noise(64, 64))
+    monkeypatch.setattr(shared.cv2, 'imdecode', lambda *_: noise(64, 64))
     with pytest.raises(ImageRefused):
         compressed_to_rgb(CompressedImage(format='jpeg', data=data))
 

@@ -74,6 +74,7 @@ class FakeStream:
     def __init__(self, engine: FakeEngine, name: str):
         self.engine, self.name = engine, name
         self.windows: list[int] = []  # lengths of those that closed
+        self.class_names: dict[int, str] = {}
         self._start()
 
     def _start(self) -> None:
@@ -239,6 +240,9 @@ class Recorder:
 
     def on_failure(self, camera: str, message: str) -> None:
         self._note('failure', camera, message)
+
+    def on_classes(self, class_names: Any) -> None:
+        self._note('classes', '', dict(class_names))
 
     def _note(self, *event: Any) -> None:
         with self.changed:

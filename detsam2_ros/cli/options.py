@@ -1,6 +1,9 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The options of segment_video; one a parameter of the engine, so that none is left out."""
+"""The options of segment_video, and those that other commands share with it.
+
+One a parameter of the engine, so that none is left out.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument('input', type=Path, help='a video file, or a folder of images')
     top.add_argument('-o', '--output', type=Path, required=True, help='folder for the results')
-    _add_models(top.add_argument_group('models'))
-    _add_parameters(top.add_argument_group('parameters of the method'))
+    add_models(top.add_argument_group('models'))
+    add_parameters(top.add_argument_group('parameters of the method'))
     _add_banks(top.add_argument_group('memory bank'))
     _add_files(top.add_argument_group('input and output'))
     return top
@@ -55,7 +58,8 @@ def wanted_classes(text: str | None) -> list[int | str] | None:
     return None if text is None else [part.strip() for part in text.split(',') if part.strip()]
 
 
-def _add_models(group: Any) -> None:
+def add_models(group: Any) -> None:
+    """Add the options of SAM 2, the detector and the device."""
     group.add_argument(
         '--sam2',
         default='demo',
@@ -78,7 +82,8 @@ def _add_models(group: Any) -> None:
     group.add_argument('--dtype', choices=('float32', 'bfloat16'), help="of SAM 2's arithmetic")
 
 
-def _add_parameters(group: Any) -> None:
+def add_parameters(group: Any) -> None:
+    """Add an option for each parameter of the engine (see engine_config)."""
     told = parameter_texts()
     for name, field in _parameters().items():
         short = [f'-{_SHORT[name]}'] if name in _SHORT else []

@@ -16,6 +16,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.loop import Interrupt, first, run
+from detsam2_ros.cli.models import build_engine as _engine
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, check
 from detsam2_ros.cli.report import Highlight, highlight_of, write_report
 from detsam2_ros.cli.sheet import Best, changed_pixels
@@ -24,14 +25,10 @@ from detsam2_ros.cli.timeline import Settled
 from detsam2_ros.cli.video import InputError, Source, open_source
 from detsam2_ros.engine import (
     ConfigError,
-    Engine,
     EngineConfig,
     EngineError,
     MemoryBank,
     Stream,
-    YoloDetector,
-    default_device,
-    load_sam2,
 )
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
@@ -136,21 +133,6 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError('--no-detector needs --bank-in FILE: there is nothing to look for')
     if given.bank_out is not None and not given.bank_out.absolute().parent.is_dir():
         raise ConfigError(f'--bank-out {given.bank_out}: there is no such folder')
-
-
-def _engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
-    """Load the models."""
-    device = given.device or default_device()
-    model = load_sam2(given.sam2, config=given.sam2_config, device=device, dtype=given.dtype)
-    detector = None
-    if not given.no_detector:
-        detector = YoloDetector(
-            given.yolo,
-            classes=command_line.wanted_classes(given.classes),
-            confidence=given.confidence,
-            device=device,
-        )
-    return Engine(model, detector, config)
 
 
 def _save_bank(stream: Stream, given: argparse.Namespace, say: Callable[[str], None]) -> None:

@@ -18,9 +18,11 @@ from detsam2_ros.engine.errors import (
     EngineError,
     ImageError,
     ModelError,
+    PromptError,
     WindowError,
 )
 from detsam2_ros.engine.models import default_device, load_sam2
+from detsam2_ros.engine.prompts import LateDetections, Prompt, Prompted
 from detsam2_ros.engine.results import FrameResult, Object
 from detsam2_ros.engine.stats import Stats
 from detsam2_ros.engine.stream import Stream
@@ -37,10 +39,14 @@ __all__ = [
     'EngineConfig',
     'EngineError',
     'FrameResult',
+    'LateDetections',
     'ImageError',
     'MemoryBank',
     'ModelError',
     'Object',
+    'Prompt',
+    'PromptError',
+    'Prompted',
     'Stats',
     'Stream',
     'WindowError',

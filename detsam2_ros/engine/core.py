@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from detsam2_ros.engine.classes import ClassTable
 from detsam2_ros.engine.config import CHANGEABLE, EngineConfig
 from detsam2_ros.engine.detection import Detector
 from detsam2_ros.engine.errors import ConfigError, EngineError
@@ -39,6 +40,7 @@ class Engine:
         self._check_pooling(self.config)
         self._stats = StatsRecorder(model.device)
         self._streams: dict[str, Stream] = {}
+        self.classes = ClassTable(None if detector is None else detector.class_names)
 
     @property
     def streams(self) -> dict[str, Stream]:
@@ -49,7 +51,9 @@ class Engine:
         """Start a stream, one a camera. Raises EngineError when the name is open already."""
         if name in self._streams:
             raise EngineError(f"stream '{name}' is open already; close it first")
-        stream = Stream(name, self.model, self.detector, self.config, self._stats)
+        stream = Stream(
+            name, self.model, self.detector, self.config, self._stats, self.classes
+        )
         self._streams[name] = stream
         return stream
 

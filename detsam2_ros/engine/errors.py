@@ -22,6 +22,10 @@ class ImageError(EngineError, ValueError):
     """An image that the stream cannot take; the stream is as it was before the call."""
 
 
+class PromptError(EngineError, ValueError):
+    """A prompt, or a change to an object, that cannot be; the stream is as it was before."""
+
+
 class ModelError(EngineError):
     """A model that cannot be loaded; names the file or id and what to do."""
 

@@ -33,8 +33,13 @@ class Names:
     in_use: set[int]
     given: int = 0
 
-    def note(self, entry: TrackedObject, seen: Sequence[int]) -> None:
-        """Note on which frames an object was seen; it gets its id with the first or a prompt."""
+    def note(self, entry: TrackedObject, seen: Sequence[int], sure: bool = True) -> None:
+        """Note on which frames an object was seen; it gets its id with the first or a prompt.
+
+        sure: whether it was seen well enough for one without a prompt to get an id.
+        """
+        if entry.id is None and not entry.conditioned and not sure:
+            return
         if entry.id is None and (seen or entry.conditioned):
             entry.born = min([*seen, *entry.conditioned]) if entry.born < 0 else entry.born
             entry.id = self.ids.take(self.in_use)
@@ -97,6 +102,10 @@ class FrameMasks:
             if entry.id is not None
         }
 
+    def sure(self, entry: TrackedObject, least: float) -> bool:
+        """Tell whether the object is visible here with at least this presence probability."""
+        return self.visible(entry) and self.scores[self.objects.index(entry)] >= least
+
     def visible(self, entry: TrackedObject) -> bool:
         """Tell whether the object has a mask with pixels here."""
         view = self.view(entry)
@@ -111,14 +120,21 @@ def same_before_birth(
 ) -> list[tuple[TrackedObject, TrackedObject]]:
     """Find new objects that are older ones, by where a reverse pass followed them back to.
 
-    start: the window's first frame; an object is new that was first detected since. On frames
+    start: the window's first frame; an object is new that was first detected since, or that has
+    no id yet, but not one that somebody pointed out. On frames
     before its first detection, a new object's masks are compared with those of each older
     object of its class: on frames where that one has a prompt, else as published. Mean IoUs of
     at least least_iou are assigned one to one. Two objects with prompts on one frame are never
     the same. Returns (older, younger) pairs.
     """
     objects = list(dict.fromkeys(entry for found in masks.values() for entry in found.objects))
-    younger = [entry for entry in objects if start <= entry.born in entry.conditioned]
+    younger = [
+        entry
+        for entry in objects
+        if entry.born in entry.conditioned
+        and (start <= entry.born or entry.id is None)
+        and not entry.by_hand
+    ]
     agreement = np.zeros((len(objects), len(younger)))
     for i, old in enumerate(objects):
         for j, new in enumerate(younger):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from detsam2_ros.engine.classes import ClassTable
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.detection import Detections, Detector, usable
 from detsam2_ros.engine.frames import Frame
@@ -20,17 +21,28 @@ class Intake:
     """Encodes a stream's images and shows them to the detector; then it lets go of them."""
 
     def __init__(
-        self, stream: str, model: Sam2Model, detector: Detector | None, stats: StatsRecorder
+        self,
+        stream: str,
+        model: Sam2Model,
+        detector: Detector | None,
+        stats: StatsRecorder,
+        classes: ClassTable,
     ):
         self._stream = stream
         self._model = model
         self._detector = detector
         self._stats = stats
+        self.classes = classes
 
     @property
     def class_names(self) -> dict[int, str]:
-        """The detector's classes; none without a detector."""
-        return {} if self._detector is None else self._detector.class_names
+        """The detector's classes, and those that were added."""
+        return self.classes.names
+
+    @property
+    def detects(self) -> bool:
+        """Whether there is a detector."""
+        return self._detector is not None
 
     def is_detection_frame(self, index: int, interval: int) -> bool:
         """Tell whether the detector is to see a frame; interval 0 = never."""

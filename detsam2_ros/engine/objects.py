@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -46,8 +47,10 @@ class TrackedObject:
     frame; in mode online those that forward tracking wrote and reads. keys: the memory bank's
     names for it, several when bank objects turned out to be one thing; bank: its memories of
     these. bank_since: the first frame that could be tracked with these, until a pass has gone
-    back from it; else -1. passed: prompts that a pass has read. serial: the same for all drafts
-    of one object.
+    back from it; else -1. sightings: frames in a row, up to the newest, on which an object that
+    only a bank knows was surely seen (mode online). passed: prompts that a pass has read. late:
+    prompts that came when later frames had been tracked, with the newest of these. by_hand:
+    somebody said that it is one of its own. serial: the same for all drafts of one object.
     """
 
     id: int | None
@@ -60,7 +63,10 @@ class TrackedObject:
     bank_since: int = -1
     conditioned: dict[int, Conditioning] = field(default_factory=dict)
     recent: dict[int, Memory] = field(default_factory=dict)
+    sightings: int = 0
     passed: frozenset[int] = frozenset()
+    late: Mapping[int, int] = field(default_factory=dict)
+    by_hand: bool = False
     serial: int = field(default_factory=_serials.__next__)
 
     def draft(self, newest: int | None = None) -> TrackedObject:
@@ -115,6 +121,13 @@ class TrackedObject:
             if frame >= min(reach, newest + 1) or frame in attended
         }
         self.passed &= self.conditioned.keys()
+        self.late = {frame: at for frame, at in self.late.items() if frame in self.conditioned}
+
+    def read(self, newest: int) -> None:
+        """Note that a pass from frame `newest` has read the prompts, and what it left behind."""
+        self.passed = frozenset(f for f in self.conditioned if self.late.get(f, f) <= newest)
+        self.late = {frame: at for frame, at in self.late.items() if at > newest}
+        self.bank_since = -1
 
     def absorb(self, other: TrackedObject, frames: set[int]) -> None:
         """Be one with another object: take over its prompts on some frames, and its bank."""
@@ -133,6 +146,8 @@ class TrackedObject:
             self.recent = dict(other.recent)
         for frame in frames & other.conditioned.keys():
             self.conditioned.setdefault(frame, other.conditioned[frame])
+        late = {frame: at for frame, at in other.late.items() if frame in frames}
+        self.late = {**self.late, **late}
         self.recent = {at: m for at, m in self.recent.items() if at not in self.conditioned}
 
     @property

@@ -8,14 +8,14 @@ of the frames just before it; a pass reads nothing of what is written here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from detsam2_ros.engine.compose import Composer
-from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.config import EngineConfig, frames_to_be_sure
 from detsam2_ros.engine.frames import Frame
 from detsam2_ros.engine.identify import FrameMasks, Names, same_before_birth
 from detsam2_ros.engine.keys import KeyCache
@@ -97,8 +97,12 @@ class ForwardStep:
                 frames_seen=self.frame.index + 1,
             ).condition_frame(self.frame, self._boxes(tracked))
             if self.config.association == 'instance':
-                self._recognise(tracked)
-        self._remember()
+                index = self.frame.index
+                new = [e for e in self.objects if e.id is None and e.born == index]
+                recognise(
+                    self.model, self.config, self.composer, self.stats, self.frame, self.frames,
+                    self.objects, new, tracked,
+                )  # fmt: skip
         with self.stats.clock('masks'):
             found = FrameMasks.gather(
                 self.frame.index,
@@ -106,8 +110,24 @@ class ForwardStep:
                 self.composer,
             )
         for entry in self.objects:
-            self.names.note(entry, [self.frame.index] if found.visible(entry) else [])
+            self._note(entry, found)
+        self._remember()
         return found
+
+    def _note(self, entry: TrackedObject, found: FrameMasks) -> None:
+        """Note whether an object was seen; one that only a bank knows must be for a while."""
+        index, config = self.frame.index, self.config
+        waits = entry.id is None and not entry.conditioned
+        if waits:
+            again = found.sure(entry, config.bank_object_score)
+            entry.sightings = entry.sightings + 1 if again else 0
+        self.names.note(
+            entry,
+            [index] if found.visible(entry) else [],
+            entry.sightings >= frames_to_be_sure(config),
+        )
+        if waits and entry.id is not None and frames_to_be_sure(config) > 1:
+            entry.bank_since = index  # a pass shows it on the frames on which it waited
 
     def _context(self, entry: TrackedObject) -> Context:
         recall = entry.recall(self.config)
@@ -130,46 +150,24 @@ class ForwardStep:
                 boxes[list(logits)] = self.composer.boxes(torch.stack(list(logits.values())))
         return boxes
 
-    def _recognise(self, tracked: Mapping[TrackedObject, Tracked | None]) -> None:
-        """Recognise new objects that are older ones, lost since the detection frame before.
+    def _waits(self, entry: TrackedObject) -> bool:
+        """Whether an object is to be looked for anew on the next frame, from its bank alone.
 
-        As in a window's pass, but before an id is given and shown: a new object is followed back
-        to where an older one of its class, not detected now, has prompts or published masks.
+        A trail finds again what it found, right or wrong; looks that know nothing of one another
+        agree where they are right.
         """
-        index, composer = self.frame.index, self.composer
-        new = [e for e in self.objects if e.id is None and e.born == index]
-        lost = [e for e in self.objects if 0 <= e.born < index not in e.conditioned]
-        new = [e for e in new if any(e.class_id == other.class_id for other in lost)]
-        oldest = index - self.config.detect_interval
-        past = {at: frame for at, frame in self.frames.items() if at >= oldest}
-        if not new or not past:
-            return
-        features = {at: f.features for at, f in (past | {index: self.frame}).items()}
-        with self.stats.clock('associate'):
-            outputs = reverse_pass(
-                self.model,
-                features,
-                [PassInput(e.recall(self.config, 1), frozenset(e.conditioned)) for e in new],
-                newest=index,
-                oldest=min(past),
-                frames_seen=index + 1,
-            )
-            masks = {index: FrameMasks.gather(index, {**tracked, **dict.fromkeys(new)}, composer)}
-            for at in past:
-                found = {e: o.tracked.get(at) for e, o in zip(new, outputs, strict=True)}
-                masks[at] = FrameMasks.gather(at, {**dict.fromkeys(lost), **found}, composer)
-        self.stats.add(associated_frames=sum(len(output.tracked) for output in outputs))
-        published = {at: frame.published for at, frame in past.items()}
-        for older, younger in same_before_birth(masks, published, self.config.match_iou, index):
-            older.absorb(younger, {index})
-            self.objects.remove(younger)
+        return entry.id is None and frames_to_be_sure(self.config) > 1
 
     def _remember(self) -> None:
         """Write memories of the objects that have no prompt here; forget what is too far back."""
         index, features = self.frame.index, self.frame.features
         assert features is not None
         for entries, decoded in self._decoded:
-            rows = [i for i, entry in enumerate(entries) if index not in entry.conditioned]
+            rows = [
+                i
+                for i, entry in enumerate(entries)
+                if index not in entry.conditioned and not self._waits(entry)
+            ]
             if not rows:
                 continue
             if len(rows) < len(entries):
@@ -191,3 +189,49 @@ class ForwardStep:
 def _rows(decoded: Decoded, rows: Sequence[int]) -> Decoded:
     keep = list(rows)
     return Decoded(decoded.logits[keep], decoded.pointer[keep], decoded.score[keep])
+
+
+def recognise(
+    model: Sam2Model,
+    config: EngineConfig,
+    composer: Composer,
+    stats: StatsRecorder,
+    frame: Frame,
+    frames: Mapping[int, Frame],
+    objects: list[TrackedObject],
+    new: Collection[TrackedObject],
+    tracked: Mapping[TrackedObject, Tracked | None],
+) -> None:
+    """Recognise new objects that are older ones, lost since the detection frame before.
+
+    As in a window's pass, but before an id is given and shown: a new object is followed back to
+    where an older one of its class, not detected now, has prompts or published masks. new: of
+    the objects, those first detected on the frame; what is recognised is taken out of them.
+    tracked: what else is known of the frame.
+    """
+    index = frame.index
+    lost = [e for e in objects if 0 <= e.born < index not in e.conditioned]
+    new = [e for e in new if any(e.class_id == other.class_id for other in lost)]
+    oldest = index - (config.detect_interval or config.window_size)
+    past = {at: other for at, other in frames.items() if oldest <= at < index}
+    if not new or not past:
+        return
+    features = {at: other.features for at, other in (past | {index: frame}).items()}
+    with stats.clock('associate'):
+        outputs = reverse_pass(
+            model,
+            features,
+            [PassInput(e.recall(config, 1), frozenset(e.conditioned)) for e in new],
+            newest=index,
+            oldest=min(past),
+            frames_seen=index + 1,
+        )
+        masks = {index: FrameMasks.gather(index, {**tracked, **dict.fromkeys(new)}, composer)}
+        for at in past:
+            found = {e: o.tracked.get(at) for e, o in zip(new, outputs, strict=True)}
+            masks[at] = FrameMasks.gather(at, {**dict.fromkeys(lost), **found}, composer)
+    stats.add(associated_frames=sum(len(output.tracked) for output in outputs))
+    published = {at: other.published for at, other in past.items()}
+    for older, younger in same_before_birth(masks, published, config.match_iou, index):
+        older.absorb(younger, {index})
+        objects.remove(younger)

@@ -52,6 +52,10 @@ class Prompter:
             if self.config.association == 'instance':
                 with self.stats.clock('associate'):
                     boxes = self._locate(frame, remember=frame is not frames[-1])
+                for row, entry in enumerate(self.objects):
+                    prompt = entry.conditioned.get(frame.index)
+                    if prompt is not None:  # by hand, before the window closed
+                        boxes[row] = self.composer.boxes(prompt.logits[None])[0]
             self.condition_frame(frame, boxes)
 
     def condition_frame(self, frame: Frame, boxes: np.ndarray) -> None:
@@ -81,7 +85,9 @@ class Prompter:
         for i in np.flatnonzero(rows >= 0):
             entry = self.objects[rows[i]]
             agreement = box_iou(detections.boxes[i : i + 1], boxes[rows[i]][None])[0, 0]
-            if entry.is_known and agreement >= self.config.confirm_iou < 1:
+            confirmed = entry.is_known and agreement >= self.config.confirm_iou < 1
+            # A frame keeps its first prompt: somebody may have set it.
+            if confirmed or frame.index in entry.conditioned:
                 entry.last_seen = max(entry.last_seen, frame.index)
                 left[i] = -1
         self.stats.add(confirmed_detections=int((left != rows).sum()))

@@ -73,19 +73,24 @@ def encode_image(model: Sam2Model, images_bchw: torch.Tensor) -> list[ImageFeatu
 
 
 def condition(
-    model: Sam2Model, features: ImageFeatures, points_bp2: torch.Tensor, labels_bp: torch.Tensor
+    model: Sam2Model,
+    features: ImageFeatures,
+    points_bp2: torch.Tensor,
+    labels_bp: torch.Tensor,
+    before_b1qq: torch.Tensor | None = None,
 ) -> Decoded:
     """Segment B objects on one frame from point prompts, without any memory.
 
     points_bp2: float32 [B, P, 2], xy in pixels of the S x S image. labels_bp: int32 [B, P]:
-    1 inside, 0 outside, 2 and 3 the first and second corner of a box. (SAM2Base.track_step with
+    1 inside, 0 outside, 2 and 3 the first and second corner of a box. before_b1qq: float32
+    [B, 1, S/4, S/4], logits of masks that the points correct. (SAM2Base.track_step with
     is_init_cond_frame=True.)
     """
     module = model.module
     features = features.expand(len(points_bp2))
     fused = features.top + module.no_mem_embed.view(1, -1, 1, 1)
     sparse, dense = module.sam_prompt_encoder(
-        points=(points_bp2, labels_bp), boxes=None, masks=None
+        points=(points_bp2, labels_bp), boxes=None, masks=before_b1qq
     )
     multimask = module._use_multimask(True, {'point_labels': labels_bp})
     return _decode(model, fused, features.high_res, sparse, dense, multimask)

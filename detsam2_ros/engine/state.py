@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from detsam2_ros.engine.association import IdAllocator
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.compose import Composer
+from detsam2_ros.engine.errors import PromptError
 from detsam2_ros.engine.frames import Frame, Published
 from detsam2_ros.engine.identify import Names
 from detsam2_ros.engine.keys import KeyCache
@@ -50,6 +51,30 @@ class StreamState:
         self.frames[result.index].published = Published(
             result.revision, result.objects, result.packed
         )
+
+    def find_frame(self, stream: str, stamp: int | None) -> int:
+        """Return the newest frame with a stamp, None: of all; PromptError without one."""
+        if not self.frames:
+            raise PromptError(f"stream '{stream}' has no frame yet; try again when images come")
+        if stamp is None:
+            return max(self.frames)
+        for index in sorted(self.frames, reverse=True):
+            if self.frames[index].stamp == stamp:
+                return index
+        first, last = self.frames[min(self.frames)], self.frames[max(self.frames)]
+        raise PromptError(
+            f"stream '{stream}' holds no frame with stamp {stamp} ns; those that can still change "
+            f'are from {first.stamp} to {last.stamp} ns'
+        )
+
+    def frame(self, stream: str, index: int) -> Frame:
+        """Return a frame that a pass can reach; PromptError when it is not there."""
+        if index not in self.frames:
+            raise PromptError(
+                f"stream '{stream}' does not hold frame {index}; those that can still change are "
+                f'from {min(self.frames, default=0)} to {self.next_index - 1}'
+            )
+        return self.frames[index]
 
     def names(self) -> Names:
         """Return a draft of the ids, to give some: not those of living or of shown objects."""

@@ -23,10 +23,10 @@ class Stats:
     not taken because tracking them forward failed). published_frames:
     revisions 0. dropped_frames: taken but never published, because a stream was reset.
     tracked_frames: frames of an object tracked in passes. forward_frames: the same, tracked on
-    arrival in mode online. associated_frames: the same, tracked
-    to tell which detection is which object. conditioned_frames: frames of an object with a
-    prompt. passes: those run again for objects that were recognised included. corrections:
-    revisions above 0. detector_frames: images that the detector saw;
+    arrival in mode online. associated_frames: the same, tracked to tell which detection is which
+    object. conditioned_frames: frames of an object with a prompt; prompts: those that came by
+    `Stream.prompt`. passes: those run again for objects that were recognised included.
+    corrections: revisions above 0. detector_frames: images that the detector saw;
     detector_failures: windows on which it failed. detections: boxes it found, of which
     rejected_detections were unusable and ignored_detections came beyond max_objects. objects:
     ids given. seconds: by stage, on the device. device_bytes: allocated by PyTorch on a GPU, 0
@@ -41,6 +41,7 @@ class Stats:
     forward_frames: int = 0
     associated_frames: int = 0
     conditioned_frames: int = 0
+    prompts: int = 0
     confirmed_detections: int = 0
     passes: int = 0
     corrections: int = 0

@@ -9,22 +9,26 @@ import numpy as np
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.banking import (
     check_object_count,
+    classes_by_name,
     export_bank,
     joined,
     look_for_bank,
     rebanked,
 )
+from detsam2_ros.engine.classes import ClassTable
 from detsam2_ros.engine.closing import Closing, Pace
 from detsam2_ros.engine.compose import Composer
 from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.detection import Detector
-from detsam2_ros.engine.errors import DetectorError, EngineError
+from detsam2_ros.engine.detection import Detections, Detector
+from detsam2_ros.engine.errors import DetectorError, EngineError, PromptError
 from detsam2_ros.engine.frames import Frame, Published, check_image, check_stamp
 from detsam2_ros.engine.intake import Intake
+from detsam2_ros.engine.late import LateStep
 from detsam2_ros.engine.online import ForwardStep
 from detsam2_ros.engine.outcome import Outcome
+from detsam2_ros.engine.prompts import LateDetections, Prompt, Prompted
 from detsam2_ros.engine.publish import publish_frame
-from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.engine.results import FrameResult, Object
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.state import StreamState
 from detsam2_ros.engine.stats import StatsRecorder
@@ -45,12 +49,13 @@ class Stream:
         detector: Detector | None,
         config: EngineConfig,
         stats: StatsRecorder,
+        classes: ClassTable,
     ):
         self.name = name
         self._model = model
         self._config = config
         self._stats = stats
-        self._intake = Intake(name, model, detector, stats)
+        self._intake = Intake(name, model, detector, stats, classes)
         self._pace = Pace(model.device)
         self._start(StreamState())
 
@@ -187,10 +192,13 @@ class Stream:
         """Use a memory bank from the next pass on, in mode online from the next frame on.
 
         replace: instead of the one loaded; else beside it (entries of one key add up). Objects
-        of an earlier bank whose key and class come again keep their id. Raises BankError, and
-        keeps the earlier bank, when another model made it or it holds too many objects.
+        of an earlier bank whose key and class come again keep their id. Classes are known by
+        their name: the bank's ids give way to those of the detector and of earlier banks.
+        Raises BankError, and keeps the earlier bank, when another model made it or it holds too
+        many objects.
         """
         bank.check(self._model.identity)
+        bank = classes_by_name(bank, self._intake.classes)
         if not replace and self._state.bank is not None:
             bank = joined(self._state.bank, bank)
         check_object_count(bank, self._config.max_objects)
@@ -200,10 +208,11 @@ class Stream:
         """Drop the memory bank; objects that have prompts of their own are tracked on."""
         self._set_bank(None)
 
-    def export_bank(self, max_entries_per_object: int) -> MemoryBank:
+    def export_bank(self, max_entries_per_object: int, new_only: bool = False) -> MemoryBank:
         """Make a memory bank of what the living objects remember, their bank entries included.
 
-        Keeps the newest and the most different entries. Raises ValueError below 1 entry.
+        Keeps the newest and the most different entries. new_only: leave out the entries of the
+        loaded bank. Raises ValueError below 1 entry.
         """
         if max_entries_per_object < 1:
             raise ValueError(f'max_entries_per_object must be >= 1, got {max_entries_per_object}')
@@ -213,6 +222,93 @@ class Stream:
             self._state.bank,
             self.name,
             max_entries_per_object,
+            new_only,
+        )
+
+    # ---- by hand, and from detectors elsewhere -------------------------------------------------
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """The detector's classes by id, and those that prompts and banks brought."""
+        return self._intake.class_names
+
+    def class_id(self, name: str) -> int:
+        """Return the id of a class, a new one for a new name."""
+        return self._intake.classes.find(name)
+
+    def find_frame(self, stamp: int | None = None) -> int:
+        """Return the index of a frame that can be prompted; PromptError when it is not there.
+
+        stamp: nanoseconds, of a frame that is not final; None for the newest.
+        """
+        return self._state.find_frame(self.name, stamp)
+
+    def prompt(
+        self, index: int, prompt: Prompt, class_name: str = '', object_id: int | None = None
+    ) -> Prompted:
+        """Point out an object on a frame, or correct it there; returns its mask on that frame.
+
+        index: from `find_frame`. class_name: of a new object. object_id: the object that is
+        meant; points alone then correct its mask. A new object whose mask is that of one of its
+        class is that one. The next pass corrects the frames around, those between this frame
+        and the newest included. Raises PromptError; then nothing has changed.
+        """
+        frame = self._frame(index)
+        late = self._late()
+        prompted = late.prompt(frame, prompt, class_name, object_id)
+        self._closing.begin_anew()  # what it did does not know of this
+        return prompted
+
+    def add_detections(self, index: int, detections: Detections) -> LateDetections:
+        """Take what a detector elsewhere found on a frame that is here already.
+
+        Matched with the objects as published there, or when the frame's window closes. Raises
+        PromptError when the frame is not there, EngineError when the engine has a detector.
+        """
+        if self._intake.detects:
+            raise EngineError(
+                f"stream '{self.name}' has a detector of its own; make the engine without one to "
+                f'take detections from elsewhere'
+            )
+        return self._late().detections(self._frame(index), detections)
+
+    def remove_object(self, object_id: int) -> Object:
+        """Forget an object and what the bank in use holds of it; returns what it was.
+
+        Its masks vanish from the frames in reach with the next pass. A detector that still finds
+        the thing starts a new object. Raises PromptError for an unknown id.
+        """
+        removed = self._late().remove(object_id)
+        self._closing.begin_anew()
+        return removed
+
+    def rename_object(self, object_id: int, class_name: str) -> Object:
+        """Give an object another class, on the frames to come and those that are corrected.
+
+        What the bank in use holds of it is renamed too. Raises PromptError for an unknown id.
+        """
+        renamed = self._late().rename(object_id, class_name)
+        self._closing.begin_anew()
+        return renamed
+
+    def _frame(self, index: int) -> Frame:
+        """Return a frame that a pass can reach, encoded."""
+        frame = self._state.frame(self.name, index)
+        if frame.features is None:
+            self._intake.encode([frame])
+        return frame
+
+    def _late(self) -> LateStep:
+        if self._state.composer is None:
+            raise PromptError(f"stream '{self.name}' has no frame yet; prompt when images come")
+        return LateStep(
+            name=self.name,
+            model=self._model,
+            config=self._config,
+            composer=self._state.composer,
+            stats=self._stats,
+            classes=self._intake.classes,
+            state=self._state,
         )
 
     def conditioned_frames(self, object_id: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from detsam2_ros.engine.compose import Composer
-from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.config import EngineConfig, frames_to_be_sure
 from detsam2_ros.engine.frames import Frame
 from detsam2_ros.engine.identify import (
     FrameMasks,
@@ -24,7 +24,7 @@ from detsam2_ros.engine.identify import (
     shared_masks,
 )
 from detsam2_ros.engine.masks import PackedMasks
-from detsam2_ros.engine.objects import TrackedObject
+from detsam2_ros.engine.objects import Conditioning, TrackedObject
 from detsam2_ros.engine.prompting import Prompter
 from detsam2_ros.engine.reverse import PassInput, Steps, StopRule, Tracked, reverse_steps
 from detsam2_ros.engine.sam2_model import Sam2Model
@@ -54,6 +54,7 @@ class WindowRun:
     merged_ids: set[int] = field(default_factory=set)
     masks: dict[int, FrameMasks] = field(default_factory=dict)
     _absorbed: dict[int, TrackedObject] = field(default_factory=dict)  # by serial: into which
+    _known: dict[int, dict[int, Conditioning]] = field(default_factory=dict)  # by serial: prompts
 
     @property
     def newest(self) -> int:
@@ -64,6 +65,7 @@ class WindowRun:
         """Fill `masks` for every frame in reach, about a frame a step."""
         drafts = [entry.draft(self.newest) for entry in self.objects]
         self.objects = [entry for entry in drafts if entry.remembers]
+        self._known = {entry.serial: dict(entry.conditioned) for entry in drafts}
         if self.config.mode == 'window':
             Prompter(
                 model=self.model,
@@ -88,10 +90,18 @@ class WindowRun:
         self._rejoin(live)
         for entry in self.objects:
             seen = [index for index, found in self.masks.items() if found.visible(entry)]
-            names.note(entry, seen)
+            names.note(entry, seen, entry.id is not None or self._sure(entry))
         if self.config.association == 'instance':
             self._merge()
         self._retire()
+
+    def _sure(self, entry: TrackedObject) -> bool:
+        """Tell whether an object without id was seen well enough, frame after frame."""
+        longest = run = 0
+        for index in sorted(self.masks):
+            run = run + 1 if self.masks[index].sure(entry, self.config.bank_object_score) else 0
+            longest = max(longest, run)
+        return longest >= frames_to_be_sure(self.config)
 
     def _with_news(self) -> list[TrackedObject]:
         """Return the objects that the pass tracks.
@@ -112,8 +122,11 @@ class WindowRun:
         """
         if self.config.mode == 'window':
             return self.newest
-        if entry.conditioned.keys() - entry.passed:
-            return max(entry.conditioned)
+        news = entry.conditioned.keys() - entry.passed
+        if news:
+            # But those that came before a late prompt were tracked without it.
+            late = max(entry.late.get(frame, frame) for frame in news)
+            return min(max(*entry.conditioned, late), self.newest)
         return -1 if entry.conditioned else min(entry.bank_since, self.newest)
 
     def _propagate(
@@ -150,8 +163,7 @@ class WindowRun:
             stop=stop,
         )
         for entry, output in zip(objects, outputs, strict=True):
-            entry.passed = frozenset(entry.conditioned)
-            entry.bank_since = -1
+            entry.read(self.newest)
             if config.mode == 'window':
                 entry.recent = output.memories
         self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
@@ -215,7 +227,7 @@ class WindowRun:
         """Take over what came to the stream's objects while the window was being closed.
 
         In mode online that is the trail of forward tracking, and what frames after the window's
-        last brought: prompts, ids, sightings, new objects.
+        last brought: prompts, ids, sightings, new objects. Late prompts are for the next pass.
         """
         drafts = {entry.serial: entry for entry in self.objects}
         for entry in live:
@@ -224,8 +236,12 @@ class WindowRun:
                 draft.id, draft.born = entry.id, entry.born
                 draft.last_seen = max(draft.last_seen, entry.last_seen)
                 draft.recent = dict(entry.recent)
+                draft.sightings = entry.sightings
+                if entry.bank_since > self.newest:
+                    draft.bank_since = entry.bank_since
         for entry in live:
-            later = {frame for frame in entry.conditioned if frame > self.newest}
+            known = self._known.get(entry.serial, {})
+            later = {f for f, prompt in entry.conditioned.items() if known.get(f) is not prompt}
             draft = drafts.get(entry.serial)
             own = draft or self._absorbed.get(entry.serial)
             if own is None:

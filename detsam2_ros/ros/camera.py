@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from detsam2_ros.cli.overlay import draw_overlay
 from detsam2_ros.engine.results import FrameResult
 from detsam2_ros.ros.accounting import FrameAccounts
 from detsam2_ros.ros.camera_stream import Ticket
+from detsam2_ros.ros.detection_topic import DetectionTopic
 from detsam2_ros.ros.images import (
     CvBridgeUnusable,
     ImageRefused,
@@ -39,9 +41,9 @@ from detsam2_ros.ros.images import (
     rgb_image,
     to_rgb,
 )
-from detsam2_ros.ros.label_info import LabelInfo, label_info
 from detsam2_ros.ros.parameters import NodeParameters
 from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
+from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
 from detsam2_ros.ros.worker import INTERNAL
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
@@ -51,7 +53,10 @@ _REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
 
 
 class Camera:
-    """The topics of one camera; name '' is the only camera of a node."""
+    """The topics of one camera; name '' is the only camera of a node.
+
+    look: asks inference to use the detections that came, with detector: topic.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Camera:
         parameters: NodeParameters,
         accounts: FrameAccounts,
         offer: Callable[[str, Ticket], None],
+        look: Callable[[str], object] = lambda camera: None,
     ):
         self.name = name
         self.accounts = accounts
@@ -76,6 +82,9 @@ class Camera:
         self._subscription: Subscription[Any] | None = None
         self._group = MutuallyExclusiveCallbackGroup()  # frames of one camera stay in order
         self._publishers: list[Any] = []
+        self.detections: DetectionTopic | None = None  # with detector: topic
+        if parameters.detector == 'topic':
+            self.detections = DetectionTopic(node, self._prefix, partial(look, name))
         try:
             self._advertise(parameters)
         except Exception:  # a QoS override that cannot be: what was made must not stay
@@ -95,8 +104,11 @@ class Camera:
             MaskCorrection, 'corrections', QoSProfile(depth=reach))
         self._overlay = self._publisher(
             Image, 'overlay', QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
-        self._label_info = None
+        self._class_mask = self._publisher(Image, 'class_mask', QoSProfile(depth=window))
+        self._tracked = self._label_info = None
         if LabelInfo is not None:
+            self._tracked = self._publisher(
+                Detection2DArray, 'tracked', QoSProfile(depth=window))
             self._label_info = self._publisher(
                 LabelInfo, 'label_info',
                 QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
@@ -119,9 +131,13 @@ class Camera:
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        if self.detections is not None:
+            self.detections.subscribe()
 
     def unsubscribe(self) -> None:
         """Listen no more."""
+        if self.detections is not None:
+            self.detections.unsubscribe()
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
@@ -216,6 +232,10 @@ class Camera:
         if self._masks.get_subscription_count() > 0:
             self._masks.publish(label_image(header, result.labels))
         self._objects.publish(object_array(result, header))
+        if self._class_mask.get_subscription_count() > 0:
+            self._class_mask.publish(class_mask(result, header))
+        if self._tracked is not None and self._tracked.get_subscription_count() > 0:
+            self._tracked.publish(tracked(result, header))
         now = self._node.get_clock().now().nanoseconds
         self.accounts.publish((now - result.stamp) / 1e9)
 
@@ -223,12 +243,12 @@ class Camera:
         """Drop what is kept of past frames: the stream starts anew."""
         self._first = {}
 
-    def publish_classes(self, class_names: Mapping[int, str], model: str) -> None:
-        """Publish the class table, once; late subscribers get it too."""
+    def publish_classes(self, class_names: Mapping[int, str]) -> None:
+        """Publish the class table; late subscribers get the newest one too."""
         if self._label_info is not None:
             header = Image().header
             header.stamp = self._node.get_clock().now().to_msg()
-            self._label_info.publish(label_info(header, class_names, model))
+            self._label_info.publish(label_info(header, class_names))
 
     def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Any:
         publisher = self._node.create_lifecycle_publisher(

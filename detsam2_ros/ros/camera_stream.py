@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from detsam2_ros.engine import Engine, FrameResult, ImageError, WindowError
 from detsam2_ros.ros.accounting import FrameAccounts
+from detsam2_ros.ros.boxes import Boxes, detections_of
+from detsam2_ros.ros.detection_inbox import DetectionInbox, Unused
 
 # After so many failures in a row a stream starts anew: what fails may be what it holds.
 FAILURES_BEFORE_RESET = 3
@@ -59,12 +61,17 @@ class Listener(Protocol):
         """Something went wrong; what could be saved came, or comes, as results."""
         ...
 
+    def on_classes(self, class_names: Mapping[int, str]) -> None:
+        """Detections were used; these are the names of the classes now, old and new."""
+        ...
+
 
 class CameraStream:
     """An engine stream that starts anew where the camera does, and never loses count.
 
     In mode online `push` leaves the window that a frame fills to `work`, which closes it part by
-    part. interrupted: whether the thread is to end, asked between two parts.
+    part. interrupted: whether the thread is to end, asked between two parts. detections: of
+    another node, for this camera's frames.
     """
 
     def __init__(
@@ -74,11 +81,13 @@ class CameraStream:
         accounts: FrameAccounts,
         listener: Listener,
         interrupted: Callable[[], bool] = lambda: False,
+        detections: DetectionInbox | None = None,
     ):
         self._camera = camera
         self._accounts = accounts
         self._listener = listener
         self._interrupted = interrupted
+        self._detections = detections
         self._window_size = engine.config.window_size
         self.in_parts = engine.config.mode == 'online'
         self._stream = engine.open_stream(camera or 'camera')
@@ -145,8 +154,16 @@ class CameraStream:
             self._tickets[index] = ticket
             self._unpublished.add(index)
             self._open.append(ticket.received)
-            step = self._stream.take if self.in_parts else self._stream.push
-            return step(image, ticket.stamp)
+            if self.in_parts:
+                return self._stream.take(image, ticket.stamp)
+            if self._detections is None:
+                return self._stream.push(image, ticket.stamp)
+            # As push does, with the detections that came before their frame in between.
+            results = self._stream.take(image, ticket.stamp)
+            self._use_detections(ticket.stamp)
+            if self._stream.pending >= self._window_size:
+                results += self._stream.flush()
+            return results
 
         what = _FRAME if self.in_parts else _WINDOW
         try:
@@ -166,6 +183,14 @@ class CameraStream:
             return
         self._failures[what] = 0
         self._taken(ticket, image)
+
+    def use_detections(self) -> None:
+        """Give the engine the detections whose frames are in reach, early and late ones."""
+        self._use_detections(self._last_stamp)
+
+    def header(self, index: int) -> Any:
+        """Return the header of a frame in reach."""
+        return self._tickets[index].header
 
     def work(self) -> None:
         """Do a part of closing the oldest window, full or not; a failure begins with it anew."""
@@ -209,6 +234,8 @@ class CameraStream:
         self._accounts.reset()
         self._stream.reset()
         self._clear()
+        if self._detections is not None:
+            self._detections.clear(Unused.RESET if why else Unused.INACTIVE)
         if why:
             self._listener.on_reset(self._camera, why)
 
@@ -226,6 +253,30 @@ class CameraStream:
             self._listener.on_failure(self._camera, f'inference failed: {failure}')
         return True
 
+    def _use_detections(self, newest: int | None) -> None:
+        if self._detections is None:
+            return
+        frames = {ticket.stamp: index for index, ticket in self._tickets.items()}
+        for index, boxes in self._detections.due(frames, newest):
+            self._prompt(index, boxes, self._detections)
+
+    def _prompt(self, index: int, boxes: Boxes, inbox: DetectionInbox) -> None:
+        stream = self._stream
+        try:
+            found, surplus = detections_of(boxes, stream.class_names, stream.class_id)
+            late = stream.add_detections(index, found)
+        except Exception as error:
+            # The masks go on without them, as they do when a detector of the engine's fails.
+            inbox.fail()
+            self._listener.on_failure(
+                self._camera,
+                f'detections of frame {index} could not be used, {type(error).__name__}: {error}')
+            return
+        if surplus:
+            inbox.refuse('too_many_classes', surplus)
+        inbox.use(late.matched, late.started, late.ignored)
+        self._listener.on_classes(stream.class_names)
+
     def _part(self) -> list[FrameResult]:
         return self._stream.work(early=True)
 
@@ -234,6 +285,7 @@ class CameraStream:
         self._last_stamp = ticket.stamp
         self._size = image.shape[0], image.shape[1]
         self._held_back = False
+        self.use_detections()
 
     def _forget(self, index: int) -> None:
         """Undo what was noted of a frame that was not taken."""

@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from detsam2_ros.engine.stats import Stats
 from detsam2_ros.ros.accounting import Account
 from detsam2_ros.ros.camera import Camera
+from detsam2_ros.ros.detection_inbox import DetectionCounts
 from detsam2_ros.ros.services import LoadedBank
 from detsam2_ros.ros.session import Session
 
@@ -73,7 +74,7 @@ class Diagnostics:
         values: list[tuple[str, object]] = [('state', state)]
         if session is not None:
             values += [('sam2_model', session.parameters.sam2_model),
-                       ('detector_model', session.parameters.detector_model),
+                       ('detector_model', session.parameters.detector_title),
                        ('device', session.device)]
             engine = session.worker.engine
             if engine is not None:
@@ -117,6 +118,8 @@ class Diagnostics:
             ('pass_lag_p50_s', _seconds(account.lag(0.50))),
             ('pass_lag_p99_s', _seconds(account.lag(0.99))),
         ]
+        if camera.detections is not None:
+            values += _detection_values(camera.detections.inbox.snapshot())
         return _status(title, level, message, values, session.device)
 
     def _judge(
@@ -142,7 +145,25 @@ class Diagnostics:
                           f'FASTDDS_BUILTIN_TRANSPORTS, see docs/transport.md')
         if new_drops:
             return WARN, f'{new_drops} frames dropped since the last report'
+        if camera.detections is not None and camera.detections.publisher_count == 0:
+            return WARN, (f'nobody publishes {camera.detections.topic}; start the detector, or '
+                          f'remap the topic to the one that it publishes')
         return OK, 'images are segmented'
+
+
+def _detection_values(counts: DetectionCounts) -> list[tuple[str, object]]:
+    return [
+        ('detections_received', counts.received),
+        ('detections_used', counts.used),
+        ('detections_waiting', counts.waiting),
+        ('detections_unused', counts.unused_total),
+        *((f'detections_unused_{why}', n) for why, n in sorted(counts.unused.items())),
+        ('boxes_received', counts.boxes),
+        ('boxes_matched', counts.matched),
+        ('boxes_started', counts.started),
+        ('boxes_ignored', counts.ignored),
+        *((f'boxes_refused_{why}', n) for why, n in sorted(counts.refused.items())),
+    ]
 
 
 def _stats_values(stats: Stats) -> list[tuple[str, object]]:

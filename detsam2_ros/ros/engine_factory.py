@@ -36,7 +36,7 @@ def build_engine(parameters: NodeParameters) -> Engine:
         str(model.dtype).removeprefix('torch.'), time.monotonic() - begin,
     )
     detector = None
-    if parameters.detector_model:
+    if parameters.detector == 'yolo' and parameters.detector_model:
         begin = time.monotonic()
         _log.info("loading the detector '%s' on %s", parameters.detector_model, device)
         detector = YoloDetector(
@@ -51,6 +51,9 @@ def build_engine(parameters: NodeParameters) -> Engine:
             "the detector '%s' is loaded: %d classes, %.1f s",
             parameters.detector_model, len(detector.class_names), time.monotonic() - begin,
         )
+    elif parameters.detector == 'topic':
+        _log.info('detections of another node lead (detector is topic)')
     else:
-        _log.info('no detector (detector_model is empty): only memory banks are followed')
+        why = 'detector is none' if parameters.detector == 'none' else 'detector_model is empty'
+        _log.info('no detector (%s): memory banks and prompts alone are followed', why)
     return Engine(model, detector, parameters.engine)

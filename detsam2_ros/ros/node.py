@@ -32,6 +32,7 @@ from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
 from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
 from detsam2_ros.ros.logs import route_logs, unroute_logs
+from detsam2_ros.ros.object_services import ObjectServices
 from detsam2_ros.ros.parameters import (
     NodeParameters,
     ParameterError,
@@ -75,6 +76,7 @@ class DetSam2Node(LifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._change_parameters)
         self._bank_services = Services(self, lambda: self._session)
+        ObjectServices(self, lambda: self._session)
         self._diagnostics = Diagnostics(self)
         self._state = 'unconfigured'
         # By the wall: with use_sim_time a clock that stands still is worth being told of.
@@ -84,9 +86,9 @@ class DetSam2Node(LifecycleNode):
             clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
-    def camera_names(self) -> tuple[str, ...]:
-        """One name a camera; '' is that of the only one."""
-        return self._settings.camera_names
+    def busy_topics(self) -> int:
+        """How many topics keep a thread busy: images, and detections of another node."""
+        return len(self._settings.camera_names) * (1 + (self._settings.detector == 'topic'))
 
     def start(self) -> None:
         """Configure and activate, if autostart says so; waits until that is done."""
@@ -256,8 +258,9 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
         rclpy.try_shutdown()
         return 2
     node.ended = stop
-    # One thread for each camera, and some that transitions, banks and quick answers share.
-    executor = MultiThreadedExecutor(num_threads=4 + len(node.camera_names))
+    # One thread for each camera and its detections, and some that transitions, banks, prompts
+    # and quick answers share.
+    executor = MultiThreadedExecutor(num_threads=5 + node.busy_topics)
     executor.add_node(node)
     spinner = Spinner(executor, stop)
     spinner.start()

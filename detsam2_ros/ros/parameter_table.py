@@ -129,6 +129,15 @@ _MODELS = [
         'what an official file name stands for.',
     ),
     ParameterSpec(
+        'detector',
+        'yolo',
+        'What leads: yolo, the model of detector_model; topic, the detections of another node, '
+        'vision_msgs/Detection2DArray on ~/detections, each of which counts; or none, so that '
+        'memory banks and prompts through services alone are followed. Without yolo '
+        'detect_interval and detector_* have no effect.',
+        choices=('yolo', 'topic', 'none'),
+    ),
+    ParameterSpec(
         'detector_model',
         'demo',
         "YOLO: 'demo' (shipped), the path of a .pt, .onnx or .engine file, or a published name "

@@ -48,6 +48,7 @@ _DEVICE = re.compile(r'auto|cpu|cuda(:[0-9]+)?')
 # The node's own names under ~/, of topics and of services.
 _TAKEN = {
     'image', 'masks', 'objects', 'corrections', 'label_info', 'overlay', 'transition_event',
+    'class_mask', 'tracked', 'detections', 'add_object', 'remove_object', 'rename_object',
     'load_memory_bank', 'save_memory_bank', 'list_memory_banks', 'unload_memory_bank', 'reset',
     'change_state', 'get_state', 'get_available_states', 'get_available_transitions',
     'get_transition_graph', 'get_parameters', 'set_parameters', 'set_parameters_atomically',
@@ -73,6 +74,7 @@ class NodeParameters:
     image_transport: str
     sam2_model: str
     sam2_config: str
+    detector: str
     detector_model: str
     detector_classes: tuple[str, ...]
     detector_confidence: float
@@ -94,6 +96,11 @@ class NodeParameters:
     def camera_names(self) -> tuple[str, ...]:
         """One name a camera; '' is that of the only camera when it has none."""
         return self.cameras or ('',)
+
+    @property
+    def detector_title(self) -> str:
+        """What leads, for people: a model's name, or where detections come from."""
+        return self.detector_model if self.detector == 'yolo' else self.detector
 
     @property
     def bank_directory(self) -> Path:

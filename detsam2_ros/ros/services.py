@@ -13,14 +13,10 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from detsam2_msgs.srv import ListMemoryBanks, LoadMemoryBank, SaveMemoryBank
-from detsam2_ros.engine import EngineError, MemoryBank
+from detsam2_ros.engine import MemoryBank
+from detsam2_ros.ros.answering import Answering, RequestError, known_camera, one_camera
 from detsam2_ros.ros.bank_files import confined, list_banks
 from detsam2_ros.ros.session import Session
-from detsam2_ros.ros.worker import WorkerStoppedError
-
-
-class RequestError(Exception):
-    """A request that cannot be served; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +29,13 @@ class LoadedBank:
     entry_count: int
 
 
-class Services:
-    """Answers every request with a readable message, whatever state the node is in.
+class Services(Answering):
+    """Memory banks in and out, and starting anew."""
 
-    session: returns the configured node's machinery, None before configure.
-    """
+    quiet = ('list_memory_banks',)
 
     def __init__(self, node: Node, session: Callable[[], Session | None]):
-        self._log = node.get_logger()
-        self._session = session
+        super().__init__(node, session)
         self._loaded: list[LoadedBank] = []
         # Loading and saving wait for the running pass: one at a time, so that they occupy one of
         # the executor's threads at most. The others answer at once.
@@ -71,29 +65,6 @@ class Services:
         """Nothing is loaded any more."""
         self._loaded = []
 
-    def _guarded(self, name: str, answer: Callable[..., None]) -> Callable[..., Any]:
-        """Turn whatever goes wrong into an answer: a service that raises ends the executor."""
-
-        def callback(request: Any, response: Any) -> Any:
-            try:
-                session = self._session()
-                if session is None:
-                    raise RequestError('the node is not configured yet; configure it first')
-                answer(session, request, response)
-            except (EngineError, RequestError, WorkerStoppedError) as error:
-                response.success, response.message = False, str(error)
-            except Exception as error:
-                response.success = False
-                response.message = f'internal error, {type(error).__name__}: {error}'
-            # rclpy fixes one severity for each line of code that logs: two lines, not one.
-            if not response.success:
-                self._log.error(f'{name}: {response.message}')
-            elif name != 'list_memory_banks':
-                self._log.info(f'{name}: {response.message}')
-            return response
-
-        return callback
-
     def _load(self, session: Session, request: Any, response: Any) -> None:
         bank, response.message = self._load_file(
             session, request.path, request.camera, request.replace)
@@ -108,7 +79,7 @@ class Services:
         self, session: Session, path: str, camera: str, replacing: bool
     ) -> tuple[MemoryBank, str]:
         parameters = session.parameters
-        cameras = [_known(session, camera)] if camera else list(parameters.camera_names)
+        cameras = [known_camera(session, camera)] if camera else list(parameters.camera_names)
         file = confined(parameters.bank_directory, path)
         bank = MemoryBank.load(file, parameters.max_bank_bytes)
         name = file.relative_to(parameters.bank_directory.resolve()).as_posix()
@@ -127,18 +98,13 @@ class Services:
 
     def _save(self, session: Session, request: Any, response: Any) -> None:
         parameters = session.parameters
-        camera = request.camera
-        if not camera and len(parameters.camera_names) > 1:
-            raise RequestError(
-                f'camera is empty, but there are {len(parameters.camera_names)}: '
-                f'{", ".join(parameters.camera_names)}; name one')
-        camera = _known(session, camera) if camera else parameters.camera_names[0]
+        camera = one_camera(session, request.camera)
         file = confined(parameters.bank_directory, request.path)
         if file.exists() and not request.overwrite:
             raise RequestError(
                 f"'{request.path}' exists already; set overwrite, or name another file")
         most = request.max_entries_per_object or 2**31
-        bank = session.export_bank(camera, most)
+        bank = session.export_bank(camera, most, request.new_only)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -193,12 +159,3 @@ class Services:
         response.message = (
             'the streams start anew before the next frame; memory banks stay in use')
         response.success = True
-
-
-def _known(session: Session, camera: str) -> str:
-    names = session.parameters.camera_names
-    if camera not in names:
-        raise RequestError(
-            f"there is no camera '{camera}'; the parameter cameras has "
-            f'{", ".join(n for n in names if n) or "none with a name"}')
-    return camera

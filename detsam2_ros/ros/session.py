@@ -6,24 +6,29 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, TimeoutError, wait
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Header
 
-from detsam2_ros.engine import Engine, FrameResult, MemoryBank
+from detsam2_ros.engine import Engine, FrameResult, MemoryBank, Stream
 from detsam2_ros.engine.config import CHANGEABLE
 from detsam2_ros.engine.identity import ModelIdentity
 from detsam2_ros.ros.accounting import FrameAccounts
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.camera_stream import FAILED, REFUSED, SAME_STAMP, Ticket
+from detsam2_ros.ros.detection_inbox import DetectionInbox
+from detsam2_ros.ros.detection_message import missing_package
 from detsam2_ros.ros.engine_factory import EngineFactory
 from detsam2_ros.ros.logs import Throttle
 from detsam2_ros.ros.outbox import Outbox
-from detsam2_ros.ros.parameters import NodeParameters
+from detsam2_ros.ros.parameters import NodeParameters, ParameterError
 from detsam2_ros.ros.worker import QUEUE_FULL, Worker
+
+T = TypeVar('T')
 
 _TOLD_EVERY = 10.0  # seconds between two lines of the log that say the same
 _WHY = {
@@ -51,17 +56,23 @@ class Session:
         self._node = node
         self._log = node.get_logger()
         self._told = Throttle(_TOLD_EVERY)
-        self._classes: dict[int, str] = {}
+        self._classes: dict[int, str] | None = None  # as published last
         # What two windows post at most; each result holds a label image.
         self._outbox = Outbox(2 * parameters.engine.max_propagation)
+        self.detections: dict[str, DetectionInbox] = {}  # by camera, with detector: topic
         self.worker = Worker(
             parameters.camera_names, self.accounts, self, parameters.queue_size,
-            parameters.max_window_delay)
+            parameters.max_window_delay, self.detections)
         self.cameras: dict[str, Camera] = {}
         try:
+            if parameters.detector == 'topic' and (problem := missing_package()):
+                raise ParameterError(problem)
             for name in parameters.camera_names:
-                self.cameras[name] = Camera(
-                    node, name, parameters, self.accounts[name], self.worker.offer)
+                camera = self.cameras[name] = Camera(
+                    node, name, parameters, self.accounts[name], self.worker.offer,
+                    self.worker.look_at_detections)
+                if camera.detections is not None:
+                    self.detections[name] = camera.detections.inbox
         except Exception:  # a topic or a QoS override that cannot be
             self.close(0.0)
             raise
@@ -72,7 +83,6 @@ class Session:
         engine = factory(self.parameters)
         self.identity = engine.model.identity
         self.device = str(engine.model.device)
-        self._classes = dict(engine.detector.class_names) if engine.detector else {}
         return engine
 
     def wait_until_loaded(self, ended: Any) -> None:
@@ -87,8 +97,9 @@ class Session:
     def activate(self) -> None:
         """Take images from now on; the publishers are active already."""
         self.worker.activate()
+        self.worker.call(self._tell_classes).add_done_callback(
+            partial(self._tell_error, 'the class table is not published'))
         for camera in self.cameras.values():
-            camera.publish_classes(self._classes, self.parameters.detector_model)
             camera.subscribe()
 
     def deactivate(self, timeout: float, ended: Any = None) -> bool:
@@ -134,12 +145,13 @@ class Session:
             if hasattr(detector, 'confidence'):
                 detector.confidence = parameters.detector_confidence
 
-        self.worker.call(act).add_done_callback(self._tell_change)
+        self.worker.call(act).add_done_callback(
+            partial(self._tell_error, 'the changed parameters do not act'))
 
-    def _tell_change(self, done: Future[None]) -> None:
+    def _tell_error(self, what: str, done: Future[None]) -> None:
         error = done.exception()
         if error is not None:
-            self._log.error(f'the changed parameters do not act: {error}')
+            self._log.error(f'{what}: {error}')
 
     def load_bank(
         self, cameras: list[str], bank: MemoryBank, replacing: bool, done: Callable[[], None]
@@ -161,13 +173,31 @@ class Session:
                         stream.unload_bank() if old is None else stream.load_bank(old)
                 raise
             done()
+            self.on_classes(streams[0].class_names)
 
         self.worker.call(swap).result()
 
-    def export_bank(self, camera: str, max_entries: int) -> MemoryBank:
+    def export_bank(self, camera: str, max_entries: int, new_only: bool) -> MemoryBank:
         """Return what a camera's objects remember; waits until the running pass is done."""
         return self.worker.call(
-            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries)).result()
+            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries, new_only)
+        ).result()
+
+    def on_stream(
+        self, camera: str, work: Callable[[Stream, Callable[[int], Header]], T]
+    ) -> T:
+        """Do something with a camera's stream between two steps; waits until it is done.
+
+        work: gets the stream, and what tells the header of a frame in reach by its index.
+        """
+
+        def act(engine: Engine) -> T:
+            stream = engine.streams[camera or 'camera']
+            outcome = work(stream, partial(self.worker.header, camera))
+            self.on_classes(stream.class_names)
+            return outcome
+
+        return self.worker.call(act).result()
 
     def unload_banks(self, done: Callable[[], None]) -> Future[None]:
         """Drop the banks of all cameras before the next pass; `done` as in `load_bank`."""
@@ -204,6 +234,18 @@ class Session:
         self.failures = {**self.failures, camera: (time.monotonic(), message)}
         if self._told.allows(_kind(f'{camera} fails {message}')):
             self._log.error(f'{self.title(camera)}: {message}')
+
+    def on_classes(self, class_names: Mapping[int, str]) -> None:
+        """Publish the class table, which all cameras share, where it has changed."""
+        if self._classes != class_names:
+            names = self._classes = dict(class_names)
+            for camera in self.cameras.values():
+                self._outbox.post(partial(camera.publish_classes, names))
+
+    def _tell_classes(self, engine: Engine) -> None:
+        self._classes = None  # what was published while the node was inactive went nowhere
+        for stream in engine.streams.values():
+            self.on_classes(stream.class_names)
 
     def title(self, camera: str) -> str:
         """Name a camera in messages."""

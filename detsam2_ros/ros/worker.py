@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from detsam2_ros.engine import Engine
 from detsam2_ros.ros.accounting import FrameAccounts
 from detsam2_ros.ros.camera_stream import CameraStream, Listener, Ticket
+from detsam2_ros.ros.detection_inbox import DetectionInbox
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class Worker:
     queue_size: frames of one camera that may wait; beyond it the oldest is dropped and counted.
     max_window_delay: seconds after which the oldest frame of an unfinished window closes it;
     0 = never. While frames of that camera wait in the queue it is not closed early: a
-    thread that cannot keep up must not make its windows smaller.
+    thread that cannot keep up must not make its windows smaller. detections: by camera, what
+    another node found on its frames.
 
     In mode online frames go before windows: those are closed part by part while no frame waits,
     the one that has waited longest first. But a camera's frames wait where the next one would
@@ -59,11 +61,13 @@ class Worker:
         listener: Listener,
         queue_size: int,
         max_window_delay: float,
+        detections: Mapping[str, DetectionInbox] | None = None,
     ):
         self._accounts = accounts
         self._listener = listener
         self._queue_size = queue_size
         self._delay = max_window_delay
+        self._detections = {} if detections is None else detections  # filled later
         self._wake = threading.Condition()
         self._queues: dict[str, deque[Ticket]] = {camera: deque() for camera in cameras}
         self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
@@ -110,6 +114,14 @@ class Worker:
             self._calls.append((work, future))
             self._wake.notify()
         return future
+
+    def look_at_detections(self, camera: str) -> None:
+        """Have the detections that came for a camera's frames used between two steps."""
+        self.call(lambda _: self._guard(camera, self._streams[camera].use_detections))
+
+    def header(self, camera: str, index: int) -> Any:
+        """Return the header of a frame in reach; only inside a call."""
+        return self._streams[camera].header(index)
 
     def activate(self) -> None:
         """Take frames from now on."""
@@ -177,7 +189,7 @@ class Worker:
             for camera in self._queues:
                 self._streams[camera] = CameraStream(
                     camera, engine, self._accounts[camera], self._listener,
-                    lambda: self._stopping,
+                    lambda: self._stopping, self._detections.get(camera),
                 )
         except BaseException as error:  # whoever asked is told
             # An error holds on to where it came from, and so to the models that did load.

@@ -1,0 +1,166 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A bag that is read: its topics, its messages in order, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
+
+from detsam2_ros.bags.errors import BagError
+from detsam2_ros.bags.types import COMPRESSED, IMAGE, OBJECTS
+
+PARTS = ('masks', 'objects', 'corrections')
+
+
+@dataclass(frozen=True)
+class ImageTopic:
+    """A topic with images; count: of its messages, as the bag says."""
+
+    name: str
+    count: int
+    connections: tuple[Connection, ...]
+
+    @property
+    def camera(self) -> str:
+        """The name of the pictures: that of the topic, or of the raw one beside a compressed."""
+        return self.name.removesuffix('/compressed')
+
+    def output(self, part: str, under: str = '') -> str:
+        """Return the name of the topic for one of PARTS."""
+        return f'{under}{self.camera}/{part}'
+
+
+class Bag:
+    """A rosbag2, a folder or a file of it, to be used as a context manager.
+
+    Raises BagError, one sentence with the way out, for whatever cannot be read.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path.parent if path.name == 'metadata.yaml' else path
+        _check_path(self.path)
+
+    def __enter__(self) -> Bag:
+        try:
+            self._reader = Reader(self.path)
+            self._reader.open()
+        except Exception as error:  # a broken file fails in any of the libraries below
+            raise _unreadable(self.path, error) from error
+        self.connections: list[Connection] = list(self._reader.connections)
+        if not all(isinstance(part, str) for c in self.connections for part in c[1:3]):
+            self._reader.close()
+            raise _unreadable(self.path, ValueError('a topic has no name or no type'))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    def messages(
+        self, connections: Collection[Connection]
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        """Yield messages of topics in the order of the bag: topic, bag time in ns, content."""
+        if not connections:
+            return
+        messages = self._reader.messages(connections)
+        while True:
+            try:
+                found = next(messages, None)
+            except Exception as error:  # as above
+                raise _unreadable(self.path, error) from error
+            if found is None:
+                return
+            yield found
+
+    def image_topics(self, wanted: Sequence[str] | None) -> tuple[list[ImageTopic], list[str]]:
+        """Return the topics to segment, by name, and what to tell of those left out.
+
+        wanted: by name; None takes every one with images, but of the raw and compressed form of
+        one camera only the raw one, no depth, and nothing that a detsam2 node published.
+        """
+        by_name: dict[str, list[Connection]] = {}
+        for connection in self.connections:
+            by_name.setdefault(connection.topic, []).append(connection)
+        topics = {
+            name: ImageTopic(name, sum(c.msgcount for c in found), tuple(found))
+            for name, every in sorted(by_name.items())
+            if (found := [c for c in every if c.msgtype in (IMAGE, COMPRESSED)])
+        }
+        if wanted is not None:
+            return self._named(wanted, by_name, topics), []
+        notes, chosen = [], []
+        for name, topic in topics.items():
+            why = _left_out(topic, by_name)
+            if why:
+                notes.append(f'{name} is left out: {why}; --topics {name} takes it')
+            else:
+                chosen.append(topic)
+        if not chosen:
+            raise BagError(
+                f'{self.path} has no topic with images to segment; it has {_list(by_name)}'
+            )
+        return chosen, notes
+
+    def _named(
+        self,
+        wanted: Sequence[str],
+        by_name: dict[str, list[Connection]],
+        topics: dict[str, ImageTopic],
+    ) -> list[ImageTopic]:
+        names = [name if name.startswith('/') else f'/{name}' for name in wanted]
+        for name in names:
+            if name not in by_name:
+                raise BagError(f'{self.path} has no topic {name}; it has {_list(by_name)}')
+            if name not in topics:
+                raise BagError(
+                    f'{name} holds {by_name[name][0].msgtype}, not images; '
+                    f'topics with images: {_list(topics)}'
+                )
+        chosen = [topics[name] for name in sorted(set(names))]
+        cameras = [topic.camera for topic in chosen]
+        for topic in chosen:
+            if cameras.count(topic.camera) > 1:
+                raise BagError(
+                    f'{topic.camera} and {topic.camera}/compressed are the same pictures, and '
+                    f'would have the same output topics; name one of them'
+                )
+        return chosen
+
+
+def _left_out(topic: ImageTopic, by_name: dict[str, list[Connection]]) -> str | None:
+    """Say why a topic with images is not segmented unless it is asked for."""
+    parent = topic.name.rpartition('/')[0]
+    if topic.name.endswith('/compressedDepth'):
+        return 'it holds depth'
+    raw = by_name.get(topic.camera, []) if topic.name != topic.camera else []
+    if any(connection.msgtype == IMAGE for connection in raw):
+        return f'it holds the same pictures as {topic.camera}'
+    published = topic.name.rpartition('/')[2] in ('masks', 'overlay')
+    if published and any(c.msgtype == OBJECTS for c in by_name.get(f'{parent}/objects', [])):
+        return 'a detsam2 node published it'
+    return None
+
+
+def _check_path(path: Path) -> None:
+    if not path.exists():
+        raise BagError(f'{path} does not exist')
+    if path.is_file() and path.suffix == '.bag':
+        raise BagError(f'{path} is a bag of ROS 1; rosbags-convert makes a rosbag2 of it')
+    if path.is_file() and path.suffix not in ('.mcap', '.db3'):
+        raise BagError(f'{path} is no rosbag2: a folder, an .mcap or a .db3 file is needed')
+
+
+def _unreadable(path: Path, error: Exception) -> BagError:
+    said = ' '.join(str(error).split()) or type(error).__name__
+    return BagError(
+        f'{path} cannot be read ({said.rstrip(".")}); if its recording was broken off, '
+        f"'mcap recover' or 'ros2 bag reindex' can save it"
+    )
+
+
+def _list(names: Collection[str]) -> str:
+    return ', '.join(sorted(names)) or 'no topic at all'

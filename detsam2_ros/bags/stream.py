@@ -1,0 +1,195 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""One topic of a bag through a stream of the engine, every message accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+from rosbags.typesys.store import Typestore
+
+from detsam2_ros.bags.reading import Bag, ImageTopic
+from detsam2_ros.bags.types import COMPRESSED, Serializer
+from detsam2_ros.engine import Engine, FrameResult, MemoryBank
+from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
+from detsam2_ros.messages.results import FirstLabels
+from detsam2_ros.ros.accounting import FrameAccounts
+from detsam2_ros.ros.camera_stream import FAILED, CameraStream, Ticket
+
+NOT_DECODED = 'undecodable_message'
+_TOLD = 5  # different sentences of a topic that are kept
+
+
+class Sink(Protocol):
+    """Takes the messages of a topic."""
+
+    def __call__(self, part: str, time: int, data: bytes) -> None:
+        """Write a message of one of PARTS at a bag time in ns."""
+        ...
+
+
+@dataclass
+class TopicReport:
+    """What became of the messages of a topic: messages = segmented + all of refused.
+
+    refused: by reason. objects: different ones over the topic. restarts: the stream began anew,
+    because time went back or the image size changed. told: sentences on what went wrong.
+    """
+
+    topic: str
+    messages: int = 0
+    segmented: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    corrections: int = 0
+    objects: int = 0
+    restarts: int = 0
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Frames without masks because inference failed on them."""
+        return self.refused.get(FAILED, 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts, ready for json."""
+        return asdict(self)
+
+
+def segment_topic(
+    bag: Bag,
+    topic: ImageTopic,
+    engine: Engine,
+    store: Typestore,
+    sink: Sink,
+    final_only: bool = False,
+    bank: MemoryBank | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> TopicReport:
+    """Segment a topic and write its messages; raises BagError when the bag cannot be read.
+
+    Masks and objects have the bag time of their image, corrections that of the newest image
+    when they were found: the earliest moment a node could have published them.
+    """
+    run = _Run(topic.name, engine, Serializer(store), sink, final_only)
+    try:
+        if bank is not None:
+            engine.streams[topic.name].load_bank(bank)
+        for connection, time, data in bag.messages(topic.connections):
+            run.take(connection.msgtype, time, data, store)
+            progress()
+        return run.finish()
+    finally:
+        engine.close_stream(topic.name)
+
+
+class _Run:
+    """The stream of a topic, and what is kept between its results."""
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        serializer: Serializer,
+        sink: Sink,
+        final_only: bool,
+    ):
+        config = engine.config
+        self._report = TopicReport(name)
+        self._serializer = serializer
+        self._sink = sink
+        self._final_only = final_only
+        self._reach = config.max_propagation + config.window_size
+        self._accounts = FrameAccounts()
+        self._stream = CameraStream(name, engine, self._accounts, self)
+        self._first: dict[int, FirstLabels] = {}
+        self._last: dict[int, tuple[FrameResult, Any]] = {}  # with final_only: newest revisions
+        self._ids: set[tuple[int, int]] = set()
+        self._time = 0
+
+    def take(self, kind: str, time: int, data: bytes, store: Typestore) -> None:
+        """Take a message."""
+        self._time = time
+        self._accounts.receive()
+        try:
+            message: Any = store.deserialize_cdr(data, kind)
+        except Exception as error:  # a message can hold anything
+            self._accounts.drop(NOT_DECODED)
+            self._tell(f'a message is no {kind} ({type(error).__name__})')
+            return
+        try:
+            image = compressed_to_rgb(message) if kind == COMPRESSED else to_rgb(message)
+        except ImageRefused as refusal:
+            self._accounts.drop(refusal.reason)
+            self._tell(str(refusal))
+            return
+        stamp = message.header.stamp
+        nanoseconds = stamp.sec * 10**9 + stamp.nanosec
+        self._stream.push(Ticket(image, nanoseconds, 0.0, (message.header, time)))
+        while self._stream.due:
+            self._stream.work()
+
+    def finish(self) -> TopicReport:
+        """Close what is open, and count."""
+        self._stream.finish()
+        self._write_final(before=None)
+        counts, report = self._accounts.snapshot(), self._report
+        report.messages, report.segmented = counts.received, counts.processed
+        report.refused = dict(sorted(counts.dropped.items()))
+        report.corrections, report.restarts = counts.corrections, counts.resets
+        report.objects = len(self._ids)
+        return report
+
+    # ---- what the stream tells -----------------------------------------------------------------
+
+    def on_result(self, camera: str, result: FrameResult, ticket: Ticket) -> None:
+        """Write a result, or keep it while it may be corrected."""
+        header, time = ticket.header
+        restarts = self._accounts.snapshot().resets
+        self._ids |= {(restarts, thing.id) for thing in result.objects}
+        if result.revision > 0:
+            self._accounts.correct()
+        if self._final_only:
+            self._last[result.index] = result, ticket.header
+            self._write_final(before=result.index - self._reach)
+        elif result.revision == 0:
+            self._write_masks(result, header, time)
+            self._first[result.index] = FirstLabels.of(result)
+            self._first.pop(result.index - self._reach - 1, None)
+        else:
+            first = self._first[result.index]
+            data = self._serializer.correction(header, result, first)
+            self._sink('corrections', self._time, data)
+
+    def on_classes(self, class_names: Mapping[int, str]) -> None:
+        """Nothing: a bag's objects name their classes."""
+
+    def on_dropped(self, camera: str, reason: str) -> None:
+        """Nothing: the accounts know."""
+
+    def on_reset(self, camera: str, why: str) -> None:
+        """Forget the frames before: they are final."""
+        self._write_final(before=None)
+        self._first = {}
+        self._tell(f'the stream began anew: {why}')
+
+    def on_failure(self, camera: str, message: str) -> None:
+        """Keep the sentence."""
+        self._tell(message)
+
+    def _write_masks(self, result: FrameResult, header: Any, time: int) -> None:
+        self._sink('masks', time, self._serializer.masks(header, result))
+        self._sink('objects', time, self._serializer.objects(header, result))
+
+    def _write_final(self, before: int | None) -> None:
+        """Write the frames that nothing corrects any more; None: all."""
+        for index in sorted(self._last):
+            if before is None or index < before:
+                result, (header, time) = self._last.pop(index)
+                # There is one revision of each frame, and subscribers count from 0.
+                self._write_masks(replace(result, revision=0, final=True), header, time)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._report.told and len(self._report.told) < _TOLD:
+            self._report.told.append(text)

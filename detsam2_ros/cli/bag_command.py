@@ -1,0 +1,151 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What segment_bag does once its options are known; needs the library rosbags."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from detsam2_ros import bags
+from detsam2_ros.bags.job import Watcher, check
+from detsam2_ros.bags.reading import ImageTopic
+from detsam2_ros.bags.stream import TopicReport
+from detsam2_ros.cli import options as command_line
+from detsam2_ros.cli.models import build_engine
+from detsam2_ros.engine import (
+    ConfigError,
+    Engine,
+    EngineConfig,
+    EngineError,
+    MemoryBank,
+    default_device,
+)
+
+EXIT_FAILURES, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def run(given: argparse.Namespace) -> int:
+    """Segment the bag that the options name; returns the exit code, see segment_bag.main."""
+    logging.basicConfig(format='segment_bag: %(message)s', level=logging.WARNING)
+    try:
+        return _segment(given)
+    except (bags.BagError, EngineError) as error:
+        print(f'segment_bag: {error}', file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print('\nsegment_bag: interrupted; the same command goes on', file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def job_of(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
+    """Return the job that the options of segment_bag ask for; raises ConfigError."""
+    if given.no_detector and given.bank is None:
+        raise ConfigError('--no-detector needs --bank FILE: there is nothing to look for')
+    return bags.Job(
+        source=given.input,
+        output=given.output,
+        topics=None if given.topics is None else tuple(given.topics),
+        final_only=given.final_only,
+        only_masks=given.only_masks,
+        under=given.under,
+        compress=given.compression == 'zstd',
+        force=given.force,
+        settings=_settings(given, config),
+    )
+
+
+def _segment(given: argparse.Namespace) -> int:
+    config = command_line.engine_config(given)
+    job = job_of(given, config)
+    check(job)  # a typo should not wait for a model to load
+    bank = MemoryBank.load(given.bank) if given.bank else None
+
+    def load() -> Engine:
+        return build_engine(given, config)
+
+    with _Progress(given.quiet) as progress:
+        report = bags.segment(job, load, bank, progress)
+    if not given.quiet:
+        print(summary(report))
+        print(f'written {given.output}')
+    if report.failed:
+        print(
+            f'segment_bag: inference failed on {report.failed} frames; they have no masks',
+            file=sys.stderr,
+        )
+        return EXIT_FAILURES
+    return 0
+
+
+def summary(report: bags.BagReport) -> str:
+    """Return what became of every message, a line a topic."""
+    lines = []
+    for topic in report.topics:
+        refused = ', '.join(f'{count} {reason}' for reason, count in topic.refused.items())
+        lines.append(
+            f'{topic.topic}: {topic.messages} read = {topic.segmented} segmented + '
+            f'{sum(topic.refused.values())} refused{f" ({refused})" if refused else ""}; '
+            f'{topic.objects} objects, {topic.corrections} corrections, '
+            f'{topic.restarts} restarts'
+        )
+        lines += [f'  {text}' for text in topic.told]
+    return '\n'.join([*lines, *(f'note: {note}' for note in report.notes)])
+
+
+class _Progress(Watcher):
+    """A progress bar over all topics; the notes come above it."""
+
+    def __init__(self, quiet: bool):
+        self._quiet = quiet
+        self._bar: Any = None
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def begin(self, topics: list[ImageTopic], notes: list[str]) -> None:
+        self._bar = tqdm(
+            total=sum(topic.count for topic in topics),
+            unit='frame',
+            disable=self._quiet,
+            dynamic_ncols=True,
+            smoothing=0,
+            # A log file gets a line now and then instead of hundreds.
+            mininterval=0.2 if sys.stderr.isatty() else 15.0,
+        )
+
+    def skip(self, topic: ImageTopic, report: TopicReport) -> None:
+        if not self._quiet:
+            self._bar.write(f'{topic.name} was finished before')
+        self._bar.update(report.messages)
+
+    def frame(self) -> None:
+        self._bar.update()
+
+    def write(self) -> None:
+        self._bar.set_description('writing')
+
+
+def _settings(given: argparse.Namespace, config: EngineConfig) -> dict[str, Any]:
+    """Return what decides the masks besides the bag; files with size and time of change."""
+    names = (
+        'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'dtype', 'bank',
+    )  # fmt: skip
+    values: dict[str, Any] = {'device': given.device or default_device(), **asdict(config)}
+    for name in names:
+        value = getattr(given, name)
+        values[name] = str(value) if isinstance(value, Path) else value
+        if isinstance(value, (str, Path)) and Path(value).is_file():
+            stat = Path(value).stat()
+            values[f'{name} file'] = [stat.st_size, stat.st_mtime_ns]
+    return values

@@ -1,0 +1,65 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What others read without knowing this node: vision_msgs, and a mask of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from std_msgs.msg import Header
+
+from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.ros.images import class_image
+
+try:
+    from vision_msgs.msg import (
+        Detection2D,
+        Detection2DArray,
+        LabelInfo,
+        ObjectHypothesisWithPose,
+        VisionClass,
+    )
+except ImportError:  # an optional dependency, see package.xml
+    LabelInfo = VisionClass = Detection2DArray = None
+
+UNLABELED = 255  # in a class mask; what vision_msgs/VisionClass calls so where ids have 8 bits
+_MOST_ID = 65535  # of a VisionClass
+
+
+def label_info(header: Any, class_names: Mapping[int, str]) -> Any:
+    """Make a LabelInfo: class i is named class_names[i], but for numbers it cannot hold."""
+    table = [
+        VisionClass(class_id=i, class_name=name)
+        for i, name in sorted(class_names.items()) if 0 <= i <= _MOST_ID
+    ]
+    return LabelInfo(header=header, class_map=table, threshold=0.0)
+
+
+def tracked(result: FrameResult, header: Header) -> Any:
+    """Make a Detection2DArray of the objects that are seen, with their ids."""
+    return Detection2DArray(header=header, detections=[
+        _detection(entry, header) for entry in result.objects if entry.box is not None])
+
+
+def class_mask(result: FrameResult, header: Header) -> Any:
+    """Make a mono8 image of class ids, 0..254; UNLABELED without an object, or a larger id."""
+    classes = np.full(_MOST_ID + 1, UNLABELED, np.uint8)
+    for entry in result.objects:
+        if 0 <= entry.class_id < UNLABELED:
+            classes[entry.id] = entry.class_id
+    return class_image(header, classes[result.labels])
+
+
+def _detection(entry: Any, header: Header) -> Any:
+    detection = Detection2D(header=header, id=str(entry.id))
+    x0, y0, x1, y1 = (float(side) for side in entry.box)
+    detection.bbox.center.position.x = (x0 + x1) / 2
+    detection.bbox.center.position.y = (y0 + y1) / 2
+    detection.bbox.size_x, detection.bbox.size_y = x1 - x0, y1 - y0
+    hypothesis = ObjectHypothesisWithPose()
+    hypothesis.hypothesis.class_id = str(entry.class_id)
+    hypothesis.hypothesis.score = float(entry.score)
+    detection.results.append(hypothesis)
+    return detection

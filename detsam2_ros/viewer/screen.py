@@ -1,0 +1,172 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The screen by rerun: a web page that this process serves, a recording, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import rerun as rr
+import rerun.blueprint as rrb
+
+from detsam2_ros.cli.overlay import AMBER, colour_of
+from detsam2_ros.client.frame import TimelineFrame
+from detsam2_ros.viewer.follow import Change, Picture
+
+# Timelines. On `received`, time goes on and corrections land on a picture of their own; on `stamp`
+# a past frame has the best masks that are known of it.
+RECEIVED, STAMP = 'received', 'stamp'
+LIVE, PAST, LATENCY, LOG = 'newest', 'corrected', 'latency', 'log'
+_OPACITY = 0.5
+
+
+class RerunScreen:
+    """Shows a camera; logs everything to each of some recording streams."""
+
+    def __init__(self, streams: Iterable[rr.RecordingStream]):
+        self._streams = list(streams)
+        self._names: dict[int, str] = {}
+        for stream in self._streams:
+            stream.set_log_time_enabled(False)
+            stream.set_log_tick_enabled(False)
+        self._log(f'{LATENCY}/masks', rr.SeriesLines(names='first masks'), static=True)
+        # Many land at once: points say more than a line that falls back and forth.
+        self._log(
+            f'{LATENCY}/corrections',
+            rr.SeriesPoints(names='corrections', colors=[AMBER], marker_sizes=2.5),
+            static=True,
+        )
+
+    def picture(self, picture: Picture) -> None:
+        """Show a new image."""
+        self._at(picture.received, picture.stamp)
+        self._log(f'{LIVE}/image', _image(picture))
+
+    def masks(self, frame: TimelineFrame, now: int) -> None:
+        """Show the first masks of a frame."""
+        self._name(frame)
+        self._at(now, frame.stamp)
+        self._log_masks(LIVE, frame)
+
+    def correction(
+        self, frame: TimelineFrame, picture: Picture | None, change: Change | None, now: int
+    ) -> None:
+        """Show better masks of a past frame."""
+        self._name(frame)
+        self._at(None, frame.stamp)
+        self._log_masks(LIVE, frame)
+        self._at(now, None)
+        if picture is not None:
+            self._log(f'{PAST}/image', _image(picture))
+        self._log_masks(PAST, frame)
+        text = f'frame {frame.index}, revision {frame.revision}: '
+        if change is None:
+            self._log(f'{PAST}/changed', rr.Clear(recursive=False))
+            self._log(LOG, rr.TextLog(f'{text}no pixel changed', level='DEBUG'))
+            return
+        x0, y0, x1, y1 = change.box
+        box = rr.Boxes2D(mins=[(x0, y0)], sizes=[(x1 - x0, y1 - y0)], colors=[AMBER])
+        self._log(f'{PAST}/changed', box)
+        names = ', '.join(f'{key} {self._names.get(key, "")}'.strip() for key in change.ids)
+        self._log(LOG, rr.TextLog(f'{text}{names}', level='INFO'))
+
+    def latency(self, what: str, milliseconds: float, now: int) -> None:
+        """Add a point to the plot."""
+        self._at(now, None)
+        self._log(f'{LATENCY}/{what}', rr.Scalars(milliseconds))
+
+    def flush(self) -> None:
+        """Send what waits, and finish recordings."""
+        for stream in self._streams:
+            stream.flush()
+            stream.disconnect()
+
+    def _log_masks(self, place: str, frame: TimelineFrame) -> None:
+        self._log(f'{place}/masks', rr.SegmentationImage(frame.labels, opacity=_OPACITY))
+        seen = [thing for thing in frame.objects if thing.box is not None]
+        boxes = [thing.box for thing in seen if thing.box is not None]
+        self._log(
+            f'{place}/objects',
+            rr.Boxes2D(
+                mins=[box[:2] for box in boxes],
+                sizes=[(box[2] - box[0], box[3] - box[1]) for box in boxes],
+                class_ids=[thing.id for thing in seen],
+                labels=[f'{thing.id} {thing.class_name}'.strip() for thing in seen],
+            ),
+        )
+
+    def _name(self, frame: TimelineFrame) -> None:
+        """Give new objects their names and their colours, those of every other picture of ours."""
+        names = {thing.id: thing.class_name for thing in frame.objects}
+        if names.items() <= self._names.items():
+            return
+        self._names.update(names)
+        table = [rr.AnnotationInfo(0, 'background', (0, 0, 0, 0))]
+        table += [
+            rr.AnnotationInfo(key, f'{key} {name}'.strip(), colour_of(key))
+            for key, name in sorted(self._names.items())
+        ]
+        self._log('/', rr.AnnotationContext(table), static=True)
+
+    def _at(self, received: int | None, stamp: int | None) -> None:
+        for stream in self._streams:
+            stream.reset_time()
+            if received is not None:
+                stream.set_time(RECEIVED, timestamp=received / 1e9)
+            if stamp is not None:
+                stream.set_time(STAMP, timestamp=stamp / 1e9)
+
+    def _log(self, path: str, what: Any, static: bool = False) -> None:
+        for stream in self._streams:
+            stream.log(path, what, static=static)
+
+
+def recording(path: Path, title: str) -> rr.RecordingStream:
+    """Return a stream that writes a file (.rrd); raises OSError."""
+    path.open('wb').close()
+    stream = rr.RecordingStream('detsam2_viewer', recording_id=title)
+    stream.save(path, default_blueprint=_layout())
+    return stream
+
+
+def served(
+    title: str, port: int, data_port: int, memory: str, host: str, open_browser: bool
+) -> tuple[rr.RecordingStream, str]:
+    """Return a stream that a web page shows, and the address of the page.
+
+    memory: what is kept for browsers that come late, such as '500MB'; the oldest goes first.
+    """
+    stream = rr.RecordingStream('detsam2_viewer', recording_id=title)
+    stream.serve_grpc(
+        grpc_port=data_port, server_memory_limit=memory, default_blueprint=_layout()
+    )
+    source = f'rerun+http://{host}:{data_port}/proxy'
+    rr.serve_web_viewer(web_port=port, open_browser=open_browser, connect_to=source)
+    return stream, f'http://{host}:{port}/?url={quote(source, safe="")}'
+
+
+def _image(picture: Picture) -> Any:
+    return rr.EncodedImage(contents=picture.jpeg, media_type='image/jpeg')
+
+
+def _layout() -> Any:
+    return rrb.Blueprint(
+        rrb.Vertical(
+            rrb.Horizontal(
+                rrb.Spatial2DView(origin=LIVE, name='newest frame, as first published'),
+                rrb.Spatial2DView(origin=PAST, name='past frame, as corrected'),
+            ),
+            rrb.Horizontal(
+                rrb.TimeSeriesView(origin=LATENCY, name='ms after the image'),
+                rrb.TextLogView(origin=LOG, name='corrections'),
+                column_shares=[2, 1],
+            ),
+            row_shares=[3, 1],
+        ),
+        rrb.TimePanel(timeline=RECEIVED, play_state='following', state='collapsed'),
+        rrb.BlueprintPanel(state='collapsed'),
+        rrb.SelectionPanel(state='collapsed'),
+    )
