@@ -159,6 +159,8 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError(f'--max-frames must be >= 1, got {given.max_frames}')
     if given.fps is not None and not 0 < given.fps <= 1000:
         raise ConfigError(f'--fps must be above 0 and at most 1000, got {given.fps}')
+    if given.json is not None and not given.json.absolute().parent.is_dir():
+        raise ConfigError(f'--json {given.json}: there is no such folder')
     if given.seed < 0:
         raise ConfigError(f'--seed must be >= 0, got {given.seed}')
 
