@@ -38,7 +38,7 @@ def plot(rows: Sequence[Row], folder: Path) -> None:
         right.plot(curve['frame'], [1000 * value for value in curve['frame_s']], color=ORANGE)
         right.set_ylabel('ms a frame')
         for axes in (left, right):
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
             axes.set_xlabel('frame')
             _plain(axes)
         figure.tight_layout()
@@ -56,7 +56,7 @@ def _growth(axes: Any, row: Row) -> None:
         axes.plot([int(lane['name']) for lane in lanes], heights, 'o-', color=BLUE)
         axes.set_xlabel({'bank': 'bank entries'}.get(by, by))
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
     _plain(axes)
 
 

@@ -23,10 +23,11 @@ WHOLE = {
     'early_stop_frames': 1,
     'max_tracked_memories': 0,
     'full_memories': 0,
+    'bank_object_frames': 1,
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
-    'confirm_iou',
+    'confirm_iou', 'bank_object_score',
 )  # fmt: skip
 
 

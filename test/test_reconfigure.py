@@ -98,5 +98,5 @@ def test_what_may_change_are_parameters():
     assert set(CHANGEABLE) == {
         'detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
         'max_lost_frames', 'early_stop_iou', 'early_stop_frames', 'retrack_unprompted',
-        'confirm_iou',
+        'confirm_iou', 'bank_object_score', 'bank_object_frames',
     }  # fmt: skip

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from detsam2_ros.cli import bank_build, bank_edit, bank_inspect, bank_prune
+from detsam2_ros.cli import bank_build, bank_edit, bank_evaluate, bank_inspect, bank_prune
 from detsam2_ros.cli.video import InputError
 from detsam2_ros.engine import EngineError
 
@@ -17,7 +17,7 @@ EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 # Each has add_parser(subparsers), whose parser sets `run`: what gets the options and returns the
 # exit code.
-VERBS = (bank_build, bank_inspect, bank_edit, bank_prune)
+VERBS = (bank_build, bank_inspect, bank_edit, bank_prune, bank_evaluate)
 
 _EPILOG = """\
 examples:
@@ -26,6 +26,7 @@ examples:
   memory_bank build in.mp4 -o cups.safetensors --detect best.pt --every 30
   memory_bank inspect cups.safetensors --image other.jpg --html cups.html
   memory_bank prune cups.safetensors -o small.safetensors --max-entries 8
+  memory_bank evaluate cups.safetensors kitchen.mp4 truth --yolo best.pt
   memory_bank COMMAND --help
 """
 

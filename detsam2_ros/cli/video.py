@@ -109,7 +109,7 @@ class FolderSource:
         self.fps = fps
         self._files = sorted(
             (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
-            key=_natural,
+            key=natural_order,
         )
         if not self._files:
             raise InputError(f'input folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
@@ -200,7 +200,8 @@ def _check_size(image: np.ndarray, size: tuple[int, int], name: str) -> None:
         )
 
 
-def _natural(file: Path) -> list[tuple[int, str]]:
+def natural_order(file: Path) -> list[tuple[int, str]]:
+    """Return the key that sorts 2.png before 10.png."""
     return [
         (int(part), '') if part.isdecimal() else (-1, part.casefold())
         for part in re.split(r'(\d+)', file.name)

@@ -15,6 +15,7 @@ import math
 import os
 import secrets
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ import torch
 from detsam2_ros.engine.errors import BankError
 
 MAX_HEADER_BYTES = 4 << 20
+_MOST_DIMS = 8
 _DTYPES = {'F32': torch.float32, 'BF16': torch.bfloat16}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
@@ -87,8 +89,8 @@ class TensorFile:
         for name, place in sorted(self.tensors.items(), key=lambda item: item[1].begin):
             if place.begin != end:
                 raise BankError(
-                    f'its tensor {name!r} starts at byte {place.begin}, the one before ends at '
-                    f'{end}'
+                    f'its tensor {name!r:.80} starts at byte {place.begin}, the one before ends '
+                    f'at {end}'
                 )
             end = place.end
         if self._data_start + end != self.size:
@@ -192,24 +194,28 @@ def _write_atomically(
 
 def _place(name: str, value: Any) -> TensorPlace:
     if not isinstance(value, dict) or set(value) != {'dtype', 'shape', 'data_offsets'}:
-        raise BankError(f'its tensor {name!r} lacks dtype, shape or data_offsets')
+        raise BankError(f'its tensor {name!r:.80} lacks dtype, shape or data_offsets')
     dtype = _DTYPES.get(value['dtype']) if isinstance(value['dtype'], str) else None
     if dtype is None:
         raise BankError(
-            f'its tensor {name!r} has dtype {value["dtype"]!r}, a memory bank has only '
+            f'its tensor {name!r:.80} has dtype {value["dtype"]!r:.80}, a memory bank has only '
             f'{" and ".join(_DTYPES)}'
         )
     numbers = []
     for key in ('shape', 'data_offsets'):
-        if not isinstance(value[key], list) or not all(
-            type(number) is int and number >= 0 for number in value[key]
+        given = value[key]
+        # Few numbers of few digits: the product of many long ones takes minutes.
+        if (
+            not isinstance(given, list)
+            or len(given) > _MOST_DIMS
+            or not all(type(number) is int and 0 <= number < 1 << 96 for number in given)
         ):
-            raise BankError(f'its tensor {name!r} has a bad {key}: {value[key]!r}'[:200])
-        numbers.append(tuple(value[key]))
+            raise BankError(f'its tensor {name!r:.80} has a bad {key}: {given!r:.100}')
+        numbers.append(tuple(given))
     shape, offsets = numbers
     if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
         raise BankError(
-            f'its tensor {name!r} of shape {list(shape)} does not take bytes {list(offsets)}'[:200]
+            f'its tensor {name!r:.80} of shape {list(shape)} does not take bytes {list(offsets)}'
         )
     return TensorPlace(dtype, shape, *offsets)
 
@@ -217,8 +223,9 @@ def _place(name: str, value: Any) -> TensorPlace:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f'a key comes twice: {next(k for k in keys if keys.count(k) > 1)!r}')
+        # By counting once: a header may have some hundred thousand keys.
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f'a key comes twice: {counts.most_common(1)[0][0]!r:.80}')
     return table
 
 

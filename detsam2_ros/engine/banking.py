@@ -12,6 +12,7 @@ import torch
 
 from detsam2_ros.engine.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.bank_header import MAX_TEXT
+from detsam2_ros.engine.classes import ClassTable
 from detsam2_ros.engine.errors import BankError
 from detsam2_ros.engine.identity import ModelIdentity
 from detsam2_ros.engine.memory import Memory, choose, summary
@@ -100,6 +101,28 @@ def check_object_count(bank: MemoryBank, most: int) -> None:
         )
 
 
+def classes_by_name(bank: MemoryBank, classes: ClassTable) -> MemoryBank:
+    """Return the bank with the class ids that its class names have in the table.
+
+    New names are added to the table: under their own id where that is free. A bank whose ids are
+    right is returned as it is.
+    """
+    ids: dict[tuple[int, str], int] = {}
+    for entry in bank.entries:
+        kind = (entry.class_id, entry.class_name)
+        if kind not in ids:
+            if entry.class_name not in classes.names.values():
+                classes.note(*kind)
+            own = classes.names.get(entry.class_id) == entry.class_name  # one of two of this name
+            ids[kind] = entry.class_id if own else classes.find(entry.class_name)
+    if all(kind[0] == id_ for kind, id_ in ids.items()):
+        return bank
+    entries = tuple(
+        replace(entry, class_id=ids[entry.class_id, entry.class_name]) for entry in bank.entries
+    )
+    return replace(bank, entries=entries)
+
+
 def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
     """Return one bank with the entries of both; those that both have are taken once.
 
@@ -145,12 +168,14 @@ def export_bank(
     bank: MemoryBank | None,
     source: str,
     max_entries: int,
+    new_only: bool = False,
 ) -> MemoryBank:
     """Make a bank of what objects remember: the newest and the most different memories.
 
     Memories of frames where the object was not there are left out, and one that comes twice is
     taken once. An object of the loaded bank keeps its key, and its bank entries compete with its
-    own; others are named by class and id.
+    own; others are named by class and id. new_only: without the entries of the loaded bank, and
+    without objects that have no others.
     """
     banked = {} if bank is None else bank.objects()
     used = set(banked)
@@ -161,6 +186,7 @@ def export_bank(
             key += "'"
         used.add(key)
         given = [e for k in tracked.keys if tracked.bank and k in banked for e in banked[k][2]]
+        given = [] if new_only else given
         kept = [(entry.stamp, entry.memory) for entry in given]
         kept += [
             (entry.stamp, entry.memory.to(torch.device('cpu')))

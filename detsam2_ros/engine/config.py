@@ -29,14 +29,16 @@ WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
     'early_stop_frames': (1, None),
     'max_tracked_memories': (0, None),
     'full_memories': (0, None),
+    'bank_object_frames': (1, None),
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
-    'confirm_iou',
+    'confirm_iou', 'bank_object_score',
 )  # fmt: skip
 # What may change between two passes of a running stream: nothing kept depends on it.
 CHANGEABLE = (
-    'detect_interval', 'max_lost_frames', 'early_stop_frames', 'retrack_unprompted', *FRACTIONS
+    'detect_interval', 'max_lost_frames', 'early_stop_frames', 'retrack_unprompted',
+    'bank_object_frames', *FRACTIONS
 )
 
 
@@ -62,6 +64,10 @@ class EngineConfig:
     four neighbouring tokens are read as one; 0 = all in full.
     confirm_iou: a detection whose box agrees at least this much with that of the tracked mask
     conditions nothing, it only tells that the object is there; 1 = all condition. For mode online.
+    bank_object_score: least presence probability at which an object that only a memory bank knows
+    counts as seen, 0..1; see bank_object_frames.
+    bank_object_frames: frames in a row on which it must be seen so before it gets an id and shows
+    up; M where that is less. In mode online each of them is searched anew, from the bank alone.
     correction_iou: a past mask is corrected when the IoU with its published one is below
     this; 1 = when any pixel differs.
     encode_batch: images that are encoded in one batch; 1 encodes each on arrival, and mode
@@ -87,6 +93,8 @@ class EngineConfig:
     max_tracked_memories: int = 6
     full_memories: int = 0
     confirm_iou: float = 1.0
+    bank_object_score: float = 0.8
+    bank_object_frames: int = 1
     correction_iou: float = 1.0
     encode_batch: int = 1
     early_stop_iou: float = 0.0
@@ -135,6 +143,11 @@ class EngineConfig:
                 self.max_propagation,
                 2 * self.window_size,
             )
+
+
+def frames_to_be_sure(config: EngineConfig) -> int:
+    """Return on how many frames in a row a bank object must be seen: no pass sees more than M."""
+    return min(config.bank_object_frames, config.max_propagation)
 
 
 def parameter_texts() -> dict[str, str]:

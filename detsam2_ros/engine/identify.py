@@ -33,8 +33,13 @@ class Names:
     in_use: set[int]
     given: int = 0
 
-    def note(self, entry: TrackedObject, seen: Sequence[int]) -> None:
-        """Note on which frames an object was seen; it gets its id with the first or a prompt."""
+    def note(self, entry: TrackedObject, seen: Sequence[int], sure: bool = True) -> None:
+        """Note on which frames an object was seen; it gets its id with the first or a prompt.
+
+        sure: whether it was seen well enough for one without a prompt to get an id.
+        """
+        if entry.id is None and not entry.conditioned and not sure:
+            return
         if entry.id is None and (seen or entry.conditioned):
             entry.born = min([*seen, *entry.conditioned]) if entry.born < 0 else entry.born
             entry.id = self.ids.take(self.in_use)
@@ -96,6 +101,10 @@ class FrameMasks:
             for row, entry in enumerate(self.objects)
             if entry.id is not None
         }
+
+    def sure(self, entry: TrackedObject, least: float) -> bool:
+        """Tell whether the object is visible here with at least this presence probability."""
+        return self.visible(entry) and self.scores[self.objects.index(entry)] >= least
 
     def visible(self, entry: TrackedObject) -> bool:
         """Tell whether the object has a mask with pixels here."""

@@ -47,9 +47,10 @@ class TrackedObject:
     frame; in mode online those that forward tracking wrote and reads. keys: the memory bank's
     names for it, several when bank objects turned out to be one thing; bank: its memories of
     these. bank_since: the first frame that could be tracked with these, until a pass has gone
-    back from it; else -1. passed: prompts that a pass has read. late: prompts that came when
-    later frames had been tracked, with the newest of these. by_hand: somebody said that it is
-    one of its own. serial: the same for all drafts of one object.
+    back from it; else -1. sightings: frames in a row, up to the newest, on which an object that
+    only a bank knows was surely seen (mode online). passed: prompts that a pass has read. late:
+    prompts that came when later frames had been tracked, with the newest of these. by_hand:
+    somebody said that it is one of its own. serial: the same for all drafts of one object.
     """
 
     id: int | None
@@ -62,6 +63,7 @@ class TrackedObject:
     bank_since: int = -1
     conditioned: dict[int, Conditioning] = field(default_factory=dict)
     recent: dict[int, Memory] = field(default_factory=dict)
+    sightings: int = 0
     passed: frozenset[int] = frozenset()
     late: Mapping[int, int] = field(default_factory=dict)
     by_hand: bool = False

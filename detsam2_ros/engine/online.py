@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from detsam2_ros.engine.compose import Composer
-from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.config import EngineConfig, frames_to_be_sure
 from detsam2_ros.engine.frames import Frame
 from detsam2_ros.engine.identify import FrameMasks, Names, same_before_birth
 from detsam2_ros.engine.keys import KeyCache
@@ -103,7 +103,6 @@ class ForwardStep:
                     self.model, self.config, self.composer, self.stats, self.frame, self.frames,
                     self.objects, new, tracked,
                 )  # fmt: skip
-        self._remember()
         with self.stats.clock('masks'):
             found = FrameMasks.gather(
                 self.frame.index,
@@ -111,8 +110,24 @@ class ForwardStep:
                 self.composer,
             )
         for entry in self.objects:
-            self.names.note(entry, [self.frame.index] if found.visible(entry) else [])
+            self._note(entry, found)
+        self._remember()
         return found
+
+    def _note(self, entry: TrackedObject, found: FrameMasks) -> None:
+        """Note whether an object was seen; one that only a bank knows must be for a while."""
+        index, config = self.frame.index, self.config
+        waits = entry.id is None and not entry.conditioned
+        if waits:
+            again = found.sure(entry, config.bank_object_score)
+            entry.sightings = entry.sightings + 1 if again else 0
+        self.names.note(
+            entry,
+            [index] if found.visible(entry) else [],
+            entry.sightings >= frames_to_be_sure(config),
+        )
+        if waits and entry.id is not None and frames_to_be_sure(config) > 1:
+            entry.bank_since = index  # a pass shows it on the frames on which it waited
 
     def _context(self, entry: TrackedObject) -> Context:
         recall = entry.recall(self.config)
@@ -135,12 +150,24 @@ class ForwardStep:
                 boxes[list(logits)] = self.composer.boxes(torch.stack(list(logits.values())))
         return boxes
 
+    def _waits(self, entry: TrackedObject) -> bool:
+        """Whether an object is to be looked for anew on the next frame, from its bank alone.
+
+        A trail finds again what it found, right or wrong; looks that know nothing of one another
+        agree where they are right.
+        """
+        return entry.id is None and frames_to_be_sure(self.config) > 1
+
     def _remember(self) -> None:
         """Write memories of the objects that have no prompt here; forget what is too far back."""
         index, features = self.frame.index, self.frame.features
         assert features is not None
         for entries, decoded in self._decoded:
-            rows = [i for i, entry in enumerate(entries) if index not in entry.conditioned]
+            rows = [
+                i
+                for i, entry in enumerate(entries)
+                if index not in entry.conditioned and not self._waits(entry)
+            ]
             if not rows:
                 continue
             if len(rows) < len(entries):

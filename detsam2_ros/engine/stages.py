@@ -169,7 +169,7 @@ def _attend(
     features: ImageFeatures,
     contexts: Sequence[Context],
     cache: KeyCache,
-    watch: Watch | None,
+    watch: Watch | None = None,
 ) -> torch.Tensor:
     """Fuse a frame's features with what B objects remember, [B, D, h, w]."""
     batch = len(contexts)

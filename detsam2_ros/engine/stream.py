@@ -9,6 +9,7 @@ import numpy as np
 from detsam2_ros.engine.bank import MemoryBank
 from detsam2_ros.engine.banking import (
     check_object_count,
+    classes_by_name,
     export_bank,
     joined,
     look_for_bank,
@@ -191,10 +192,13 @@ class Stream:
         """Use a memory bank from the next pass on, in mode online from the next frame on.
 
         replace: instead of the one loaded; else beside it (entries of one key add up). Objects
-        of an earlier bank whose key and class come again keep their id. Raises BankError, and
-        keeps the earlier bank, when another model made it or it holds too many objects.
+        of an earlier bank whose key and class come again keep their id. Classes are known by
+        their name: the bank's ids give way to those of the detector and of earlier banks.
+        Raises BankError, and keeps the earlier bank, when another model made it or it holds too
+        many objects.
         """
         bank.check(self._model.identity)
+        bank = classes_by_name(bank, self._intake.classes)
         if not replace and self._state.bank is not None:
             bank = joined(self._state.bank, bank)
         check_object_count(bank, self._config.max_objects)
@@ -204,10 +208,11 @@ class Stream:
         """Drop the memory bank; objects that have prompts of their own are tracked on."""
         self._set_bank(None)
 
-    def export_bank(self, max_entries_per_object: int) -> MemoryBank:
+    def export_bank(self, max_entries_per_object: int, new_only: bool = False) -> MemoryBank:
         """Make a memory bank of what the living objects remember, their bank entries included.
 
-        Keeps the newest and the most different entries. Raises ValueError below 1 entry.
+        Keeps the newest and the most different entries. new_only: leave out the entries of the
+        loaded bank. Raises ValueError below 1 entry.
         """
         if max_entries_per_object < 1:
             raise ValueError(f'max_entries_per_object must be >= 1, got {max_entries_per_object}')
@@ -217,6 +222,7 @@ class Stream:
             self._state.bank,
             self.name,
             max_entries_per_object,
+            new_only,
         )
 
     # ---- by hand, and from detectors elsewhere -------------------------------------------------

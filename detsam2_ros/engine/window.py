@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from detsam2_ros.engine.compose import Composer
-from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.config import EngineConfig, frames_to_be_sure
 from detsam2_ros.engine.frames import Frame
 from detsam2_ros.engine.identify import (
     FrameMasks,
@@ -90,10 +90,18 @@ class WindowRun:
         self._rejoin(live)
         for entry in self.objects:
             seen = [index for index, found in self.masks.items() if found.visible(entry)]
-            names.note(entry, seen)
+            names.note(entry, seen, entry.id is not None or self._sure(entry))
         if self.config.association == 'instance':
             self._merge()
         self._retire()
+
+    def _sure(self, entry: TrackedObject) -> bool:
+        """Tell whether an object without id was seen well enough, frame after frame."""
+        longest = run = 0
+        for index in sorted(self.masks):
+            run = run + 1 if self.masks[index].sure(entry, self.config.bank_object_score) else 0
+            longest = max(longest, run)
+        return longest >= frames_to_be_sure(self.config)
 
     def _with_news(self) -> list[TrackedObject]:
         """Return the objects that the pass tracks.
@@ -228,6 +236,9 @@ class WindowRun:
                 draft.id, draft.born = entry.id, entry.born
                 draft.last_seen = max(draft.last_seen, entry.last_seen)
                 draft.recent = dict(entry.recent)
+                draft.sightings = entry.sightings
+                if entry.bank_since > self.newest:
+                    draft.bank_since = entry.bank_since
         for entry in live:
             known = self._known.get(entry.serial, {})
             later = {f for f, prompt in entry.conditioned.items() if known.get(f) is not prompt}

@@ -104,7 +104,7 @@ class Services(Answering):
             raise RequestError(
                 f"'{request.path}' exists already; set overwrite, or name another file")
         most = request.max_entries_per_object or 2**31
-        bank = session.export_bank(camera, most)
+        bank = session.export_bank(camera, most, request.new_only)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -177,10 +177,11 @@ class Session:
 
         self.worker.call(swap).result()
 
-    def export_bank(self, camera: str, max_entries: int) -> MemoryBank:
+    def export_bank(self, camera: str, max_entries: int, new_only: bool) -> MemoryBank:
         """Return what a camera's objects remember; waits until the running pass is done."""
         return self.worker.call(
-            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries)).result()
+            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries, new_only)
+        ).result()
 
     def on_stream(
         self, camera: str, work: Callable[[Stream, Callable[[int], Header]], T]

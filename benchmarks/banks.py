@@ -1,0 +1,280 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a memory bank finds without prompts, and what it costs, over held-out scenes.
+
+python benchmarks/banks.py --quick      # a minute of one core
+python benchmarks/banks.py              # all of it, half an hour; may be stopped
+python benchmarks/banks.py --write --docs   # measures nothing: tables and plot from what is there
+
+Every run is one line of the results file, and one that is there is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+from bank_scenes import PLACES, Pool, clip  # noqa: E402
+from banks_report import write_docs  # noqa: E402
+from modes import TruthDetector  # noqa: E402
+
+from detsam2_ros.demo.scene import SceneFrame  # noqa: E402
+from detsam2_ros.engine import (  # noqa: E402
+    Engine,
+    EngineConfig,
+    FrameResult,
+    load_sam2,
+    online,
+    prompting,
+    reverse,
+)
+from detsam2_ros.engine import memory as engine_memory  # noqa: E402
+
+K, D, M = 10, 10, 20
+COUNTS = (1, 2, 4, 8, 16)
+# Presence probability and frames in a row until a bank object shows up.
+GATES = ((0.0, 1), (0.8, 1), (0.95, 1), (0.8, 3), (0.8, 5), (0.8, 10), (0.95, 5), (0.95, 10))
+USUAL = (EngineConfig.bank_object_score, EngineConfig.bank_object_frames)
+# Frames away in time, where bank entries have pointers.
+POINTERS = (0, 4, 15)
+LEAST_VISIBLE = 0.25  # of a ball, for it to count
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a stream over one clip.
+
+    choice: 'detector', or how entries were chosen. pointer: None as the engine does it.
+    """
+
+    place: str
+    clip: int
+    frames: int
+    choice: str
+    entries: int = 8
+    views: int = 24
+    mode: str = 'online'
+    score: float = USUAL[0]
+    wait: int = USUAL[1]
+    pointer: int | None = None
+
+
+def main() -> int:
+    options = parse_options()
+    jobs = list(planned(options))
+    done = {job: row for job, row in read(options.results) if job in set(jobs)}
+    if not options.write:
+        missing = [job for job in jobs if job not in done]
+        print(f'{len(jobs)} runs, {len(missing)} of them to do', file=sys.stderr)
+        bench = Bench()
+        for job in missing:
+            row = bench.run(job)
+            with options.results.open('a') as file:
+                file.write(json.dumps({**asdict(job), **row}) + '\n')
+            done[job] = row
+            print(f'{len(done)}/{len(jobs)} {job} {row["final_iou"]:.3f}', file=sys.stderr)
+    if not done:
+        print('there are no results yet: run it without --write', file=sys.stderr)
+        return 1
+    rows = [{**asdict(job), **row} for job, row in done.items()]
+    print(write_docs(rows, options.page, options.picture))
+    return 0
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--clips', type=int, help='of each place; default 3')
+    parser.add_argument('--frames', type=int, help='of each clip; default 40')
+    parser.add_argument('--results', type=Path, default=ROOT / 'runs' / 'banks.jsonl')
+    parser.add_argument('--page', type=Path, help='markdown file whose tables are replaced')
+    parser.add_argument('--picture', type=Path, help='PNG file of the plot')
+    parser.add_argument('--write', action='store_true', help='measure nothing')
+    parser.add_argument('--docs', action='store_true', help='write docs/banks.md')
+    parser.add_argument('--quick', action='store_true', help='one clip of 12 frames, two banks')
+    options = parser.parse_args()
+    options.clips = options.clips or (1 if options.quick else 3)
+    options.frames = options.frames or (12 if options.quick else 40)
+    if options.docs:
+        options.page = options.page or ROOT / 'docs' / 'banks.md'
+        options.picture = options.picture or ROOT / 'docs' / 'images' / 'banks.png'
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def planned(options: argparse.Namespace) -> Iterator[Job]:
+    """Name the runs, the main ones first."""
+    jobs: list[Job] = []
+    for part in (_entries, _rest):
+        for number in range(options.clips):
+            jobs += part(number, options.frames)
+    yield from jobs[:3] if options.quick else dict.fromkeys(jobs)
+
+
+def _entries(number: int, frames: int) -> Iterator[Job]:
+    """Name the runs over numbers of entries."""
+    for place in (PLACES[0], PLACES[-1]):
+        yield Job(place, number, frames, 'detector', 0)
+        for entries in COUNTS:
+            yield Job(place, number, frames, 'curated', entries)
+        for seed in (0, 1):
+            for entries in COUNTS if seed == 0 else COUNTS[-2:]:
+                yield Job(place, number, frames, f'random {seed}', entries)
+
+
+def _rest(number: int, frames: int) -> Iterator[Job]:
+    """Name the others."""
+    for place in (PLACES[0], PLACES[-1]):
+        for pointer in POINTERS:
+            yield Job(place, number, frames, 'curated', pointer=pointer)
+        for views in (1, 2, 4, 8):
+            yield Job(place, number, frames, 'views', 8, views)
+        for score, wait in GATES:
+            yield Job(place, number, frames, 'curated', score=score, wait=wait)
+        yield Job(place, number, frames, 'curated', mode='window')
+        yield Job(place, number, frames, 'detector', 0, mode='window')
+    for place in PLACES[1:-1]:
+        yield Job(place, number, frames, 'detector', 0)
+        yield Job(place, number, frames, 'curated')
+
+
+def read(path: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Read the runs that are done."""
+    if path.exists():
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            yield Job(**{name: row.pop(name) for name in Job.__dataclass_fields__}), row
+
+
+class Bench:
+    """Does runs; keeps the views of the last clip."""
+
+    def __init__(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._model = load_sam2('demo')
+        self._films: dict[tuple[str, int, int], tuple[list[SceneFrame], Pool]] = {}
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run one stream; returns sums, so that clips add up."""
+        film, pool = self._film(job)
+        config = EngineConfig(
+            K, D, M, mode=job.mode, bank_object_score=job.score, bank_object_frames=job.wait
+        )
+        bank = None
+        detector = TruthDetector(film, D, 0.0, 0) if job.choice == 'detector' else None
+        if detector is None:
+            bank = pool.bank(job.entries, job.choice, job.views)
+        engine = Engine(self._model, detector, config)
+        stream = engine.open_stream('clip')
+        if bank is not None:
+            stream.load_bank(bank)
+        first, final = {}, {}
+        begin = time.process_time()
+        with bank_pointers(job.pointer):
+            for frame in film:
+                results = stream.push(frame.image, frame.index)
+                results += stream.flush() if frame is film[-1] else []
+                for result in results:
+                    final[result.index] = result
+                    if result.revision == 0:
+                        first[result.index] = result
+        seconds = time.process_time() - begin
+        stats = engine.stats()
+        tracked = stats.tracked_frames + stats.forward_frames + stats.associated_frames
+        absent = pool.absent if bank is not None else []
+        return {
+            **scored('first', film, first, absent),
+            **scored('final', film, final, absent),
+            'seconds': seconds,
+            'track_seconds': stats.seconds.get('track', 0.0),
+            'tracked': tracked,
+            'entry_bytes': bank.nbytes / len(bank) if bank is not None else 0,
+        }
+
+    def _film(self, job: Job) -> tuple[list[SceneFrame], Pool]:
+        key = (job.place, job.clip, job.frames)
+        if key not in self._films:
+            self._films.clear()
+            film = clip(*key)
+            self._films[key] = film, Pool(self._model, job.place, job.clip, film)
+        return self._films[key]
+
+
+def scored(
+    name: str, film: list[SceneFrame], results: dict[int, FrameResult], absent: list[int]
+) -> dict[str, float]:
+    """Score one revision of every frame, object by object: a mask counts under its own name.
+
+    results: by place in the film. Found: IoU >= 0.5. False: absent objects that show up.
+    """
+    ious, wrong, shown, objects = [], 0, 0, set()
+    for index, frame in enumerate(film):
+        result = results[index]
+        own: dict[int, list[np.ndarray]] = {}
+        for entry, mask in zip(result.objects, result.masks, strict=True):
+            if entry.visible:
+                own.setdefault(entry.class_id, []).append(np.asarray(mask, bool))
+        for ball, kind, seen in zip(
+            frame.ids, frame.class_ids, frame.visible_fraction, strict=True
+        ):
+            truth = frame.labels == ball
+            if seen >= LEAST_VISIBLE:
+                masks = own.get(int(kind), [])
+                best = max(((m & truth).sum() / (m | truth).sum() for m in masks), default=0.0)
+                ious.append(float(best))
+                wrong += int(bool(masks) and best < 0.1)
+        shown += sum(kind in own for kind in absent)
+        objects |= {kind for kind in absent if kind in own}
+    return {
+        f'{name}_iou': float(np.mean(ious)),
+        f'{name}_ious': float(np.sum(ious)),
+        f'{name}_balls': len(ious),
+        f'{name}_found': int(np.sum(np.array(ious) >= 0.5)),
+        f'{name}_wrong': wrong,
+        f'{name}_false': shown,
+        f'{name}_absent': len(absent) * len(film),
+        f'{name}_false_objects': len(objects),
+        f'{name}_absent_objects': len(absent),
+    }
+
+
+@contextlib.contextmanager
+def bank_pointers(distance: int | None) -> Iterator[None]:
+    """Let frames read pointers of bank entries too, at so many frames away; None = as it is."""
+    plain = engine_memory.select_context
+
+    def with_pointers(model: Any, recall: Any, *args: Any, **more: Any) -> Any:
+        context = plain(model, recall, *args, **more)
+        scale = max(model.module.max_obj_ptrs_in_encoder - 1, 1)
+        own = tuple((memory, (distance or 0) / scale) for memory in recall.bank)
+        return engine_memory.Context(context.spatial, own + context.pointers, context.pooled)
+
+    modules = (online, prompting, reverse)
+    if distance is not None:
+        for module in modules:
+            module.select_context = with_pointers  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.select_context = plain  # type: ignore[attr-defined]
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,221 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a memory bank finds in a video by itself, against the truth or against the detector."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from detsam2_ros.engine.bank import MemoryBank
+from detsam2_ros.engine.core import Engine
+from detsam2_ros.engine.errors import BankError
+from detsam2_ros.engine.results import FrameResult
+
+FOUND_IOU = 0.5  # from here on an object is found on a frame
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What there is on a frame.
+
+    labels: integer [H, W], 0 = nothing. names: class names by label; a label without one may be
+    found under any name.
+    """
+
+    labels: np.ndarray
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FrameImage:
+    """A frame to segment: uint8 [H, W, 3] RGB, its stamp in nanoseconds, its truth if known."""
+
+    image: np.ndarray
+    stamp: int
+    truth: Truth | None = None
+
+
+@dataclass
+class Tally:
+    """What one run found: sums over frames, by the name or label of each true object."""
+
+    frames: int = 0
+    seconds: float = 0.0  # of this process
+    ious: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    shown: Counter[int] = field(default_factory=Counter)  # frames on which an object is visible
+    stray: Counter[int] = field(default_factory=Counter)  # of these, without a true object
+    keys: dict[int, str] = field(default_factory=dict)  # class names by object id
+    scored: bool = True  # False: there was nothing to compare with
+
+    def add(self, result: FrameResult, truth: Truth | None) -> None:
+        """Score a frame: pairs of a true object and a mask, one to one, of one class name."""
+        self.frames += 1
+        visible = {entry.id: entry.class_name for entry in result.objects if entry.visible}
+        self.keys |= visible
+        self.shown.update(visible.keys())
+        if truth is None:
+            self.scored = False
+            return
+        labels = [int(label) for label in np.unique(truth.labels) if label]
+        ids = list(visible)
+        table = iou_table(truth.labels, labels, result.labels, ids)
+        for row, label in enumerate(labels):
+            for column, id_ in enumerate(ids):
+                if truth.names.get(label, visible[id_]) != visible[id_]:
+                    table[row, column] = 0.0
+        best = np.zeros(len(labels))
+        matched = set()
+        for row, column in zip(*linear_sum_assignment(-table), strict=True):
+            best[row] = table[row, column]
+            if best[row] >= FOUND_IOU:
+                matched.add(ids[column])
+        for row, label in enumerate(labels):
+            self.ious[truth.names.get(label, f'label {label}')].append(float(best[row]))
+        self.stray.update(id_ for id_ in ids if id_ not in matched)
+
+    @property
+    def false_objects(self) -> list[int]:
+        """Ids that show no true object on more than half of the frames that show them."""
+        return sorted(i for i, count in self.shown.items() if self.stray[i] > count / 2)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures; None where there was nothing to compare with."""
+        every = [iou for ious in self.ious.values() for iou in ious]
+        shown, known = sum(self.shown.values()), self.scored and bool(every)
+        return {
+            'frames': self.frames,
+            'objects_shown': len(self.shown),
+            'iou': float(np.mean(every)) if known else None,
+            'found': float(np.mean(np.array(every) >= FOUND_IOU)) if known else None,
+            'false_objects': len(self.false_objects) if self.scored else None,
+            'stray': sum(self.stray.values()) / shown if self.scored and shown else None,
+            'seconds_per_frame': self.seconds / max(self.frames, 1),
+            'classes': {
+                name: {
+                    'frames': len(ious),
+                    'iou': float(np.mean(ious)),
+                    'found': float(np.mean(np.array(ious) >= FOUND_IOU)),
+                }
+                for name, ious in sorted(self.ious.items())
+            },
+        }
+
+
+def iou_table(
+    truth: np.ndarray, labels: list[int], shown: np.ndarray, ids: list[int]
+) -> np.ndarray:
+    """Return the IoU of each label with each id, float [n, m]; both images integer [H, W]."""
+    table = np.zeros((len(labels), len(ids)))
+    if not table.size:
+        return table
+    areas = np.bincount(shown.ravel(), minlength=max(ids) + 1)
+    for row, label in enumerate(labels):
+        own = truth == label
+        both = np.bincount(shown[own], minlength=len(areas))[ids]
+        table[row] = both / np.maximum(own.sum() + areas[ids] - both, 1)
+    return table
+
+
+def final_results(
+    engine: Engine, frames: Iterable[FrameImage], bank: MemoryBank | None
+) -> Iterator[tuple[FrameResult, Truth | None]]:
+    """Segment a video in a stream of its own; yields each frame's final masks, in order.
+
+    At most the frames that a pass can reach wait. Raises what the engine raises, BankError for a
+    bank that does not fit.
+    """
+    stream = engine.open_stream('evaluate')
+    waiting: dict[int, FrameResult] = {}
+    truths: dict[int, Truth | None] = {}
+
+    def done(until: int) -> Iterator[tuple[FrameResult, Truth | None]]:
+        for index in sorted(index for index in waiting if index < until):
+            yield waiting.pop(index), truths.pop(index)
+
+    try:
+        if bank is not None:
+            stream.load_bank(bank)
+        for index, frame in enumerate(frames):
+            truths[index] = frame.truth
+            for result in stream.push(frame.image, frame.stamp):
+                waiting[result.index] = result
+            yield from done(stream.horizon)
+        for result in stream.flush():
+            waiting[result.index] = result
+        yield from done(len(truths) + max(waiting, default=0) + 1)
+    finally:
+        engine.close_stream('evaluate')
+
+
+def measure(
+    engine: Engine,
+    frames: Iterable[FrameImage],
+    bank: MemoryBank | None,
+    reference: Iterable[Truth] | None = None,
+    watch: Callable[[FrameResult], None] | None = None,
+) -> Tally:
+    """Run a video through an engine and score its final masks.
+
+    reference: what to compare frames with that have no truth of their own. watch: gets each
+    frame's final result.
+    """
+    tally = Tally()
+    others = iter(reference) if reference is not None else None
+    begin = time.process_time()
+    for result, truth in final_results(engine, frames, bank):
+        other = next(others, None) if others is not None else None
+        tally.add(result, other if truth is None else truth)
+        if watch is not None:
+            watch(result)
+    tally.seconds = time.process_time() - begin
+    return tally
+
+
+class Recorder:
+    """Keeps the final masks of a run, compressed, to compare other runs with them."""
+
+    def __init__(self) -> None:
+        self._frames: list[tuple[bytes, tuple[int, ...], dict[int, str]]] = []
+
+    def __call__(self, result: FrameResult) -> None:
+        """Keep a frame."""
+        names = {entry.id: entry.class_name for entry in result.objects if entry.visible}
+        packed = zlib.compress(np.ascontiguousarray(result.labels).tobytes(), 1)
+        self._frames.append((packed, result.labels.shape, names))
+
+    def __iter__(self) -> Iterator[Truth]:
+        for packed, shape, names in self._frames:
+            labels = np.frombuffer(zlib.decompress(packed), np.uint16).reshape(shape)
+            yield Truth(labels, names)
+
+
+def random_bank(like: MemoryBank, pool: MemoryBank, seed: int) -> MemoryBank:
+    """Draw a bank of the same size, object by object, from the entries of a pool.
+
+    An object's entries come from the pool's object of that key, else from all of its class name.
+    Raises BankError, naming the object, where the pool has none or another model made it.
+    """
+    pool.check(like.model)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for key, (class_id, class_name, entries) in like.objects().items():
+        own = [e for e in pool.entries if (e.object_key, e.class_name) == (key, class_name)]
+        own = own or [e for e in pool.entries if e.class_name == class_name]
+        if len(own) < len(entries):
+            raise BankError(
+                f"the pool has {len(own)} entries of '{key}' ({class_name}), the bank has "
+                f'{len(entries)}: give a pool that it could have been chosen from'
+            )
+        rows = sorted(rng.permutation(len(own))[: len(entries)])
+        drawn += [replace(own[i], object_key=key, class_id=class_id) for i in rows]
+    return MemoryBank(like.model, tuple(drawn), source=f'random, seed {seed}')
+
+
