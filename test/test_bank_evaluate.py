@@ -105,7 +105,7 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog):
     told = capsys.readouterr().out
     assert 'compared with the truth' in told and 'rename' not in told
     (tmp_path / 'truth' / 'classes.json').write_text(
-        json.dumps({label: 'cup' for label in range(1, 8)}))
+        json.dumps(dict.fromkeys(range(1, 8), 'cup')))
     assert bank_evaluate.main(given) == 0
     assert 'What a bank calls ball is nothing here, where there are cup' in capsys.readouterr().out
     (tmp_path / 'truth' / 'classes.json').unlink()
