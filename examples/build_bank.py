@@ -35,7 +35,8 @@ def run(given: argparse.Namespace) -> None:
 
     # Every object that is marked in an image becomes an entry; all of one class are one object.
     notes = Notes()
-    bank = build(model, open_pictures(given.images), LabelMasks(given.masks), notes)
+    pictures = open_pictures(given.images, apart=given.masks)
+    bank = build(model, pictures, LabelMasks(given.masks), notes)
     for sentence in notes.sentences():
         print(f'note: {sentence}')
     bank, _ = prune(bank, given.max_entries)

@@ -24,7 +24,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from detsam2_msgs.srv import AddObject
-from detsam2_ros.ros.images import labels_of
+from detsam2_ros.client.decode import decode_image
 
 
 class ClickPrompt(Node):
@@ -50,7 +50,7 @@ def told(answer: AddObject.Response) -> str:
     if not answer.success:
         return f'refused: {answer.message}'
     # The mask is a part of the image: roi says which, patch has its pixels.
-    mask = labels_of(answer.patch) == answer.object_id
+    mask = decode_image(answer.patch, 'patch') == answer.object_id
     roi = answer.roi
     return (
         f'object {answer.object_id} ({answer.class_name}), score {answer.score:.2f}, on frame '

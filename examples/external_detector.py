@@ -23,7 +23,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from detsam2_ros.ros.images import ImageRefused, to_rgb
+from detsam2_ros.messages.pixels import ImageRefused, to_rgb
 
 # Where colours lie on OpenCV's circle of 180 hues.
 HUES = {'red': 0, 'orange': 13, 'yellow': 27, 'green': 65, 'blue': 113, 'purple': 138}

@@ -102,7 +102,13 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog):
     figures = json.loads(out.read_text())
     assert list(figures['runs']) == ['bank', 'random bank']
     assert figures['runs']['bank']['iou'] > 0.8 and figures['runs']['bank']['frames'] == 4
-    assert 'compared with the truth' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert 'compared with the truth' in told and 'rename' not in told
+    (tmp_path / 'truth' / 'classes.json').write_text(
+        json.dumps(dict.fromkeys(range(1, 8), 'cup')))
+    assert bank_evaluate.main(given) == 0
+    assert 'What a bank calls ball is nothing here, where there are cup' in capsys.readouterr().out
+    (tmp_path / 'truth' / 'classes.json').unlink()
     (tmp_path / 'film' / '3.png').rename(tmp_path / '3.png')
     with caplog.at_level('WARNING'):
         assert bank_evaluate.main(given) == 0

@@ -74,6 +74,7 @@ HEADERS: dict[str, Callable[[], bytes]] = {
     'depth': lambda: b'[' * MAX_HEADER_BYTES,
     'long text': lambda: full(b'x', b'{"a":"', b'"}'),
     'a key twice, the last of many': lambda: keys(b'"last":0,"last":0'),
+    'many numbers in a shape': lambda: full(b'9' * 28 + b',', PLACE, b'1]}}'),
     'huge numbers in a shape': lambda: full(BIG + b',', PLACE, b'1]}}'),
     'a number beyond the digits that Python reads': lambda: full(b'9', b'{"a":', b'}'),
     'not UTF-8': lambda: full(b'\xff'),

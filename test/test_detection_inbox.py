@@ -44,6 +44,8 @@ class LedStream(FakeStream):
         return len(self.class_names) - 1
 
     def take(self, image, stamp):
+        if self.engine.config.mode == 'online':
+            return super().take(image, stamp)
         self._take(image, stamp)
         return []
 
@@ -66,10 +68,10 @@ class LedEngine(FakeEngine):
 class LedFilm(Film):
     """A camera's frames with detections for them."""
 
-    def __init__(self):
+    def __init__(self, mode: str = 'window'):
         self.told: list[Unused] = []
         self.inbox = DetectionInbox(self.told.append)
-        super().__init__(LedEngine())
+        super().__init__(LedEngine(mode=mode))
         self.engine.streams.clear()
         self.stream = CameraStream(
             '', self.engine, self.accounts, self.heard, detections=self.inbox)
@@ -100,6 +102,17 @@ def test_before_their_frame_they_wait_and_come_before_its_window_closes():
     assert film.found == [(0, True), (3, True)]
     assert film.engine.streams['camera'].windows == [4]
     assert film.counts() == (2, 2, 0, {})
+
+
+def test_online_they_come_right_after_their_frame():
+    film = LedFilm('online')
+    film.detect(1)
+    film.push(0, 1)
+    assert film.found == [(1, True)]
+    film.push(2)
+    film.detect(2, 0)
+    assert film.found == [(1, True), (2, True), (0, True)]
+    assert film.counts() == (3, 3, 0, {})
 
 
 def test_late_ones_go_to_their_frame_and_too_late_ones_do_not():
@@ -166,6 +179,30 @@ def test_classes_are_numbers_names_or_new_names():
     film.stream.use_detections()
     assert film.engine.streams['camera'].found[0][1].class_ids.tolist() == [1, 7, 2, 0, 1, 2]
     assert film.heard.of('classes')[-1] == {0: 'ball', 1: 'cup', 2: 'knife'}
+
+
+def test_what_is_remembered_of_stamps_is_bounded():
+    inbox = DetectionInbox()
+    for stamp in range(50):
+        for _ in range(MOST_PER_FRAME):
+            inbox.receive(boxes(stamp), {})
+        assert len(inbox.due({s: s for s in range(max(0, stamp - 7), stamp + 1)}, stamp)) == 4
+    assert len(inbox._taken) == 8
+    inbox.receive(boxes(49), {})
+    assert inbox.snapshot().unused == {'repeated_stamp': 1}
+    inbox.clear(Unused.RESET)  # a bag that loops: the stamps come again
+    inbox.receive(boxes(49), {})
+    assert inbox.snapshot().unused == {'repeated_stamp': 1}
+
+
+def test_a_class_too_many_is_counted_and_the_rest_is_used():
+    film = LedFilm()
+    film.engine.streams['camera'].class_names = dict(enumerate(map(str, range(MOST_CLASSES))))
+    film.push(0)
+    assert film.inbox.receive(boxes(0, 'new', '5', 'newer'), {'no_area': 2})
+    film.stream.use_detections()
+    assert film.engine.streams['camera'].found[0][1].class_ids.tolist() == [5]
+    assert film.inbox.snapshot().refused == {'no_area': 2, 'too_many_classes': 2}
 
 
 def test_a_flood_of_class_names_is_bounded():

@@ -87,6 +87,7 @@ def test_a_rotated_box_becomes_the_upright_one_around_it(degrees, size):
     (detection(1.0, 1.0, 2.0, -1.0, ('a', 0.5)), 'no_area'),
     (detection(1.0, 1.0, 2.0, 1.0), 'no_result'),
     (detection(1.0, 1.0, 2.0, 1.0, ('a', math.nan), ('b', 80.0)), 'bad_score'),
+    (detection(1.0, 1.0, 2.0, 1.0, ('a', -0.1)), 'bad_score'),
     (detection(1.0, 1.0, 2.0, 1.0, ('', 0.5)), 'bad_class'),
     (detection(1.0, 1.0, 2.0, 1.0, ('a' * 201, 0.5)), 'bad_class'),
     (detection(1.0, 1.0, 2.0, 1.0, ('a\x00b', 0.5)), 'bad_class'),

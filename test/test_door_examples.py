@@ -70,47 +70,50 @@ def test_clicks_prompt_objects(start, run, graph):
     show(node, *images[:5])
     boxed = run('click_prompt.py', 'box', '3', '9', '17', '23', '--class', 'ball',
                 '--detsam2', node.name)
-    refused = run('click_prompt.py', 'point', '900', '9', '--detsam2', node.name)
+    clicked = run('click_prompt.py', 'clicks', '/clicks', '--class', 'cup', '--detsam2', node.name)
     said, _ = boxed.communicate(timeout=60)
     assert boxed.returncode == 0, said
     assert said.startswith('object 1 (ball), score 0.99, on frame 4: ')
-    said, _ = refused.communicate(timeout=60)
-    assert refused.returncode == 1 and 'refused: the point (900, 9) is outside' in said
-    run('click_prompt.py', 'clicks', '/clicks', '--class', 'cup', '--detsam2', node.name)
     clicks = graph.publisher(PointStamped, '/clicks')
     wait_until(clicks.get_subscription_count, 'the example')
-    click = PointStamped()
-    click.point.x, click.point.y = 25.0, 16.0
-    clicks.publish(click)
-    wait_until(lambda: node.process.lines('add_object: object 2 (cup)'), 'the click')
+    for x, line in ((900.0, 'the point (900, 16) is outside'), (25.0, 'object 2 (cup)')):
+        click = PointStamped()
+        click.point.x, click.point.y = x, 16.0
+        clicks.publish(click)
+        wait_until(lambda line=line: node.process.lines(line), 'the click')
     show(node, *images[5:])
     node.finish()
     frame = node.camera.timeline.at(8 * SECOND)
     assert {o.class_name: bool(frame.labels[fakes.colour_mask(images[7], colour)].any())
             for o, colour in zip(frame.objects, ('red', 'green'), strict=True)} == {
                 'ball': True, 'cup': True}
+    clicked.send_signal(signal.SIGINT)
+    said, _ = clicked.communicate(timeout=20)
+    assert [line.split()[0] for line in said.splitlines()] == ['refused:', 'object'], said
 
 
-@pytest.mark.parametrize('given', [['point', '1'], ['box', '1', '2', '3', 'x'], ['circle', '1']])
-def test_a_wrong_command_line_is_explained(given, run):
-    process = run('click_prompt.py', *given)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 2 and 'usage:' in said
-
-
-@pytest.fixture(scope='module')
-def detector() -> Any:
-    path = EXAMPLES / 'external_detector.py'
-    spec = importlib.util.spec_from_file_location('external_detector', path)
+def example(name: str) -> Any:
+    """Import an example."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f'{name}.py')
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+@pytest.mark.parametrize('given, told', [
+    (['point', '1'], 'takes 2 values, got 1'), (['box', '1', '2', '3', 'x'], 'takes numbers'),
+    (['circle', '1'], 'invalid choice')])
+def test_a_wrong_command_line_is_explained(given, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        example('click_prompt').arguments(given)
+    assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
 @needs_vision_msgs
-def test_the_colour_detector_finds_most_balls_of_the_demo(detector):
+def test_the_colour_detector_finds_most_balls_of_the_demo():
     """Of the colours that it knows; as what they are, and next to nothing else."""
+    detector = example('external_detector')
     hits = seen = others = 0
     for seed in range(SEED, SEED + 3):
         for frame in render(seed, 31, options=SCENE)[::10]:

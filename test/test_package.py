@@ -261,7 +261,8 @@ def test_env_works_from_anywhere(tmp_path: Path, shell: str) -> None:
         pytest.skip('this checkout was not set up by scripts/setup')
     source = f'. "{ROOT}/scripts/env"'
     command = (
-        f'set -u; {source} && {source} && echo "$AMENT_PREFIX_PATH" && '
+        f'set -u; {source} && {source} && memory_bank --help >/dev/null && '
+        'echo "$AMENT_PREFIX_PATH" && '
         'python -c "import rclpy, detsam2_msgs.msg, detsam2_ros; print(detsam2_ros.__file__)"'
     )
     result = subprocess.run(

@@ -46,7 +46,8 @@ def build(
             for entry in remember(model, view, _absent(picture, notes)):
                 content = entry.object_key, _digest(entry)
                 if content in seen:
-                    notes.add('object', 'marked twice', f'{entry.object_key} in {picture.name}')
+                    example = f'{entry.object_key} in {picture.name}'
+                    notes.add('object', 'the same view twice', example)
                     continue
                 seen.add(content)
                 entries.append(entry)

@@ -54,11 +54,14 @@ class Pictures(Protocol):
     def __iter__(self) -> Iterator[Picture]: ...
 
 
-def open_pictures(path: Path, every: int = 1) -> Pictures:
-    """Open a folder of images or a video, taking each every-th image; raises InputError."""
+def open_pictures(path: Path, every: int = 1, apart: Path | None = None) -> Pictures:
+    """Open a folder of images or a video, taking each every-th image; raises InputError.
+
+    apart: a folder of what are no pictures, though it may lie among them: label masks.
+    """
     if not path.exists():
         raise InputError(f'images {path}: there is no such file or folder')
-    return PictureFolder(path, every) if path.is_dir() else PictureVideo(path, every)
+    return PictureFolder(path, every, apart) if path.is_dir() else PictureVideo(path, every)
 
 
 class PictureFolder:
@@ -66,12 +69,17 @@ class PictureFolder:
 
     is_video = False
 
-    def __init__(self, path: Path, every: int = 1) -> None:
+    def __init__(self, path: Path, every: int = 1, apart: Path | None = None) -> None:
         self.path = path
+        other = None if apart is None else apart.resolve()
+        if other == path.resolve():
+            other = None
         found = [
             file.relative_to(path)
             for file in path.rglob('*')
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+            if file.suffix.lower() in IMAGE_SUFFIXES
+            and file.is_file()
+            and (other is None or other not in file.resolve().parents)
         ]
         if not found:
             raise InputError(f'images {path}: it holds no images ({", ".join(IMAGE_SUFFIXES)})')

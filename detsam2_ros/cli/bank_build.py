@@ -101,7 +101,7 @@ def run(given: argparse.Namespace) -> int:
     check_least(given.max_entries, '--max-entries')
     _check_belongs(given)
     check_output(given.output, given.overwrite)
-    pictures = open_pictures(given.images, given.every)
+    pictures = open_pictures(given.images, given.every, given.masks)
     annotations = _annotations(given, pictures)
     model = load_model(given, given.sam2)
     notes = Notes()

@@ -125,6 +125,15 @@ def text(figures: dict[str, Any]) -> str:
             f' {own["iou"]:>10.3f} {own["found"]:>6.0%}' if own else f' {"-":>17}' for own in runs
         )
         lines.append(f'{name:<20} {frames:>6}{cells}')
+    strange = sorted(set(figures['bank_classes']) - set(names))
+    nameless = any(name.startswith('label ') for name in names)  # of a truth without names
+    if names and strange and not nameless:
+        lines += [
+            '',
+            f'What a bank calls {", ".join(strange)} is nothing here, where there are '
+            f'{", ".join(names)}: a mask counts under its class. If only the names differ: '
+            f'memory_bank rename',
+        ]
     return '\n'.join(lines)
 
 
@@ -146,6 +155,7 @@ def _figures(
         'bank': str(given.bank),
         'bank_objects': len(bank.objects()),
         'bank_entries': len(bank),
+        'bank_classes': sorted({entry.class_name for entry in bank.entries}),
         'video': source.name,
         'compared_with': against,
         'mode': config.mode,
