@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -25,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
 from bank_scenes import BANK_CLOTHS, OTHER_TABLES, view_of  # noqa: E402
 
-from detsam2_ros.banks.views import remember  # noqa: E402
+from detsam2_ros.banks.views import Mark, remember  # noqa: E402
 from detsam2_ros.demo.scene import CLASS_NAMES, SceneOptions, render  # noqa: E402
 from detsam2_ros.engine import load_sam2  # noqa: E402
 from detsam2_ros.engine.stages import encode_image  # noqa: E402
@@ -50,8 +51,9 @@ def gathered() -> tuple[dict[str, list[torch.Tensor]], torch.Tensor, torch.Tenso
     """Return vectors by what they are of, the class and the table of each."""
     model = load_sam2('demo')
     found: dict[str, list[torch.Tensor]] = {
-        'object pointer': [], 'memory, in the mask': [], 'image features of memory attention': [],
-        'fine image features': [], 'colour of the pixels': [],
+        'object pointer of a mask': [], 'object pointer of a box': [], 'memory, in the mask': [],
+        'image features of memory attention': [], 'fine image features': [],
+        'colour of the pixels': [],
     }  # fmt: skip
     kinds, tables = [], []
     for table in range(TABLES):
@@ -62,12 +64,15 @@ def gathered() -> tuple[dict[str, list[torch.Tensor]], torch.Tensor, torch.Tenso
         view = view_of(frame, table, range(len(CLASS_NAMES)))
         with model.inference():
             features = encode_image(model, model.preprocess(view.image)[None])[0]
-        for mark, entry in zip(view.marks, remember(model, view), strict=True):
+        boxed = replace(view, marks=tuple(box_of(mark) for mark in view.marks))
+        made = zip(view.marks, remember(model, view), remember(model, boxed), strict=True)
+        for mark, entry, by_box in made:
             assert mark.mask is not None
             kinds.append(mark.class_id)
             tables.append(table)
             row = (
                 entry.memory.pointer,
+                by_box.memory.pointer,
                 inside(entry.memory.spatial, mark.mask),
                 inside(features.top[0], mark.mask),
                 torch.cat([inside(level[0], mark.mask) for level in features.high_res]),
@@ -76,6 +81,14 @@ def gathered() -> tuple[dict[str, list[torch.Tensor]], torch.Tensor, torch.Tenso
             for rows, value in zip(found.values(), row, strict=True):
                 rows.append(value)
     return found, torch.tensor(kinds), torch.tensor(tables)
+
+
+def box_of(mark: Mark) -> Mark:
+    """Return the mark as a box."""
+    assert mark.mask is not None
+    rows, columns = np.nonzero(mark.mask)
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    return replace(mark, mask=None, box=tuple(float(edge) for edge in box))
 
 
 def inside(features_chw: torch.Tensor, mask: np.ndarray) -> torch.Tensor:

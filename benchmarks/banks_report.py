@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+MARKERS = {0.0: '^', 0.8: 'o', 0.95: 's'}  # by score
 # Of what a run's settings are, unless a table is about them.
 USUAL = {'mode': 'online', 'score': 0.8, 'wait': 1, 'pointer': None, 'views': 24}
 MAIN = ('same table', 'other table')
@@ -237,12 +238,12 @@ def plot(rows: list[Row], picture: Path) -> None:
     clips.legend(fontsize=8, frameon=False, loc='upper left', bbox_to_anchor=(0, 0.83))
     for place, colour in COLOURS.items():
         _draw_gates(gates, rows, place, colour)
-    gates.set_title('thresholds: score x frames', fontsize=10)
+    gates.set_title('thresholds: score, and frames in a row (numbers)', fontsize=10)
     gates.set_xlabel('absent objects: share of frames that show them')
     gates.set_ylabel('balls found')
     gates.set_xlim(-0.03, 1.12)
     gates.set_ylim(0, 1)
-    gates.legend(fontsize=8, frameon=False)
+    gates.legend(fontsize=7, frameon=False, ncols=2)
     for axes in (looks, clips, gates):
         axes.grid(color='#dddddd')
         axes.spines[['top', 'right']].set_visible(False)
@@ -263,17 +264,18 @@ def _points(
 
 
 def _draw_gates(axes: Any, rows: list[Row], place: str, colour: str) -> None:
-    """Draw a point for each pair of thresholds; names those that differ."""
-    axes.plot([], [], 'o', color=colour, label=place)
-    named: dict[tuple[float, float], list[str]] = {}
-    for score, wait in sorted({(row['score'], row['wait']) for row in rows}):
-        runs = select(rows, place=place, choice='curated', entries=8, score=score, wait=wait)
-        found = summed(runs)
-        if found is not None:
-            at = round(found['false'], 1), round(found['found'], 1)
-            named.setdefault(at, []).append(f'{score:g} x {wait}')
-            axes.plot(found['false'], found['found'], 'o', color=colour, markersize=5)
-    for (x, y), texts in named.items():
-        axes.annotate(
-            '\n'.join(texts), (x, y), fontsize=6, textcoords='offset points', xytext=(-8, 12)
-        )
+    """Draw a point for each pair of thresholds, with its number of frames."""
+    for score, marker in MARKERS.items():
+        label = f'{place}, score {score:g}'
+        axes.plot([], [], marker, color=colour, label=label, markersize=5)
+        for wait in sorted({row['wait'] for row in rows}):
+            runs = select(
+                rows, place=place, choice='curated', entries=8, score=score, wait=wait
+            )
+            found = summed(runs)
+            if found is not None:
+                at = found['false'], found['found']
+                axes.plot(*at, marker, color=colour, markersize=5)
+                axes.annotate(
+                    str(wait), at, fontsize=7, textcoords='offset points', xytext=(4, 3)
+                )
