@@ -22,21 +22,25 @@ BALLS, ABSENT = 4, 2  # in a clip; bank objects that are not in it
 # A ball that is seen less makes no entry.
 LEAST_VISIBLE = 0.8
 MOMENTS = 24  # views that entries are chosen from
-FIRST = 150  # of a clip of the table that the views are of, which are from before
-PLACES = ('same table', 'other light and camera', 'other cloth', 'other table')
+# First frames of clips of the table that the views are of: these end with frame 115.
+FIRST, AT_ONCE = 150, 118
+PLACES = (
+    'same table', 'same table, at once', 'other light and camera', 'other cloth', 'other table'
+)  # fmt: skip
 _USUAL = {'duplicate_colours': 0.0, 'late_ball': 0.0, 'look_alikes': 0.0}
 
 
 def clip(place: str, number: int, frames: int) -> list[SceneFrame]:
     """Return the frames of a clip, some seconds after the views where the table is theirs."""
     own: dict[str, object] = {'cloth': BANK_CLOTHS[number % 3]}
-    if place != 'same table':
+    if not place.startswith('same table'):
         own |= {'light_change': 2.0, 'shake': 3.0}
     if place in ('other cloth', 'other table'):
         own['cloth'] = CLIP_CLOTHS[number % 3]
     if place == 'other table':
         return render(OTHER_TABLES + number, frames, options=_options(**own))
-    return _table(TABLES + number, FIRST + frames, **own)[FIRST:]
+    first = AT_ONCE if place == 'same table, at once' else FIRST
+    return _table(TABLES + number, first + frames, **own)[first:]
 
 
 def _options(**own: object) -> SceneOptions:

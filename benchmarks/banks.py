@@ -150,6 +150,9 @@ def _rest(number: int, frames: int) -> Iterator[Job]:
     for place in PLACES[1:-1]:
         yield Job(place, number, frames, 'detector', 0)
         yield Job(place, number, frames, 'curated')
+        if place == PLACES[1]:
+            yield Job(place, number, frames, 'curated', 1)
+            yield Job(place, number, frames, 'random 0')
 
 
 def read(path: Path) -> Iterator[tuple[Job, dict[str, Any]]]:

@@ -88,7 +88,7 @@ def bank_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_command(bank_file: Path, tmp_path: Path, capsys):
+def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog):
     frames = render(3, 4)
     for frame in frames:
         for folder, image in (('film', frame.image[:, :, ::-1]), ('truth', frame.labels)):
@@ -102,7 +102,18 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys):
     figures = json.loads(out.read_text())
     assert list(figures['runs']) == ['bank', 'random bank']
     assert figures['runs']['bank']['iou'] > 0.8 and figures['runs']['bank']['frames'] == 4
-    assert 'compared with the truth' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert 'compared with the truth' in told and 'rename' not in told
+    (tmp_path / 'truth' / 'classes.json').write_text(
+        json.dumps(dict.fromkeys(range(1, 8), 'cup')))
+    assert bank_evaluate.main(given) == 0
+    assert 'What a bank calls ball is nothing here, where there are cup' in capsys.readouterr().out
+    (tmp_path / 'truth' / 'classes.json').unlink()
+    (tmp_path / 'film' / '3.png').rename(tmp_path / '3.png')
+    with caplog.at_level('WARNING'):
+        assert bank_evaluate.main(given) == 0
+    assert 'has 4 label images' in caplog.text
+    (tmp_path / '3.png').rename(tmp_path / 'film' / '3.png')
     (tmp_path / 'truth' / '3.png').unlink()
     assert bank_evaluate.main(given) == 2
     assert 'has 3 label images' in capsys.readouterr().err
@@ -116,6 +127,7 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys):
         (['missing.mp4'], 'does not exist'),
         (['scene:1', '--max-frames', '0'], '--max-frames must be >= 1'),
         (['scene:1', '--fps', 'nan'], '--fps must be'),
+        (['scene:1', '--json', 'missing/out.json'], 'there is no such folder'),
         (['scene:1', '--pool', 'missing'], 'cannot load memory bank missing'),
     ],
 )

@@ -33,7 +33,8 @@ class Notes:
     def picture(self, picture) -> None:
         self.shown.append(('picture', picture.stamp, picture.width, picture.height))
 
-    def masks(self, frame, now) -> None:
+    def masks(self, frame, picture, now) -> None:
+        assert picture is None or picture.stamp == frame.stamp
         self.shown.append(('masks', frame.stamp, frame.revision))
 
     def correction(self, frame, picture, change, now) -> None:

@@ -71,13 +71,16 @@ def _look(
     side = model.feature_size
     tokens_lc = memory.spatial.float().flatten(1).T
     coverage_l = _read(tokens_lc, reading).clamp(0, 1)
-    weights: list[torch.Tensor] = []
+    layers: list[torch.Tensor] = []  # what each reads of the object; the weights are too large
+
+    def watch(weights_bln: torch.Tensor) -> None:
+        layers.append(weights_bln[0].float() @ coverage_l)
+
     context = Context(((memory, model.module.num_maskmem - 1),), ())
-    decoded = track(model, features, [context], watch=lambda w: weights.append(w[0].float()))
+    decoded = track(model, features, [context], watch=watch)
     heat = None
-    if weights:
-        heat_l = torch.stack(weights).mean(dim=0) @ coverage_l
-        heat = heat_l.reshape(side, side).cpu().numpy()
+    if layers:
+        heat = torch.stack(layers).float().mean(dim=0).reshape(side, side).cpu().numpy()
     labels = Composer(*size, model.mask_size, model.device).labels(decoded.logits, [1])
     return Look(
         heat=heat,

@@ -125,6 +125,15 @@ def text(figures: dict[str, Any]) -> str:
             f' {own["iou"]:>10.3f} {own["found"]:>6.0%}' if own else f' {"-":>17}' for own in runs
         )
         lines.append(f'{name:<20} {frames:>6}{cells}')
+    strange = sorted(set(figures['bank_classes']) - set(names))
+    nameless = any(name.startswith('label ') for name in names)  # of a truth without names
+    if names and strange and not nameless:
+        lines += [
+            '',
+            f'What a bank calls {", ".join(strange)} is nothing here, where there are '
+            f'{", ".join(names)}: a mask counts under its class. If only the names differ: '
+            f'memory_bank rename',
+        ]
     return '\n'.join(lines)
 
 
@@ -146,6 +155,7 @@ def _figures(
         'bank': str(given.bank),
         'bank_objects': len(bank.objects()),
         'bank_entries': len(bank),
+        'bank_classes': sorted({entry.class_name for entry in bank.entries}),
         'video': source.name,
         'compared_with': against,
         'mode': config.mode,
@@ -159,6 +169,8 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError(f'--max-frames must be >= 1, got {given.max_frames}')
     if given.fps is not None and not 0 < given.fps <= 1000:
         raise ConfigError(f'--fps must be above 0 and at most 1000, got {given.fps}')
+    if given.json is not None and not given.json.absolute().parent.is_dir():
+        raise ConfigError(f'--json {given.json}: there is no such folder')
     if given.seed < 0:
         raise ConfigError(f'--seed must be >= 0, got {given.seed}')
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm  # type: ignore[import-untyped]
+
 from detsam2_ros.banks.attention_map import looks
 from detsam2_ros.banks.pictures import read_picture
 from detsam2_ros.cli.bank_common import (
@@ -159,11 +161,12 @@ def _sheet(given: argparse.Namespace, bank: MemoryBank) -> None:
     places = [
         i for i, entry in enumerate(bank.entries) if not given.key or entry.object_key in given.key
     ]
+    found_by = looks(model, [bank.entries[i] for i in places], image)
+    # A bar only where a person waits: large models take seconds an entry on a CPU.
+    bar = tqdm(found_by, total=len(places), unit='entry', disable=None, dynamic_ncols=True)
     shown = [
         draw(image, Shown(place, bank.entries[place], look))
-        for place, look in zip(
-            places, looks(model, [bank.entries[i] for i in places], image), strict=True
-        )
+        for place, look in zip(places, bar, strict=True)
     ]
     title = f'{given.bank.name} on {given.image.name}'
     if given.html is not None:

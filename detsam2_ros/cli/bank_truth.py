@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ def open_input(
     names = {} if truth is None else _class_names(truth)
 
     def frames() -> Iterator[FrameImage]:
+        index = -1
         for index, frame in enumerate(source.frames()):
             own = None
             if truth is not None:
@@ -56,6 +58,11 @@ def open_input(
                     )
                 own = Truth(_read_labels(files[index], frame.image.shape[:2]), names)
             yield FrameImage(frame.image, frame.stamp, own)
+        if index + 1 < len(files):
+            logging.warning(
+                'truth %s has %d label images, but %s only %d frames',
+                truth, len(files), video, index + 1,
+            )  # fmt: skip
 
     count = source.count if limit is None else min(source.count or limit, limit)
     return Input(video, truth is not None, frames, limit, count)

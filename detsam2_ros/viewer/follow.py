@@ -43,8 +43,8 @@ class Screen(Protocol):
         """A new image."""
         ...
 
-    def masks(self, frame: TimelineFrame, now: int) -> None:
-        """First masks of a frame."""
+    def masks(self, frame: TimelineFrame, picture: Picture | None, now: int) -> None:
+        """First masks of a frame; picture: its image if it is there."""
         ...
 
     def correction(
@@ -104,7 +104,7 @@ class Follower:
                 del self._shown[next(iter(self._shown))]
             picture = self._pictures.get(frame.stamp)
             if frame.revision == 0 or before is None:
-                self._screen.masks(frame, now)
+                self._screen.masks(frame, picture, now)
             if frame.revision > 0:
                 change = None if before is None else _change(before, frame)
                 self._screen.correction(frame, picture, change, now)

@@ -41,14 +41,18 @@ class RerunScreen:
         )
 
     def picture(self, picture: Picture) -> None:
-        """Show a new image."""
-        self._at(picture.received, picture.stamp)
+        """Keep a new image for its masks: two frames in one picture would be a lie."""
+        self._at(None, picture.stamp)
         self._log(f'{LIVE}/image', _image(picture))
 
-    def masks(self, frame: TimelineFrame, now: int) -> None:
-        """Show the first masks of a frame."""
+    def masks(self, frame: TimelineFrame, picture: Picture | None, now: int) -> None:
+        """Show a frame with its first masks."""
         self._name(frame)
-        self._at(now, frame.stamp)
+        self._at(None, frame.stamp)
+        self._log_masks(LIVE, frame)
+        self._at(now, None)
+        if picture is not None:
+            self._log(f'{LIVE}/image', _image(picture))
         self._log_masks(LIVE, frame)
 
     def correction(

@@ -1,0 +1,108 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""How much of a ball's looks there is in what a bank entry holds, from table to table.
+
+python benchmarks/bank_looks.py
+
+The class of each ball is guessed from the nearest neighbour among balls of other tables, and by a
+linear reader that was fitted on other tables. Of eight balls a table, one guess in eight is right.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+from bank_scenes import BANK_CLOTHS, OTHER_TABLES, view_of  # noqa: E402
+
+from detsam2_ros.banks.views import remember  # noqa: E402
+from detsam2_ros.demo.scene import CLASS_NAMES, SceneOptions, render  # noqa: E402
+from detsam2_ros.engine import load_sam2  # noqa: E402
+from detsam2_ros.engine.stages import encode_image  # noqa: E402
+
+TABLES = 90
+
+
+def main() -> int:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    found, kinds, tables = gathered()
+    print('| what | right by nearest neighbour | by a linear reader |\n|---|---|---|')
+    for name, rows in found.items():
+        values = torch.stack(rows)
+        values = (values - values.mean(0)) / (values.std(0) + 1e-6)
+        print(f'| {name} | {nearest(values, kinds, tables):.2f} '
+              f'| {linear(values, kinds, tables):.2f} |')  # fmt: skip
+    return 0
+
+
+def gathered() -> tuple[dict[str, list[torch.Tensor]], torch.Tensor, torch.Tensor]:
+    """Return vectors by what they are of, the class and the table of each."""
+    model = load_sam2('demo')
+    found: dict[str, list[torch.Tensor]] = {
+        'object pointer': [], 'memory, in the mask': [], 'image features of memory attention': [],
+        'fine image features': [], 'colour of the pixels': [],
+    }  # fmt: skip
+    kinds, tables = [], []
+    for table in range(TABLES):
+        options = SceneOptions(
+            balls=8, cloth=BANK_CLOTHS[table % 3], duplicate_colours=0, late_ball=0, occluders=0
+        )
+        frame = render(OTHER_TABLES + 500_000 + table, 1, options=options)[0]
+        view = view_of(frame, table, range(len(CLASS_NAMES)))
+        with model.inference():
+            features = encode_image(model, model.preprocess(view.image)[None])[0]
+        for mark, entry in zip(view.marks, remember(model, view), strict=True):
+            assert mark.mask is not None
+            kinds.append(mark.class_id)
+            tables.append(table)
+            row = (
+                entry.memory.pointer,
+                inside(entry.memory.spatial, mark.mask),
+                inside(features.top[0], mark.mask),
+                torch.cat([inside(level[0], mark.mask) for level in features.high_res]),
+                torch.from_numpy(view.image[mark.mask].mean(0)).float(),
+            )
+            for rows, value in zip(found.values(), row, strict=True):
+                rows.append(value)
+    return found, torch.tensor(kinds), torch.tensor(tables)
+
+
+def inside(features_chw: torch.Tensor, mask: np.ndarray) -> torch.Tensor:
+    """Return the mean of features within a mask, float32 [C]."""
+    given = torch.from_numpy(mask.astype(np.float32))[None, None]
+    weights = F.adaptive_avg_pool2d(given, features_chw.shape[-1])[0, 0]
+    return (features_chw.float() * weights).sum((1, 2)) / weights.sum()
+
+
+def nearest(values: torch.Tensor, kinds: torch.Tensor, tables: torch.Tensor) -> float:
+    unit = F.normalize(values, dim=1)
+    likeness = unit @ unit.T
+    likeness[tables[:, None] == tables[None]] = -2.0
+    return float((kinds[likeness.argmax(1)] == kinds).float().mean())
+
+
+def linear(values: torch.Tensor, kinds: torch.Tensor, tables: torch.Tensor) -> float:
+    fit = tables < TABLES * 2 // 3
+    reader = torch.nn.Linear(values.shape[1], len(CLASS_NAMES))
+    optimiser = torch.optim.AdamW(reader.parameters(), 3e-3, weight_decay=0.05)
+    for _ in range(600):
+        loss = F.cross_entropy(reader(values[fit]), kinds[fit])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return float((reader(values[~fit]).argmax(1) == kinds[~fit]).float().mean())
+
+
+if __name__ == '__main__':
+    sys.exit(main())
