@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -26,3 +29,11 @@ def test_opencv_alone_gives_the_same(encoding: str) -> None:
         values = values * 251 + 7
     message = image_of(encoding, values.astype(f'u{layout.sample_bytes}'), padding=4)
     assert np.array_equal(to_rgb(message), pixels.to_rgb(message))
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize('module', ['detsam2_ros.ros.images', 'detsam2_ros.demo.camera'])
+def test_who_needs_pictures_alone_does_not_load_torch(module):
+    program = f'import sys, {module}; print("torch" in sys.modules)'
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.stdout == 'False\n', done.stderr

@@ -10,6 +10,7 @@ import fakes
 import numpy as np
 import pytest
 from node_control import PASSING
+from node_graph import quality, wait_until
 from node_running import SECOND, RunningNode, stamp_of
 from node_scenes import SIZE, check_same, engine_stream, steady_scene
 from ros_cases import image_of
@@ -218,6 +219,31 @@ def test_prompts_wait_for_the_running_step_only(start, control, mode):
         node.camera.send(image, (5 + i) * SECOND)
     node.finish()
     assert node.camera.objects.messages[-1].class_names == ['object']
+
+
+def test_a_flood_of_prompts_holds_up_no_frame(start):
+    """While frames come: each is answered, objects stay bounded, other services answer."""
+    node = start(detector='none', mode='online', max_objects=3, merge_iou=1.0)
+    images, futures = steady_scene(24, 'red', 'green'), []
+    # A client of the usual depth would lose most of them itself.
+    client = node.graph.node.create_client(
+        AddObject, f'{node.name}/add_object', qos_profile=quality())
+    wait_until(client.service_is_ready, 'add_object')
+    for i, image in enumerate(images):
+        node.camera.send(image, (i + 1) * SECOND)
+        for name in 'abc':
+            fields = _request(class_name=name, points=[10.0, 12.0 + i % 20])
+            futures.append(client.call_async(AddObject.Request(**fields)))
+    assert node.state() == 'active'
+    answers = [node.graph.answer(future) for future in futures]
+    assert any(answer.success for answer in answers)
+    told = {answer.message for answer in answers if not answer.success}
+    assert all('nothing is found' in m or 'no frame yet' in m or 'objects already' in m
+               for m in told), told
+    node.finish()
+    stamps = [m.header.stamp.sec for m in node.camera.objects.wait(len(images))]
+    assert stamps == list(range(1, len(images) + 1))
+    assert max(len(m.ids) for m in node.camera.objects.messages) <= 3
 
 
 def test_before_configure_and_after_deactivate(start):

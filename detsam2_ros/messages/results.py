@@ -8,7 +8,6 @@ dictionaries for the messages inside; headers are left to the caller.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,33 +15,11 @@ import numpy as np
 
 from detsam2_ros.engine.masks import mask_box
 from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.messages.pictures import label_fields
 
 Region = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 exclusive
 
 _NOWHERE = (0.0, 0.0, 0.0, 0.0)
-
-
-def picture_fields(encoding: str, pixels: np.ndarray) -> dict[str, Any]:
-    """Return the fields of a sensor_msgs/Image, without row padding and in native byte order.
-
-    pixels: uint8 or uint16 [H, W] or [H, W, C] with any strides.
-    """
-    height, width = pixels.shape[:2]
-    return {
-        'height': height,
-        'width': width,
-        'encoding': encoding,
-        'is_bigendian': int(sys.byteorder == 'big'),
-        'step': pixels.dtype.itemsize * (pixels.shape[2] if pixels.ndim == 3 else 1) * width,
-        'data': np.ascontiguousarray(pixels).reshape(-1).view(np.uint8),
-    }
-
-
-def label_fields(labels: np.ndarray) -> dict[str, Any]:
-    """Return the fields of a `mono16` label image; labels: uint16 [H, W] with any strides."""
-    if labels.dtype != np.uint16 or labels.ndim != 2:
-        raise TypeError(f'labels are uint16 [H, W], not {labels.dtype} {list(labels.shape)}')
-    return picture_fields('mono16', labels)
 
 
 def object_fields(result: FrameResult) -> dict[str, Any]:

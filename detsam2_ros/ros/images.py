@@ -25,6 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from detsam2_ros.messages import pixels as shared
+from detsam2_ros.messages.pictures import label_fields, picture_fields
 from detsam2_ros.messages.pixels import (
     ENCODINGS,
     LAYOUTS,
@@ -35,7 +36,6 @@ from detsam2_ros.messages.pixels import (
     Layout,
     pixels_of,
 )
-from detsam2_ros.messages.results import label_fields, picture_fields
 
 __all__ = [
     'ENCODINGS', 'MALFORMED', 'MAX_SIDE', 'UNSUPPORTED', 'CvBridgeUnusable', 'ImageRefused',

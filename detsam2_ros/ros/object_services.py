@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from detsam2_msgs.srv import AddObject, RemoveObject, RenameObject
@@ -18,6 +19,8 @@ from detsam2_ros.engine.prompts import Prompted
 from detsam2_ros.ros.answering import Answering, RequestError, class_name_of, one_camera
 from detsam2_ros.ros.prompting import answer_with, prompt_of, stamp_of
 from detsam2_ros.ros.session import Session
+
+REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses others unanswered
 
 
 class ObjectServices(Answering):
@@ -34,7 +37,8 @@ class ObjectServices(Answering):
             (RenameObject, 'rename_object', self._rename),
         ):
             node.create_service(
-                kind, f'~/{name}', self._guarded(name, answer), callback_group=waiting)
+                kind, f'~/{name}', self._guarded(name, answer), callback_group=waiting,
+                qos_profile=QoSProfile(depth=REQUESTS))
 
     def _add(self, session: Session, request: Any, response: Any) -> None:
         camera = one_camera(session, request.camera)
