@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from detsam2_ros.banks.annotations import check_name, filled, object_key
 from detsam2_ros.banks.label_names import LabelName, find_names, read_names
@@ -19,6 +19,7 @@ from detsam2_ros.cli.video import InputError
 
 # Modes of PIL in which a pixel is one whole number; 'P' is a palette's index.
 _MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B', 'I;16L')
+_MOST_PIXELS = 1 << 28  # of a picture that is not taken for an attack
 
 
 class LabelMasks:
@@ -136,13 +137,17 @@ def read_labels(file: Path) -> np.ndarray | None:
     a picture in colour: its colours stand for nothing by themselves.
     """
     try:
-        with Image.open(file) as image:
+        # Not Image.open, which ultralytics replaces by one that wants to install a decoder of
+        # HEIF for whatever cannot be read.
+        with PngImageFile(file) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                return None
             if image.mode not in _MODES:
                 raise InputError(
                     f'label mask {file}: it is a picture in colour ({image.mode}); a pixel must '
                     f'be the number of its object: save it as grey (8 or 16 bit) or with a palette'
                 )
             labels = np.array(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError):
         return None
     return labels.astype(np.int32)
