@@ -221,3 +221,22 @@ def test_a_camera_must_be_named_when_there_are_several(start, tmp_path):
     refused = node.call(SaveMemoryBank, 'save_memory_bank', path='bank')
     assert not refused.success and 'front' in refused.message and 'rear' in refused.message
     assert load(node, 'bank').success is False
+
+
+def test_the_answer_names_the_classes_as_they_are_in_use(start, banks, tmp_path):
+    """A bank with another numbering takes the detector's, and new_only leaves it out again."""
+    bank = MemoryBank.load(banks / 'red_green.safetensors')
+    own = {entry.class_name: entry.class_id for entry in bank.entries}
+    other = [dataclasses.replace(entry, class_id=entry.class_id + 70) for entry in bank.entries]
+    dataclasses.replace(bank, entries=tuple(other)).save(tmp_path / 'other.safetensors')
+    node = start(memory_bank_directory=str(tmp_path))
+    loaded = load(node, 'other')
+    assert dict(zip(loaded.class_names, loaded.class_ids, strict=True)) == own
+    node.camera.send(steady_scene(1, 'blue')[0], SECOND)
+    node.finish()
+    saved = {
+        new_only: node.call(
+            SaveMemoryBank, 'save_memory_bank', path=f'saved {new_only}', new_only=new_only)
+        for new_only in (False, True)
+    }
+    assert [saved[False].object_count, saved[True].object_count] == [3, 1], saved

@@ -59,25 +59,25 @@ class Services(Answering):
         """Load the bank that the parameter memory_bank names; raises EngineError."""
         self._loaded = []
         if session.parameters.memory_bank:
-            self._log.info(self._load_file(session, session.parameters.memory_bank, '', True)[1])
+            self._log.info(self._load_file(session, session.parameters.memory_bank, '', True)[2])
 
     def forget(self) -> None:
         """Nothing is loaded any more."""
         self._loaded = []
 
     def _load(self, session: Session, request: Any, response: Any) -> None:
-        bank, response.message = self._load_file(
+        bank, class_ids, response.message = self._load_file(
             session, request.path, request.camera, request.replace)
         for key, (class_id, class_name, entries) in bank.objects().items():
             response.object_keys.append(key)
-            response.class_ids.append(class_id)
+            response.class_ids.append(class_ids.get(key, class_id))
             response.class_names.append(class_name)
             response.entry_counts.append(len(entries))
         response.success = True
 
     def _load_file(
         self, session: Session, path: str, camera: str, replacing: bool
-    ) -> tuple[MemoryBank, str]:
+    ) -> tuple[MemoryBank, dict[str, int], str]:
         parameters = session.parameters
         cameras = [known_camera(session, camera)] if camera else list(parameters.camera_names)
         file = confined(parameters.bank_directory, path)
@@ -90,9 +90,9 @@ class Services(Answering):
                     if b.camera not in cameras or (not replacing and b.path != name)]
             self._loaded = kept + [LoadedBank(c, name, *counts) for c in cameras]
 
-        session.load_bank(cameras, bank, replacing, note)
+        class_ids = session.load_bank(cameras, bank, replacing, note)
         where = f"camera '{camera}'" if camera else 'all cameras'
-        return bank, (
+        return bank, class_ids, (
             f"loaded '{name}' for {where}: {counts[0]} objects with {counts[1]} entries, "
             f'{"in place of" if replacing else "in addition to"} the bank in use')
 

@@ -155,13 +155,14 @@ class Session:
 
     def load_bank(
         self, cameras: list[str], bank: MemoryBank, replacing: bool, done: Callable[[], None]
-    ) -> None:
+    ) -> dict[str, int]:
         """Swap a bank in between two passes, for all cameras or none; waits until it is done.
 
         done: called then on the inference thread, so in the order in which banks come and go.
+        Returns the class id of each object key that is in use now: a class is known by its name.
         """
 
-        def swap(engine: Engine) -> None:
+        def swap(engine: Engine) -> dict[str, int]:
             streams = [engine.streams[camera or 'camera'] for camera in cameras]
             before = [stream.bank for stream in streams]
             try:
@@ -174,8 +175,10 @@ class Session:
                 raise
             done()
             self.on_classes(streams[0].class_names)
+            used = streams[0].bank
+            return {key: own[0] for key, own in used.objects().items()} if used else {}
 
-        self.worker.call(swap).result()
+        return self.worker.call(swap).result()
 
     def export_bank(self, camera: str, max_entries: int, new_only: bool) -> MemoryBank:
         """Return what a camera's objects remember; waits until the running pass is done."""
