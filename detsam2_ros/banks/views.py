@@ -5,28 +5,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from detsam2_ros.engine.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.errors import BankError
 from detsam2_ros.engine.memory import Memory
+from detsam2_ros.engine.prompts import decode_boxes, mask_prompts
 from detsam2_ros.engine.reverse import memories_of
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stages import (
     Decoded,
     ImageFeatures,
-    condition,
     condition_on_masks,
     encode_image,
     memorise,
 )
 
-_BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
 _BATCH = 16  # marks at once, so that a crowded image decides nothing about memory
 
 
@@ -111,31 +109,14 @@ def _decoded(
 ) -> Iterator[tuple[list[int], Decoded]]:
     """Give the rows of the marks that are masks, and what SAM 2 says of them; then the boxes."""
     for rows in _batches([row for row, mark in enumerate(view.marks) if mark.mask is not None]):
-        masks = mask_prompts(model, [view.marks[row].mask for row in rows])
-        yield rows, condition_on_masks(model, features, masks)
+        masks = np.stack([np.asarray(view.marks[row].mask, bool) for row in rows])
+        yield rows, condition_on_masks(model, features, mask_prompts(model, masks))
     height, width = view.image.shape[:2]
-    scale = np.array([model.image_size / width, model.image_size / height] * 2)
     for rows in _batches([row for row, mark in enumerate(view.marks) if mark.box is not None]):
-        boxes = np.array([view.marks[row].box for row in rows], np.float64) * scale
-        points = torch.from_numpy(boxes.astype(np.float32).reshape(-1, 2, 2)).to(model.device)
-        labels = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=model.device)
-        yield rows, condition(model, features, points, labels.expand(len(rows), -1))
+        boxes = np.array([view.marks[row].box for row in rows], np.float64)
+        yield rows, decode_boxes(model, features, boxes, (height, width))
 
 
 def _batches(rows: list[int]) -> Iterator[list[int]]:
     for first in range(0, len(rows), _BATCH):
         yield rows[first : first + _BATCH]
-
-
-def mask_prompts(model: Sam2Model, masks: Sequence[np.ndarray | None]) -> torch.Tensor:
-    """Bring masks, bool [H, W], to the model's size, float 0/1 [n, 1, S, S].
-
-    As SAM2VideoPredictor.add_new_mask does.
-    """
-    size = (model.image_size, model.image_size)
-    given = np.stack([np.asarray(mask, np.float32) for mask in masks])
-    resized = F.interpolate(
-        torch.from_numpy(given)[:, None], size, mode='bilinear', align_corners=False,
-        antialias=True,
-    )  # fmt: skip
-    return (resized >= 0.5).float().to(model.device)

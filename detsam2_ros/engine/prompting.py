@@ -18,14 +18,14 @@ from detsam2_ros.engine.frames import Frame
 from detsam2_ros.engine.masks import box_iou
 from detsam2_ros.engine.memory import Context, Memory, select_context
 from detsam2_ros.engine.objects import Conditioning, TrackedObject
+from detsam2_ros.engine.prompts import decode_boxes
 from detsam2_ros.engine.reverse import memories_of, same_layout
 from detsam2_ros.engine.sam2_model import Sam2Model
-from detsam2_ros.engine.stages import Decoded, condition, memorise, track
+from detsam2_ros.engine.stages import Decoded, memorise, track
 from detsam2_ros.engine.stats import StatsRecorder
 
 # A detection that overlaps a matched one of its class this much is the same thing seen twice.
 _DUPLICATE_IOU = 0.5
-_BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
 
 
 @dataclass(frozen=True)
@@ -174,14 +174,8 @@ class Prompter:
 
     def _prompt(self, frame: Frame, boxes: np.ndarray) -> tuple[Decoded, torch.Tensor]:
         assert frame.features is not None
-        size = self.model.image_size
-        scale = np.array([size / self.composer.width, size / self.composer.height] * 2)
-        corners = (boxes * scale).astype(np.float32).reshape(-1, 2, 2)
-        points_bp2 = torch.from_numpy(corners).to(self.model.device)
-        labels_bp = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=self.model.device)
-        decoded = condition(
-            self.model, frame.features, points_bp2, labels_bp.expand(len(boxes), -1)
-        )
+        size = self.composer.height, self.composer.width
+        decoded = decode_boxes(self.model, frame.features, boxes, size)
         return decoded, memorise(self.model, frame.features, decoded, prompted=True)
 
     def _new_object(self, class_id: int, frame: int) -> TrackedObject:

@@ -15,7 +15,7 @@ from detsam2_ros.engine.results import Object
 from detsam2_ros.engine.sam2_model import Sam2Model
 from detsam2_ros.engine.stages import Decoded, ImageFeatures, condition, condition_on_masks
 
-BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
+_BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
 _INSIDE, _OUTSIDE = 1, 0
 MAX_POINTS = 64
 # A mask as logits: sigmoid(10) is 1 but for 5e-5. (SAM2Base._use_mask_as_output)
@@ -142,7 +142,7 @@ def decode(
     if prompt.box is not None:
         corners = np.array(prompt.box).reshape(2, 2).clip(0, (width, height))
         points = np.concatenate([corners, points])
-        labels = np.concatenate([BOX_LABELS, labels])
+        labels = np.concatenate([_BOX_LABELS, labels])
     scaled = (points * (model.image_size / np.array([width, height]))).astype(np.float32)
     logits = None
     if prompt.is_correction and before is not None and before.any():
@@ -159,6 +159,21 @@ def decode(
         torch.from_numpy(labels.astype(np.int32))[None].to(model.device),
         logits,
     )
+
+
+def decode_boxes(
+    model: Sam2Model, features: ImageFeatures, boxes: np.ndarray, size: tuple[int, int]
+) -> Decoded:
+    """Segment B objects from a box each, without memory.
+
+    boxes: float [B, 4] xyxy pixels. size: (height, width) of the image.
+    """
+    height, width = size
+    scale = np.array([model.image_size / width, model.image_size / height] * 2)
+    corners = (boxes * scale).astype(np.float32).reshape(-1, 2, 2)
+    labels_bp = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=model.device)
+    points_bp2 = torch.from_numpy(corners).to(model.device)
+    return condition(model, features, points_bp2, labels_bp.expand(len(boxes), -1))
 
 
 def mask_prompts(model: Sam2Model, masks_nhw: np.ndarray) -> torch.Tensor:
