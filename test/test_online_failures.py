@@ -103,7 +103,7 @@ def test_a_detector_does_not_keep_a_program_from_ending(error):
 
 
 @pytest.mark.parametrize(
-    ('module', 'stage'), [(online, 'track'), (online, 'memorise'), (prompting, 'condition')]
+    ('module', 'stage'), [(online, 'track'), (online, 'memorise'), (prompting, 'decode_boxes')]
 )
 @pytest.mark.parametrize('at', [4, 6])
 def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
@@ -135,7 +135,7 @@ def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
 def test_a_first_frame_that_fails_does_not_fix_the_size(monkeypatch):
     run = Run(ColourDetector(['red']), **ONLINE)
     with monkeypatch.context() as patch:
-        patch.setattr(prompting, 'condition', fails)
+        patch.setattr(prompting, 'decode_boxes', fails)
         with pytest.raises(MemoryError):
             run.stream.push(GOOD, 0)
     run.push(*[np.zeros((32, 32, 3), np.uint8)] * 4)

@@ -88,7 +88,10 @@ class Closing:
         self._steps, self._begun = None, []
 
     def _close(self, window: list[Frame], config: EngineConfig) -> Steps[list[FrameResult]]:
-        state, newest = self._state, window[-1].index
+        state = self._state
+        if not window:  # a pass for what came late, from the newest frame of the last window
+            window = [state.frames[max(state.frames)]]
+        newest = window[-1].index
         assert state.composer is not None
         self._intake.encode([frame for frame in window if frame.features is None])
         failure = self._intake.detect(window, state.composer)
@@ -151,7 +154,7 @@ class Closing:
         state.objects = run.objects
         state.ids = names.ids
         state.horizon = horizon
-        state.window = state.window[len(run.window) :]
+        state.window = state.window[len(self._begun) :]
         state.frames = {index: f for index, f in state.frames.items() if index >= horizon}
         # Ids that went into others still show on frames that came since; the next pass cleans up.
         state.gone = (state.gone | run.merged_ids) & state.shown_ids()

@@ -123,6 +123,11 @@ class TrackedObject:
         self.passed &= self.conditioned.keys()
         self.late = {frame: at for frame, at in self.late.items() if frame in self.conditioned}
 
+    @property
+    def unread(self) -> set[int]:
+        """The prompts that no pass has read."""
+        return self.conditioned.keys() - self.passed
+
     def read(self, newest: int) -> None:
         """Note that a pass from frame `newest` has read the prompts, and what it left behind."""
         self.passed = frozenset(f for f in self.conditioned if self.late.get(f, f) <= newest)

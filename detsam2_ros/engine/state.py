@@ -76,6 +76,20 @@ class StreamState:
             )
         return self.frames[index]
 
+    @property
+    def news(self) -> bool:
+        """Whether frames in reach wait for a pass: prompted since, or with objects removed."""
+        frames = [frame for frame in self.frames.values() if frame.published is not None]
+        if not frames:
+            return False
+        if any(index in self.frames for entry in self.objects for index in entry.unread):
+            return True
+        return any(
+            shown.id in self.gone and shown.visible
+            for frame in frames
+            for shown in frame.published.objects  # type: ignore[union-attr]
+        )
+
     def names(self) -> Names:
         """Return a draft of the ids, to give some: not those of living or of shown objects."""
         living = {entry.id for entry in self.objects if entry.id is not None}

@@ -95,10 +95,14 @@ class Stream:
     def flush(self) -> list[FrameResult]:
         """Close the unfinished window now, at the end of a video or when a camera pauses.
 
+        Without one, run a pass for prompts that no pass has read.
+
         Returns and raises what `push` does. Frames that a full window would have made final
         are final after this one too.
         """
         outcome = Outcome(self.name)
+        if not self._state.window and self.news:
+            outcome.add(self._close)
         self._close_all(outcome)
         return outcome.results_or_error()
 
@@ -159,15 +163,20 @@ class Stream:
         """Whether a window waits to be closed: it is full, or `work` has begun with it."""
         return self.closing > 0
 
+    @property
+    def news(self) -> bool:
+        """Whether prompts, late detections or removals wait for a pass that corrects the past."""
+        return self._state.news
+
     def work(self, early: bool = False) -> list[FrameResult]:
         """Do a part of closing a window that is due, about one frame of its pass.
 
-        early: begin with a window that is not full too, when a camera pauses. Returns the
-        window's results with the last part, else nothing. Call it until `due` is false; frames
-        may be taken between two parts. Raises DetectorError with the results, or whatever went
-        wrong: then the next call begins with this window anew.
+        early: begin with a window that is not full too, when a camera pauses; without one, with
+        a pass for the `news`. Returns the window's results with the last part, else nothing. Call
+        it until `due` is false; frames may be taken between two parts. Raises DetectorError with
+        the results, or whatever went wrong: then the next call begins with this window anew.
         """
-        if not self.due and not (early and self._state.window):
+        if not self.due and not (early and (self._state.window or self.news)):
             return []
         results = self._closing.advance(self._config)
         self._pace.keep()
@@ -363,12 +372,11 @@ class Stream:
 
     def _close_all(self, outcome: Outcome) -> None:
         """Close all windows that wait."""
-
-        def close() -> list[FrameResult]:
-            results = None
-            while results is None:
-                results = self._closing.advance(self._config)
-            return results
-
         while self._state.window:
-            outcome.add(close)
+            outcome.add(self._close)
+
+    def _close(self) -> list[FrameResult]:
+        results = None
+        while results is None:
+            results = self._closing.advance(self._config)
+        return results

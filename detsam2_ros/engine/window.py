@@ -75,7 +75,7 @@ class WindowRun:
                 class_names=self.class_names,
                 objects=self.objects,
                 frames_seen=self.frames_seen,
-            ).condition_window(self.window)
+            ).condition_window([frame for frame in self.window if frame.published is None])
             yield
         tracked = yield from self._propagate(self._with_news())
         yield from self._collect(tracked)
@@ -122,10 +122,9 @@ class WindowRun:
         """
         if self.config.mode == 'window':
             return self.newest
-        news = entry.conditioned.keys() - entry.passed
-        if news:
+        if entry.unread:
             # But those that came before a late prompt were tracked without it.
-            late = max(entry.late.get(frame, frame) for frame in news)
+            late = max(entry.late.get(frame, frame) for frame in entry.unread)
             return min(max(*entry.conditioned, late), self.newest)
         return -1 if entry.conditioned else min(entry.bank_since, self.newest)
 
@@ -152,7 +151,7 @@ class WindowRun:
                     prompted=frozenset(entry.conditioned),
                     newest=start,
                     oldest=self._reach(entry),
-                    settled=self._settled(entry) if stop is not None else {},
+                    settled=self._settled(entry, start) if stop is not None else {},
                 )
                 for entry, start in zip(objects, starts, strict=True)
             ],
@@ -169,28 +168,27 @@ class WindowRun:
         self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
         return {entry: output.tracked for entry, output in zip(objects, outputs, strict=True)}
 
-    def _settled(self, entry: TrackedObject) -> dict[int, torch.Tensor]:
-        """Return the object's published masks."""
+    def _settled(self, entry: TrackedObject, start: int) -> dict[int, torch.Tensor]:
+        """Return the object's published masks, of frames before all prompts that are news."""
         if entry.id is None:
             return {}
+        before = min(entry.unread, default=start + 1)
         return {
             index: frame.settled[entry.id]
             for index, frame in self.frames.items()
-            if entry.id in frame.settled
+            if entry.id in frame.settled and index < before
         }
 
     def _reach(self, entry: TrackedObject) -> int:
         """Return the oldest frame that a pass tracks the object on."""
-        start = self.window[0].index
-        confirmed = any(index >= start for index in entry.conditioned)
         if (
             self.config.mode == 'online'  # which tracks none without a new prompt
             or self.config.retrack_unprompted
-            or confirmed
+            or entry.unread
             or entry.id is None
         ):
             return self.oldest
-        return start
+        return self.window[0].index
 
     def _collect(
         self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]

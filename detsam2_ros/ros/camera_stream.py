@@ -103,11 +103,12 @@ class CameraStream:
         self._tickets: dict[int, Ticket] = {}  # of frames that results may still come for
         self._unpublished: set[int] = set()
         self._open: deque[float] = deque()  # arrival of the frames whose window is not closed
+        self._news_since: float | None = None  # when a prompt came that no frame follows
 
     @property
     def waiting_since(self) -> float | None:
-        """When the oldest frame whose window is not closed arrived."""
-        return self._open[0] if self._open else None
+        """When the oldest frame whose window is not closed arrived, or a prompt without one."""
+        return self._open[0] if self._open else self._news_since
 
     @property
     def waiting(self) -> int:
@@ -192,6 +193,13 @@ class CameraStream:
         """Return the header of a frame in reach."""
         return self._tickets[index].header
 
+    def look_for_news(self) -> None:
+        """See whether something was prompted; while the camera stands still a pass is due then."""
+        if self._open or not self._stream.news:
+            self._news_since = None
+        elif self._news_since is None:  # later calls must not put it off
+            self._news_since = time.monotonic()
+
     def work(self) -> None:
         """Do a part of closing the oldest window, full or not; a failure begins with it anew."""
         pending = self._stream.pending
@@ -202,9 +210,11 @@ class CameraStream:
             self._fail(failure, _WINDOW)
             return
         # Not with every part: a window that always fails at its last one fails in a row.
-        if self._stream.pending < pending:
+        news_are_old = self._news_since is not None and not self._stream.news
+        if self._stream.pending < pending or news_are_old:
             self._failures[_WINDOW] = 0
             self._held_back = self.undone = False
+            self._news_since = None
 
     def flush(self) -> None:
         """Close the unfinished window; if that fails its frames wait on."""
@@ -214,6 +224,7 @@ class CameraStream:
             self._fail(failure, _WINDOW)
             return
         self._failures[_WINDOW] = 0
+        self._news_since = None
 
     def finish(self) -> None:
         """Close all windows for good: what a failure leaves of them is dropped."""
@@ -244,7 +255,7 @@ class CameraStream:
         try:
             if not self.in_parts:
                 self._handle(self._stream.flush)
-            while self.in_parts and self._stream.pending:
+            while self.in_parts and (self._stream.pending or self._stream.news):
                 if self._interrupted():
                     return False
                 self._handle(self._part)
@@ -285,6 +296,7 @@ class CameraStream:
         self._last_stamp = ticket.stamp
         self._size = image.shape[0], image.shape[1]
         self._held_back = False
+        self._news_since = None  # the window that has begun will see to it
         self.use_detections()
 
     def _forget(self, index: int) -> None:

@@ -197,7 +197,8 @@ _RUNNING = [
         'max_window_delay',
         3.0,
         'A window is closed when its oldest frame has waited this long, also when the camera '
-        'stops: for its masks in mode window, for its corrections in mode online; 0: never.',
+        'stops: for its masks in mode window, for its corrections in mode online; a prompt that '
+        'no frame follows is acted on then; 0: never.',
         0.0,
         3600.0,
         unit='s',

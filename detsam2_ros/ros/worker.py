@@ -42,10 +42,10 @@ class Worker:
     """Runs an engine on its own thread for several cameras.
 
     queue_size: frames of one camera that may wait; beyond it the oldest is dropped and counted.
-    max_window_delay: seconds after which the oldest frame of an unfinished window closes it;
-    0 = never. While frames of that camera wait in the queue it is not closed early: a
-    thread that cannot keep up must not make its windows smaller. detections: by camera, what
-    another node found on its frames.
+    max_window_delay: seconds after which the oldest frame of an unfinished window closes it, and
+    a prompt is acted on that no frame follows; 0 = never. While frames of that camera wait in the
+    queue it is not closed early: a thread that cannot keep up must not make its windows smaller.
+    detections: by camera, what another node found on its frames.
 
     In mode online frames go before windows: those are closed part by part while no frame waits,
     the one that has waited longest first. But a camera's frames wait where the next one would
@@ -237,6 +237,8 @@ class Worker:
             future.set_result(outcome)
         for stream in begun:
             stream.undone |= stream.due and not stream.under_way
+        for stream in self._streams.values():
+            stream.look_for_news()
 
     def _guard(self, camera: str, step: Callable[[], object]) -> None:
         """Run a step; whatever it raises is a defect, reported as such, and ends nothing.
