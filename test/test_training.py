@@ -109,6 +109,41 @@ def test_store_draws_visible_objects(tmp_path):
         assert store.image(rng, 5).targets.any((2, 3)).all()
 
 
+def test_banked_clips_are_prompted_in_other_scenes_alone(tmp_path, tiny):
+    for seed, classes in enumerate(([0, 1, 2, 3, 4], [3, 4, 5, 6, 7, 8], [8, 0])):
+        labels = np.zeros((8, 128, 128), np.uint8)
+        for ball in range(len(classes)):
+            labels[:, 40:60, 2 + 14 * ball : 12 + 14 * ball] = ball + 1
+        folder = tmp_path / f'scene_{seed:05d}'
+        folder.mkdir()
+        measured = [boxes_of(frame, len(classes)) for frame in labels]
+        arrays = {
+            'images': np.repeat(labels[..., None] * 25, 3, -1), 'labels': labels,
+            'class_ids': np.array(classes), 'boxes': np.stack([m[0] for m in measured]),
+            'areas': np.stack([m[1] for m in measured]),
+        }  # fmt: skip
+        for name, array in arrays.items():
+            np.save(folder / f'{name}.npy', array)
+    store, absent = Store(tmp_path), 0
+    for seed in range(20):
+        clip = store.banked(np.random.default_rng(seed), length=3, objects=3)
+        views = clip.rows.shape[1]
+        assert clip.layout.conditioned == list(range(3, 3 + views))
+        assert clip.targets.shape[1] == len(clip.layout.times) == 3 + views
+        assert len(clip.images) == 3 + clip.rows.size
+        assert sorted(clip.rows.ravel()) == list(range(3, len(clip.images)))
+        assert clip.targets[:, 3:].any((2, 3)).all() and (clip.boxes[:, 3:, 2] > 0).all()
+        shown = clip.targets[:, :3].any((1, 2, 3))
+        absent += int((~shown).sum())
+        assert ((clip.boxes[:, :3, 2] > 0).all(1) == shown).all()
+    assert absent  # some objects are not in the scene
+    model, tap = tiny
+    loss, parts = unroll.clip_step(
+        model, tap, clip, np.random.default_rng(1), focus=1.0, track_focus=1.0,
+        train_encoder=False)
+    assert torch.isfinite(loss) and 'track_score' in parts
+
+
 def test_perfect_prediction_costs_nothing_and_gradients_flow():
     target = torch.zeros(2, 32, 32)
     target[0, 4:12, 6:20] = 1

@@ -18,12 +18,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detsam2_ros.demo.scene import Scene, SceneOptions
+from detsam2_ros.demo.scene import CLASS_NAMES, Scene, SceneOptions
 from training.shapes import ShapesClip
 
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
 SCENE_FRAMES = 40
 SHAPES_FRAMES = 24
+CLASSES = len(CLASS_NAMES)
 MIN_AREA = 24  # pixels; less of an object is no fair prompt
 
 
@@ -99,6 +100,9 @@ class Clip:
     targets: np.ndarray  # bool [O, T, S, S]
     boxes: np.ndarray  # float32 [O, T, 4], zeros where hidden
     layout: Layout
+    # Of a banked clip: int [O, V], the image that each object's j-th view is; images has more
+    # than T rows then.
+    rows: np.ndarray | None = None
 
 
 class Store:
@@ -162,13 +166,84 @@ class Store:
             if best is not None:
                 return self._cut(path, rng, best[1], best[2], layout)
 
+    def banked(self, rng: np.random.Generator, length: int, objects: int) -> Clip:
+        """Return a scene whose balls are prompted in other scenes only, as a memory bank is.
+
+        Each object is a class: its views are one to four frames of other scenes, in which a ball
+        of that class is seen; in the scene itself it may be there once, or not at all.
+        """
+        while True:
+            path = self.root / self.scenes[int(rng.integers(len(self.scenes)))]
+            present = self._load(path, 'class_ids')
+            once = [int(c) for c in np.unique(present) if (present == c).sum() == 1]
+            absent = sorted(set(range(CLASSES)) - set(present.tolist()))
+            wanted = rng.permutation(once)[:objects].tolist()
+            if absent and (not wanted or rng.random() < 0.3):
+                wanted = [*wanted[: objects - 1], int(rng.choice(absent))]
+            found = [(c, self._views(rng, c, int(rng.integers(1, 5)), path)) for c in wanted]
+            wanted, views = [c for c, v in found if v], [v for _, v in found if v]
+            if not views:
+                continue
+            # One number of views for all, since the objects of a clip are one batch.
+            count = min(map(len, views))
+            areas = self._load(path, 'areas')
+            start = int(rng.integers(len(areas) - length + 1))
+            frames = list(range(start, start + length))[:: 1 if rng.random() < 0.5 else -1]
+            ids = np.array([
+                int(np.flatnonzero(present == c)[0]) if c in once else len(present)
+                for c in wanted])  # fmt: skip
+            scene = self._cut(path, rng, frames, ids, Layout(list(range(length)), []))
+            return with_views(scene, [v[:count] for v in views])
+
+    def _views(
+        self, rng: np.random.Generator, class_id: int, count: int, but: Path
+    ) -> list[Clip]:
+        """Return frames of other scenes that show a ball of a class; fewer when none is found."""
+        views: list[Clip] = []
+        for _ in range(12 * count):
+            path = self.root / self.scenes[int(rng.integers(len(self.scenes)))]
+            here = np.flatnonzero(self._load(path, 'class_ids') == class_id)
+            areas = self._load(path, 'areas')
+            t = int(rng.integers(len(areas)))
+            here = here[areas[t][here] >= MIN_AREA]
+            if path != but and len(here):
+                one = rng.permutation(here)[:1]
+                views.append(self._cut(path, rng, [t], one, Layout([0], [0])))
+            if len(views) == count:
+                break
+        return views
+
     def _cut(self, path: Path, rng: np.random.Generator, frames: list[int],
              ids: np.ndarray, layout: Layout) -> Clip:
         images = np.stack([self._load(path, 'images')[t] for t in frames])
         labels = np.stack([self._load(path, 'labels')[t] for t in frames])
         targets = labels[None] == (ids + 1)[:, None, None, None].astype(np.uint8)
-        boxes = self._load(path, 'boxes')[frames][:, ids].transpose(1, 0, 2)
+        every = self._load(path, 'boxes')[frames]
+        every = np.concatenate([every, np.zeros_like(every[:, :1])], 1)  # the last one: not there
+        boxes = every[:, ids].transpose(1, 0, 2)
         return augment(Clip(images, targets, boxes, layout), rng)
+
+
+def with_views(scene: Clip, views: list[list[Clip]]) -> Clip:
+    """Put views of each object, equally many, behind a scene, where they are only remembered.
+
+    The j-th views of all objects are at one time, though each is an image of its own:
+    `Clip.rows` says which.
+    """
+    length, count = len(scene.images), len(views[0])
+    images = [v.images for own in views for v in own]
+    objects, size = len(views), scene.images.shape[1]
+    targets = np.zeros((objects, length + count, size, size), bool)
+    boxes = np.zeros((objects, length + count, 4), np.float32)
+    targets[:, :length], boxes[:, :length] = scene.targets, scene.boxes
+    rows = np.zeros((objects, count), np.int64)
+    for i, own in enumerate(views):
+        for j, view in enumerate(own):
+            targets[i, length + j], boxes[i, length + j] = view.targets[0, 0], view.boxes[0, 0]
+            rows[i, j] = length + i * count + j
+    ahead = [10 * length + t for t in range(count)]  # no pointer is read from there
+    layout = Layout([*range(length), *ahead], list(range(length, length + count)))
+    return Clip(np.concatenate([scene.images, *images]), targets, boxes, layout, rows)
 
 
 def pass_layout(rng: np.random.Generator, length: int, longest: int) -> Layout:

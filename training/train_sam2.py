@@ -122,12 +122,15 @@ class Run:
         # Short clips first: as long as tracking fails, later frames teach little.
         count, lengths = next(v for k, v in CLIP_LENGTHS.items() if self.fraction < k)
         length, train_encoder = int(alike.choice(lengths)), bool(alike.random() < 0.2)
+        banked = self.fraction >= 0.2 and alike.random() < args.banked
+        draw = self.store.banked if banked else self.store.clip
         results = [
-            clip_step(self.model, self.tap, self.store.clip(rng, length, args.objects_per_clip),
+            clip_step(self.model, self.tap, draw(rng, length, args.objects_per_clip),
                       rng, focus, min(2.0, 7 * self.fraction), train_encoder, args.device)
             for _ in range(count)]
         loss = torch.stack([r[0] for r in results]).mean()
-        return loss, mean_parts([r[1] for r in results])
+        parts = mean_parts([r[1] for r in results])
+        return loss, {f'bank_{k}': v for k, v in parts.items()} if banked else parts
 
     def step(self, stage: Stage, now: float) -> dict[str, float]:
         """One optimiser step on the mean gradient of all ranks; the first rank keeps the time."""
@@ -219,6 +222,8 @@ def main() -> None:
     parser.add_argument('--resume', type=Path, help='a state.pt; goes on where its clock stopped')
     parser.add_argument('--images-per-step', type=int, default=6, help='per rank')
     parser.add_argument('--objects-per-clip', type=int, default=4)
+    parser.add_argument('--banked', type=float, default=0.0,
+                        help='share of clips whose objects are prompted in other clips only')
     parser.add_argument('--log-every', type=float, default=20, help='seconds')
     parser.add_argument('--port', type=int, default=29511)
     args = parser.parse_args()

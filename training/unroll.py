@@ -124,11 +124,14 @@ def clip_step(
                     points = click_points(clip.targets[:, t], rng, device)
                 else:
                     mask = targets[:, t, None]
-            now = [f[:, t : t + 1].expand(-1, count, -1) for f in feats]
+            rows = torch.full((count,), t, device=device)
+            if clip.rows is not None and t >= length - clip.rows.shape[1]:
+                rows = torch.from_numpy(clip.rows[:, t - length]).to(device)
+            now = [f.index_select(1, rows) for f in feats]
             step = model.track_step(
                 frame_idx=times[t], is_init_cond_frame=prompted, current_vision_feats=now,
                 current_vision_pos_embeds=[
-                    p[:, t : t + 1].expand(-1, count, -1) for p in positions],
+                    p.index_select(1, rows) for p in positions],
                 feat_sizes=sizes, point_inputs=points, mask_inputs=mask, output_dict=memory,
                 num_frames=10_000, run_mem_encoder=False)
             # What a frame predicts is data for the next ones: gradients through the whole chain
