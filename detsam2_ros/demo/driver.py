@@ -72,8 +72,13 @@ class Driver(Node):
     def all_are_there(self) -> bool:
         """Tell whether the node is active and all that is watched is connected."""
         watched = ('/camera/truth_objects', '/detsam2/objects', '/detsam2/corrections')
-        return self.count_subscribers('/camera/image') >= 2 and all(
-            self.count_publishers(topic) for topic in watched
+        # By this node and the recorder, which would miss the first masks else: they come at once.
+        followed = {
+            '/camera/image': 2, '/detsam2/masks': 1, '/detsam2/objects': 2,
+            '/detsam2/corrections': 2,
+        }  # fmt: skip
+        return all(self.count_publishers(topic) for topic in watched) and all(
+            self.count_subscribers(topic) >= count for topic, count in followed.items()
         )
 
     def go_on(self, count: int, title: str) -> None:
