@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from detsam2_ros.banks.attention_map import Look
+from detsam2_ros.cli.page import write_page
 from detsam2_ros.cli.sheet import contact_sheet, fitted
 from detsam2_ros.cli.video import InputError, write_png
 from detsam2_ros.engine.bank import BankEntry
@@ -117,17 +118,7 @@ def write_html(
             + ''.join(_entry(item) for item in own)
             + '</section>'
         )
-    page = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n'
-        + '\n'.join(parts)
-        + '\n</main></body></html>\n'
-    )
-    try:
-        path.write_text(page, encoding='utf-8')
-    except OSError as error:
-        raise InputError(f'cannot write {path}: {error.strerror}') from error
+    write_page(path, title, _STYLE, parts)
 
 
 def _entry(item: Shown) -> str:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from detsam2_ros.cli import charts
+from detsam2_ros.cli.page import write_page
 from detsam2_ros.cli.sheet import correction_row, side_by_side
 from detsam2_ros.cli.summary import Summary
 from detsam2_ros.cli.timeline import NOTABLE_IOU, Settled
@@ -105,17 +106,7 @@ def write_report(
         f'<div><h2>Summary</h2>{_table(summary.facts())}</div>'
         f'<div><h2>Settings</h2>{_table(settings)}</div></div></section>',
     ]
-    page = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n'
-        + '\n'.join(parts)
-        + '\n</main></body></html>\n'
-    )
-    try:
-        path.write_text(page, encoding='utf-8')
-    except OSError as error:
-        raise InputError(f'cannot write {path}: {error.strerror}') from error
+    write_page(path, title, _STYLE, parts)
 
 
 def _cards(summary: Summary) -> str:

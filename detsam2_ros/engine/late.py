@@ -103,7 +103,11 @@ class LateStep:
             return LateDetections(waiting=True)
         objects = [entry.draft() for entry in self.state.objects]
         known = {entry.serial for entry in objects}
-        before = {entry.serial: set(entry.conditioned) for entry in objects}
+        had = {entry.serial for entry in objects if frame.index in entry.conditioned}
+
+        def conditioned() -> list[TrackedObject]:
+            return [e for e in objects if frame.index in e.conditioned and e.serial not in had]
+
         with self.model.inference():
             Prompter(
                 model=self.model,
@@ -114,28 +118,20 @@ class LateStep:
                 objects=objects,
                 frames_seen=self.state.next_index,
             ).condition_frame(replace(frame, detections=found), self._boxes(frame, objects))
-            conditioned = [
-                entry
-                for entry in objects
-                if frame.index in entry.conditioned.keys() - before.get(entry.serial, set())
-            ]
+            matched_or_new = conditioned()
             if self.config.mode == 'online' and self.config.association == 'instance':
                 recognise(
                     self.model, self.config, self.composer, self.stats, frame,
                     self.state.frames, objects,
-                    {e for e in conditioned if e.serial not in known}, {},
+                    {e for e in matched_or_new if e.serial not in known}, {},
                 )  # fmt: skip
         self.state.objects = objects
-        news = [
-            entry
-            for entry in objects
-            if frame.index in entry.conditioned.keys() - before.get(entry.serial, set())
-        ]
+        news = conditioned()  # without those that were recognised as another
         self._mark(news, frame)
         if self.config.mode == 'online':  # else a pass has to tell first that it is new
             self._name(news, frame)
         started = sum(entry.serial not in known for entry in objects)
-        matched = len(conditioned) - started
+        matched = len(matched_or_new) - started
         return LateDetections(matched, started, len(given) - matched - started)
 
     def remove(self, object_id: int) -> Object:
