@@ -6,13 +6,14 @@ python benchmarks/banks.py --quick      # a minute of one core
 python benchmarks/banks.py              # all of it, half an hour; may be stopped
 python benchmarks/banks.py --write --docs   # measures nothing: tables and plot from what is there
 
-Every run is one line of the results file, and one that is there is not run again.
+Every run is one line of the results file; one that is there, of these weights, is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -56,6 +57,7 @@ USUAL = (EngineConfig.bank_object_score, EngineConfig.bank_object_frames)
 POINTERS = (0, 4, 15)
 LEAST_VISIBLE = 0.25  # of a ball, for it to count
 LOOKS = (0, 13, 26, 39)  # frames of a clip
+WEIGHTS = hashlib.sha256((ROOT / 'models' / 'detsam2_demo.pt').read_bytes()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Job:
     """One run of a stream over one clip.
 
     choice: 'detector', or how entries were chosen. mode: of the engine, or 'look': single frames
-    without trail. pointer: None as the engine does it.
+    without trail. pointer: None as the engine does it. weights: of the shipped model, first
+    digits of their SHA-256.
     """
 
     place: str
@@ -76,6 +79,7 @@ class Job:
     score: float = USUAL[0]
     wait: int = USUAL[1]
     pointer: int | None = None
+    weights: str = WEIGHTS
 
 
 def main() -> int:
@@ -177,6 +181,7 @@ def read(path: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
     if path.exists():
         for line in path.read_text().splitlines():
             row = json.loads(line)
+            row.setdefault('weights', '')  # of a time before there were several
             yield Job(**{name: row.pop(name) for name in Job.__dataclass_fields__}), row
 
 

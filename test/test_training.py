@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training scripts take a step, and the shipped checkpoints are what the card says."""
 
+import copy
 import sys
 import zipfile
 from pathlib import Path
@@ -14,9 +15,13 @@ sys.path.insert(0, str(ROOT))
 
 torch = pytest.importorskip('torch')
 
-from training import losses, network, unroll  # noqa: E402
+from training import looks, losses, network, unroll  # noqa: E402
 from training.data import Clip, Layout, Store, augment, boxes_of, pass_layout  # noqa: E402
-from training.memory_init import balance_memory  # noqa: E402
+from training.memory_init import (  # noqa: E402
+    balance_memory,
+    look_at_the_same_place,
+    look_elsewhere_too,
+)
 from training.shapes import ShapesClip  # noqa: E402
 
 SAM2 = ROOT / 'models' / 'detsam2_demo.pt'
@@ -109,21 +114,27 @@ def test_store_draws_visible_objects(tmp_path):
         assert store.image(rng, 5).targets.any((2, 3)).all()
 
 
-def test_banked_clips_are_prompted_in_other_scenes_alone(tmp_path, tiny):
+def draw_scenes(folder):
+    """Write three scenes of balls in a row, whose colours are of their classes."""
     for seed, classes in enumerate(([0, 1, 2, 3, 4], [3, 4, 5, 6, 7, 8], [8, 0])):
         labels = np.zeros((8, 128, 128), np.uint8)
         for ball in range(len(classes)):
             labels[:, 40:60, 2 + 14 * ball : 12 + 14 * ball] = ball + 1
-        folder = tmp_path / f'scene_{seed:05d}'
-        folder.mkdir()
+        clip = folder / f'scene_{seed:05d}'
+        clip.mkdir()
+        colours = np.array([0, *(20 + 25 * kind for kind in classes)], np.uint8)
         measured = [boxes_of(frame, len(classes)) for frame in labels]
         arrays = {
-            'images': np.repeat(labels[..., None] * 25, 3, -1), 'labels': labels,
+            'images': np.repeat(colours[labels][..., None], 3, -1), 'labels': labels,
             'class_ids': np.array(classes), 'boxes': np.stack([m[0] for m in measured]),
             'areas': np.stack([m[1] for m in measured]),
         }  # fmt: skip
         for name, array in arrays.items():
-            np.save(folder / f'{name}.npy', array)
+            np.save(clip / f'{name}.npy', array)
+
+
+def test_banked_clips_are_prompted_in_other_scenes_alone(tmp_path, tiny):
+    draw_scenes(tmp_path)
     store, absent = Store(tmp_path), 0
     for seed in range(20):
         clip = store.banked(np.random.default_rng(seed), length=3, objects=3)
@@ -142,6 +153,66 @@ def test_banked_clips_are_prompted_in_other_scenes_alone(tmp_path, tiny):
         model, tap, clip, np.random.default_rng(1), focus=1.0, track_focus=1.0,
         train_encoder=False)
     assert torch.isfinite(loss) and 'track_score' in parts
+
+
+def test_looks_are_remembered_on_views_and_searched_in_frames(tmp_path, tiny):
+    draw_scenes(tmp_path)
+    store, entries, absent = Store(tmp_path), set(), 0
+    for seed in range(30):
+        drawn = looks.draw(store, np.random.default_rng(seed), objects=4)
+        views = len(drawn.images) - looks.FRAMES
+        assert 2 <= views <= 4 and drawn.remembered.max() < views
+        entries.add(drawn.remembered.shape[1])
+        for own, ids, there in zip(
+                drawn.remembered, drawn.view_ids, drawn.frame_ids, strict=True):
+            # A ball's colour says what it is: alike in all views and in the frames.
+            kinds = {int(drawn.kinds[v, i]) for v, i in zip(own, ids, strict=True)}
+            assert len(kinds) == 1 and kinds != {-1}
+            for v, i in zip(own, ids, strict=True):
+                assert (drawn.labels[v] == i).sum() >= 72
+            frames = drawn.kinds[views:]
+            if there == 255:
+                assert not (frames == kinds.pop()).any()
+                absent += 1
+            else:
+                assert (frames[:, there] == kinds.pop()).all()
+    assert absent and entries >= {1, 2}
+    model, tap = tiny
+    attention, reader = looks.AttentionTap(model), looks.LooksReader(128, 9)
+    loss, parts = looks.look_step(model, tap, attention, reader, drawn, focus=1.0)
+    loss.backward()
+    assert torch.isfinite(loss) and {'look_read', 'look_kind', 'look_score'} <= set(parts)
+    for moved in (model.image_encoder, model.memory_encoder, model.memory_attention, reader):
+        assert any(p.grad is not None and p.grad.any() for p in moved.parameters())
+    model.zero_grad(set_to_none=True)
+
+
+def test_reading_the_object_is_cheap_and_reading_rivals_dear(tiny):
+    attention = looks.AttentionTap(tiny[0])
+    remembered = torch.tensor([[1.0, 0.0, 0.0]])
+    wanted, rivals = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0]])
+
+    def cost(*rows):
+        attention.weights = torch.tensor(rows)[None, None]
+        return float(attention.loss(remembered, wanted, rivals))
+
+    object_, other = [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]
+    assert cost(object_, other, other) < 1e-3
+    assert cost(other, other, other) > 5  # the object's place does not read it
+    assert cost(object_, object_, other) > 5  # a rival's does
+    assert cost(object_, other, object_) > 5  # the cloth does
+
+
+def test_looking_elsewhere_lowers_what_looking_here_raised(tiny):
+    attention = copy.deepcopy(tiny[0].memory_attention.layers[-1].cross_attn_image)
+    with torch.no_grad():
+        for bias in (attention.q_proj.bias, attention.k_proj.bias):
+            bias.zero_()
+    look_at_the_same_place(attention)
+    raised = attention.q_proj.bias.clone()
+    look_elsewhere_too(attention, 0.5)
+    assert raised.any() and torch.equal(attention.q_proj.bias, raised / 2)
+    assert torch.equal(attention.k_proj.bias, raised / 2)
 
 
 def test_perfect_prediction_costs_nothing_and_gradients_flow():

@@ -124,7 +124,7 @@ class Store:
         return self.root / names[int(rng.integers(len(names)))]
 
     @staticmethod
-    def _load(path: Path, name: str) -> np.ndarray:
+    def load(path: Path, name: str) -> np.ndarray:
         big = name in ('images', 'labels')
         return np.load(path / f'{name}.npy', mmap_mode='r' if big else None)
 
@@ -132,7 +132,7 @@ class Store:
         """Return a one-frame clip with up to `objects` objects (at least one)."""
         while True:
             path = self._pick(rng)
-            areas = self._load(path, 'areas')
+            areas = self.load(path, 'areas')
             t = int(rng.integers(len(areas)))
             ids = np.flatnonzero(areas[t] >= MIN_AREA)
             if len(ids):
@@ -143,7 +143,7 @@ class Store:
         """Return a clip in which objects vanish and come back more often than in a random one."""
         while True:
             path = self._pick(rng)
-            areas = self._load(path, 'areas')
+            areas = self.load(path, 'areas')
             layout = pass_layout(rng, length, len(areas))
             span = layout.times[-1]
             best: tuple[float, list[int], np.ndarray] | None = None
@@ -174,7 +174,7 @@ class Store:
         """
         while True:
             path = self.root / self.scenes[int(rng.integers(len(self.scenes)))]
-            present = self._load(path, 'class_ids')
+            present = self.load(path, 'class_ids')
             once = [int(c) for c in np.unique(present) if (present == c).sum() == 1]
             absent = sorted(set(range(CLASSES)) - set(present.tolist()))
             wanted = rng.permutation(once)[:objects].tolist()
@@ -186,7 +186,7 @@ class Store:
                 continue
             # One number of views for all, since the objects of a clip are one batch.
             count = min(map(len, views))
-            areas = self._load(path, 'areas')
+            areas = self.load(path, 'areas')
             start = int(rng.integers(len(areas) - length + 1))
             frames = list(range(start, start + length))[:: 1 if rng.random() < 0.5 else -1]
             ids = np.array([
@@ -202,8 +202,8 @@ class Store:
         views: list[Clip] = []
         for _ in range(12 * count):
             path = self.root / self.scenes[int(rng.integers(len(self.scenes)))]
-            here = np.flatnonzero(self._load(path, 'class_ids') == class_id)
-            areas = self._load(path, 'areas')
+            here = np.flatnonzero(self.load(path, 'class_ids') == class_id)
+            areas = self.load(path, 'areas')
             t = int(rng.integers(len(areas)))
             here = here[areas[t][here] >= MIN_AREA]
             if path != but and len(here):
@@ -215,10 +215,10 @@ class Store:
 
     def _cut(self, path: Path, rng: np.random.Generator, frames: list[int],
              ids: np.ndarray, layout: Layout) -> Clip:
-        images = np.stack([self._load(path, 'images')[t] for t in frames])
-        labels = np.stack([self._load(path, 'labels')[t] for t in frames])
+        images = np.stack([self.load(path, 'images')[t] for t in frames])
+        labels = np.stack([self.load(path, 'labels')[t] for t in frames])
         targets = labels[None] == (ids + 1)[:, None, None, None].astype(np.uint8)
-        every = self._load(path, 'boxes')[frames]
+        every = self.load(path, 'boxes')[frames]
         every = np.concatenate([every, np.zeros_like(every[:, :1])], 1)  # the last one: not there
         boxes = every[:, ids].transpose(1, 0, 2)
         return augment(Clip(images, targets, boxes, layout), rng)

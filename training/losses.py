@@ -61,6 +61,7 @@ def decoder_loss(
     target_nhw: torch.Tensor,
     focus: float,
     single: bool,
+    hidden_weight: float = HIDDEN_WEIGHT,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss of the decoder's four raw masks (token 0, three candidates), and its parts.
 
@@ -70,7 +71,7 @@ def decoder_loss(
     present = target_nhw.flatten(1).any(1)
     score = F.binary_cross_entropy_with_logits(
         scores_n1[:, 0].float(), present.float(),
-        weight=torch.where(present, 1.0, HIDDEN_WEIGHT))
+        weight=torch.where(present, 1.0, hidden_weight))
     parts = {'score': float(score.detach())}
     if not present.any():
         return score + 0.0 * masks_nmhw.float().mean() + 0.0 * ious_nm.float().mean(), parts

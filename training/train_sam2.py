@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Train the small SAM 2 for a wall-clock budget: first single images, then clips.
+"""Train the small SAM 2 for a wall-clock budget: single images, clips, then looks (banks).
 
     python training/train_sam2.py --data DIR --out RUN --minutes 90 --ranks 2
 """
@@ -24,10 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from training import fast_cpu  # noqa: E402
-from training.data import Store  # noqa: E402
-from training.memory_init import balance_memory  # noqa: E402
+from training.data import CLASSES, Store  # noqa: E402
+from training.looks import AttentionTap, LooksReader, draw, look_step  # noqa: E402
+from training.memory_init import balance_memory, look_elsewhere_too  # noqa: E402
 from training.network import CONFIG, build, normalise, save_half  # noqa: E402
-from training.unroll import DecoderTap, clip_step, image_step, mean_parts  # noqa: E402
+from training.unroll import DecoderTap, clip_step, image_step, mean_loss, mean_parts  # noqa: E402
 
 SAVE_EVERY = 120.0  # seconds
 
@@ -52,8 +53,9 @@ class Stage:
 
 # One descent over both stages: annealing to zero in between and starting anew loses more.
 STAGES = (
-    Stage('images', 0.33, 1.0e-3, 0.6, 0.3),
-    Stage('clips', 0.67, 3.5e-4, 0.01, 0.3),
+    Stage('images', 0.2, 1.0e-3, 0.6, 0.3),
+    Stage('clips', 0.4, 3.5e-4, 0.01, 0.3),
+    Stage('looks', 0.4, 4.0e-4, 0.01, 0.4),
 )
 
 # By elapsed share of the clip stage: clips per step and rank, and their lengths.
@@ -63,6 +65,8 @@ CLIP_LENGTHS = {
     0.75: (1, [6, 8, 12]),
     9.9: (1, [8, 12, 16]),
 }
+# Of the steps of the last stage; the rest are clips.
+LOOKS_SHARES = {'looks': 0.55, 'banked': 0.08, 'images': 0.07}
 
 
 class Run:
@@ -79,21 +83,30 @@ class Run:
         with torch.no_grad():  # else the no-object gate blanks everything from the start
             self.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias += 3
         self.tap = DecoderTap(self.model)
-        decay = [p for p in self.model.parameters() if p.ndim > 1]
-        rest = [p for p in self.model.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{'params': decay, 'weight_decay': 0.03}, {'params': rest, 'weight_decay': 0.0}],
-            lr=1e-3, betas=(0.9, 0.98), fused=True)
+        self.attention = AttentionTap(self.model)
+        self.reader = LooksReader(self.model.hidden_dim, CLASSES).to(args.device)
+        self.parameters = [*self.model.parameters(), *self.reader.parameters()]
+        self._forget()
         self.store = Store(args.data)
         self.rng = np.random.default_rng([args.seed, rank, int(time.time()) if args.resume else 0])
         self.stage_index, self.fraction, self.steps, self.spent = 0, 0.0, 0, 0.0
         if args.resume:
             self._load(args.resume)
 
+    def _forget(self) -> None:
+        """Start with an optimiser that has seen nothing."""
+        decay = [p for p in self.parameters if p.ndim > 1]
+        rest = [p for p in self.parameters if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{'params': decay, 'weight_decay': 0.03}, {'params': rest, 'weight_decay': 0.0}],
+            lr=1e-3, betas=(0.9, 0.98), fused=True)
+
     def _load(self, path: Path) -> None:
         state = torch.load(path, map_location='cpu', weights_only=True)
         self.model.load_state_dict(state['model'])
-        self.optimiser.load_state_dict(state['optimiser'])
+        if 'reader' in state:
+            self.reader.load_state_dict(state['reader'])
+            self.optimiser.load_state_dict(state['optimiser'])
         self.stage_index, self.fraction = state['stage'], state['fraction']
         self.steps, self.spent = state['steps'], state['seconds']
 
@@ -102,7 +115,7 @@ class Run:
         state = {
             'model': self.model.state_dict(), 'optimiser': self.optimiser.state_dict(),
             'stage': self.stage_index, 'fraction': self.fraction, 'steps': self.steps,
-            'seconds': self.spent,
+            'seconds': self.spent, 'reader': self.reader.state_dict(),
         }
         part = self.args.out / 'state.part'
         torch.save(state, part)
@@ -115,22 +128,41 @@ class Run:
         # Drawn alike on all ranks: a rank with less to do would wait for the others.
         alike = np.random.default_rng([args.seed, self.steps])
         # Background weight rises slowly, see focused_bce; tracking starts from scratch again.
-        focus = min(1.0, 2 * self.fraction) + (stage.name == 'clips')
-        if stage.name == 'images' or alike.random() < (0.25 if self.fraction < 0.6 else 0.1):
+        risen = stage.name == 'looks'
+        focus = 2.0 if risen else min(1.0, 2 * self.fraction) + (stage.name == 'clips')
+        kind = self._kind(stage, alike.random())
+        if kind == 'images':
             clips = [self.store.image(rng, 5) for _ in range(args.images_per_step)]
             return image_step(self.model, self.tap, clips, rng, focus, args.device)
+        if kind == 'looks':
+            drawn = [draw(self.store, rng, args.objects_per_clip + 2) for _ in range(2)]
+            return mean_loss([
+                look_step(self.model, self.tap, self.attention, self.reader, looks, focus,
+                          args.device) for looks in drawn])
         # Short clips first: as long as tracking fails, later frames teach little.
-        count, lengths = next(v for k, v in CLIP_LENGTHS.items() if self.fraction < k)
+        fraction = max(0.3, self.fraction) if risen else self.fraction
+        count, lengths = next(v for k, v in CLIP_LENGTHS.items() if fraction < k)
         length, train_encoder = int(alike.choice(lengths)), bool(alike.random() < 0.2)
-        banked = self.fraction >= 0.2 and alike.random() < args.banked
-        draw = self.store.banked if banked else self.store.clip
-        results = [
-            clip_step(self.model, self.tap, draw(rng, length, args.objects_per_clip),
-                      rng, focus, min(2.0, 7 * self.fraction), train_encoder, args.device)
-            for _ in range(count)]
-        loss = torch.stack([r[0] for r in results]).mean()
-        parts = mean_parts([r[1] for r in results])
-        return loss, {f'bank_{k}': v for k, v in parts.items()} if banked else parts
+        clips = [
+            self.store.banked(rng, min(length, 6), args.objects_per_clip) if kind == 'banked'
+            else self.store.clip(rng, length, args.objects_per_clip) for _ in range(count)]
+        rise = 2.0 if risen else min(2.0, 7 * self.fraction)
+        loss, parts = mean_loss([
+            clip_step(self.model, self.tap, clip, rng, focus, rise, train_encoder, args.device)
+            for clip in clips])
+        return loss, {f'bank_{k}': v for k, v in parts.items()} if kind == 'banked' else parts
+
+    def _kind(self, stage: Stage, drawn: float) -> str:
+        """What a step is made of."""
+        if stage.name == 'looks':
+            for kind, share in LOOKS_SHARES.items():
+                if drawn < share:
+                    return kind
+                drawn -= share
+            return 'clips'
+        if stage.name == 'images' or drawn < (0.25 if self.fraction < 0.6 else 0.1):
+            return 'images'
+        return 'clips'
 
     def step(self, stage: Stage, now: float) -> dict[str, float]:
         """One optimiser step on the mean gradient of all ranks; the first rank keeps the time."""
@@ -139,7 +171,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         loss, parts = self.loss(stage)
         loss.backward()
-        parameters = list(self.model.parameters())
+        parameters = self.parameters
         flat = torch.cat(
             [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
             + [torch.tensor([now if self.rank == 0 else 0.0], device=self.args.device)])
@@ -166,6 +198,11 @@ class Run:
         if self.rank == 0:
             print(json.dumps(measured), flush=True)
 
+    def _loosen(self) -> None:
+        """Let the last layer look elsewhere; the optimiser's past is of another loss."""
+        look_elsewhere_too(self.model.memory_attention.layers[-1].cross_attn_image)
+        self._forget()
+
     def run(self) -> None:
         """Go through the stages until the budget is spent."""
         for index, stage in enumerate(STAGES):
@@ -175,6 +212,8 @@ class Run:
                 self.stage_index, self.fraction = index, 0.0
             if stage.name == 'clips' and self.fraction == 0:
                 self._balance()
+            if stage.name == 'looks' and self.fraction == 0:
+                self._loosen()
             share = stage.share if self.args.stage == 'all' else 1.0
             budget = 60 * self.args.minutes * share
             start = time.time() - self.fraction * budget
@@ -222,8 +261,6 @@ def main() -> None:
     parser.add_argument('--resume', type=Path, help='a state.pt; goes on where its clock stopped')
     parser.add_argument('--images-per-step', type=int, default=6, help='per rank')
     parser.add_argument('--objects-per-clip', type=int, default=4)
-    parser.add_argument('--banked', type=float, default=0.0,
-                        help='share of clips whose objects are prompted in other clips only')
     parser.add_argument('--log-every', type=float, default=20, help='seconds')
     parser.add_argument('--port', type=int, default=29511)
     args = parser.parse_args()

@@ -31,11 +31,11 @@ class DecoderTap:
         decoder.predict_masks = predict_masks
 
     def loss(
-        self, target_nhw: torch.Tensor, focus: float, single: bool
+        self, target_nhw: torch.Tensor, focus: float, single: bool, **more: float
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the loss of the latest prediction and its parts."""
         masks, ious, _, scores = self.last
-        return decoder_loss(masks, ious, scores, target_nhw, focus, single)
+        return decoder_loss(masks, ious, scores, target_nhw, focus, single, **more)
 
 
 def jitter_boxes(boxes_n4: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -71,6 +71,13 @@ def mean_parts(parts: list[dict[str, float]]) -> dict[str, float]:
     """Average logged values by name."""
     keys = {k for p in parts for k in p}
     return {k: float(np.mean([p[k] for p in parts if k in p])) for k in sorted(keys)}
+
+
+def mean_loss(
+    results: list[tuple[torch.Tensor, dict[str, float]]],
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Average losses and logged values."""
+    return torch.stack([r[0] for r in results]).mean(), mean_parts([r[1] for r in results])
 
 
 def image_step(
