@@ -87,7 +87,7 @@ def run(model: Sam2Model, place: str, number: int, apart: bool) -> tuple[float, 
         seeds = count(OTHER_TABLES + 90_000 + 1000 * number)
         others = (table(seed, BANK_CLOTHS[seed % 3]) for seed in seeds)
         made_of = next(scene for scene in others if twins_on(scene) == kind)
-    bank = MemoryBank(model.identity, entries_of(model, made_of, kind, apart), 'benchmark')
+    bank = MemoryBank(model.identity, entries_of(model, made_of, kind, apart), source='benchmark')
     first = {'same table': FIRST, PLACES[0]: AT_ONCE}.get(place, 0)
     film = list(islice(here, first, first + FRAMES))
     stream = Engine(model, None, EngineConfig(K, D, M, mode='online')).open_stream('clip')

@@ -140,10 +140,16 @@ def views_table(rows: list[Row]) -> str:
     return _table('entries', lines, looks=True)
 
 
+def _alike(rows: list[Row], **setting: Any) -> set[int]:
+    """Return the clips that were run with a setting, so that others are compared on the same."""
+    return {row['clip'] for row in select(rows, choice='curated', entries=8, **setting)}
+
+
 def settings_table(rows: list[Row]) -> str:
     """Return IoU by mode, and with pointers of bank entries."""
     lines = []
-    usual = {'choice': 'curated', 'entries': 8}
+    same = _alike(rows, mode='window')
+    usual = {'choice': 'curated', 'entries': 8, 'clip': lambda clip: clip in same}
     for place in (MAIN[0], BETWEEN[0], MAIN[1]):
         lines.append(_line(rows, place, 'online', **usual))
         lines.append(_line(rows, place, 'window', mode='window', **usual))
@@ -171,10 +177,11 @@ def gates_table(rows: list[Row]) -> str:
         '| elsewhere | false, of frames | false, of objects |'
     )
     lines = [head, '|' + '---|' * 9]
+    same = _alike(rows, wait=lambda frames: frames > 1)
+    usual = {'choice': 'curated', 'entries': 8, 'clip': lambda clip: clip in same}
     for place in ('same table', 'other table'):
         for score, wait in sorted({(row['score'], row['wait']) for row in rows}):
-            runs = select(rows, place=place, choice='curated', entries=8, score=score, wait=wait)
-            found = summed(runs)
+            found = summed(select(rows, place=place, score=score, wait=wait, **usual))
             if found is not None:
                 lines.append(
                     f'| {place} | {score:g} | {wait} | {found["first"]:.3f} | {found["iou"]:.3f} '
@@ -265,17 +272,15 @@ def _points(
 
 def _draw_gates(axes: Any, rows: list[Row], place: str, colour: str) -> None:
     """Draw a point for each pair of thresholds, with its number of frames."""
+    same = _alike(rows, wait=lambda frames: frames > 1)
+    rows = [row for row in rows if row['clip'] in same]
     for score, marker in MARKERS.items():
         label = f'{place}, score {score:g}'
         axes.plot([], [], marker, color=colour, label=label, markersize=5)
         for wait in sorted({row['wait'] for row in rows}):
-            runs = select(
-                rows, place=place, choice='curated', entries=8, score=score, wait=wait
-            )
+            runs = select(rows, place=place, choice='curated', entries=8, score=score, wait=wait)
             found = summed(runs)
             if found is not None:
                 at = found['false'], found['found']
                 axes.plot(*at, marker, color=colour, markersize=5)
-                axes.annotate(
-                    str(wait), at, fontsize=7, textcoords='offset points', xytext=(4, 3)
-                )
+                axes.annotate(str(wait), at, fontsize=7, textcoords='offset points', xytext=(4, 3))

@@ -149,18 +149,21 @@ def test_a_bank_swap_under_load_loses_no_frame(start, control, tmp_path):
         frozenset(), frozenset({'blue'}), frozenset({'red', 'green'})}
 
 
-def test_a_bank_acts_on_the_next_frame(start, tmp_path):
+@pytest.mark.parametrize('wait', [1, 3])
+def test_a_bank_acts_once_its_object_was_seen_often_enough(start, tmp_path, wait):
     maker = engine_stream()
     for i, image in enumerate(steady(8, 'red')):
         maker.push(image, i)
     maker.export_bank(2).save(tmp_path / 'red.safetensors')
-    node = start(memory_bank_directory=str(tmp_path), detect_interval=0, **ONLINE)
-    frames = steady(6, 'red')
+    node = start(memory_bank_directory=str(tmp_path), detect_interval=0, **ONLINE,
+                 **({'bank_object_frames': 1} if wait == 1 else {}))  # fmt: skip
+    frames = steady(8, 'red')
     one_by_one(node.camera, frames[:2])
     answer = node.call(LoadMemoryBank, 'load_memory_bank', path='red', replace=True)
     assert answer.success
     one_by_one(node.camera, frames[2:], first=3)
-    assert [list(m.class_names) for m in node.camera.objects.messages] == [[]] * 2 + [['red']] * 4
+    shown = [list(m.class_names) for m in node.camera.objects.messages]
+    assert shown == [[]] * (1 + wait) + [['red']] * (7 - wait)
 
 
 def test_two_cameras_are_streams_of_their_own(start, control):

@@ -78,10 +78,10 @@ def from_yaml(make_node: MakeNode, path: Path) -> NodeParameters:
 # ---- declared
 
 
-def test_the_defaults_are_valid_and_those_of_the_engine_but_for_the_mode(read):
+def test_the_defaults_are_valid_and_those_of_the_engine_but_for_two(read):
     parameters = read()
-    assert parameters.engine == EngineConfig(mode='online')
-    assert EngineConfig().mode == 'window'
+    assert parameters.engine == EngineConfig(mode='online', bank_object_frames=3)
+    assert (EngineConfig().mode, EngineConfig().bank_object_frames) == ('window', 1)
     assert parameters.max_bank_bytes == DEFAULT_MAX_BANK_BYTES
     assert (parameters.autostart, parameters.cameras, parameters.camera_names) == (True, (), ('',))
     for name, spec in PARAMETERS.items():

@@ -51,7 +51,8 @@ class Stage:
         return self.peak * warm * (self.floor + (1 - self.floor) * cosine)
 
 
-# One descent over both stages: annealing to zero in between and starting anew loses more.
+# One descent over images and clips: annealing to zero in between and starting anew loses more.
+# Looks are another loss, and begin anew.
 STAGES = (
     Stage('images', 0.2, 1.0e-3, 0.6, 0.3),
     Stage('clips', 0.4, 3.5e-4, 0.01, 0.3),
@@ -153,7 +154,7 @@ class Run:
         return loss, {f'bank_{k}': v for k, v in parts.items()} if kind == 'banked' else parts
 
     def _kind(self, stage: Stage, drawn: float) -> str:
-        """What a step is made of."""
+        """Draw what a step is made of."""
         if stage.name == 'looks':
             for kind, share in LOOKS_SHARES.items():
                 if drawn < share:

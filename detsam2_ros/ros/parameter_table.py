@@ -59,8 +59,8 @@ class ParameterSpec:
 
 
 # Where the node differs from EngineConfig, whose defaults are the plain method of the report: a
-# robot wants masks at once.
-_NODE_DEFAULTS: dict[str, Value] = {'mode': 'online'}
+# robot wants masks at once, and no objects of a memory bank that are not there (docs/banks.md).
+_NODE_DEFAULTS: dict[str, Value] = {'mode': 'online', 'bank_object_frames': 3}
 
 
 def _engine_specs() -> list[ParameterSpec]:
