@@ -115,8 +115,8 @@ def test_store_draws_visible_objects(tmp_path):
 
 
 def draw_scenes(folder):
-    """Write three scenes of balls in a row, whose colours are of their classes."""
-    for seed, classes in enumerate(([0, 1, 2, 3, 4], [3, 4, 5, 6, 7, 8], [8, 0])):
+    """Write four scenes of balls in a row, whose colours are of their classes."""
+    for seed, classes in enumerate(([0, 1, 2, 3, 4], [3, 4, 5, 6, 7, 8], [8, 0], [1, 1, 2])):
         labels = np.zeros((8, 128, 128), np.uint8)
         for ball in range(len(classes)):
             labels[:, 40:60, 2 + 14 * ball : 12 + 14 * ball] = ball + 1
@@ -170,12 +170,15 @@ def test_looks_are_remembered_on_views_and_searched_in_frames(tmp_path, tiny):
             assert len(kinds) == 1 and kinds != {-1}
             for v, i in zip(own, ids, strict=True):
                 assert (drawn.labels[v] == i).sum() >= 72
+                assert (drawn.kinds[v] == drawn.kinds[v, i]).sum() == 1  # no twin beside it
             frames = drawn.kinds[views:]
+            kind = kinds.pop()
             if there == 255:
-                assert not (frames == kinds.pop()).any()
+                assert not (frames == kind).any()
                 absent += 1
             else:
-                assert (frames[:, there] == kinds.pop()).all()
+                assert ((frames == kind).sum(1) == 1).all()
+                assert (frames[:, there] == kind).all()
     assert absent and entries >= {1, 2}
     model, tap = tiny
     attention, reader = looks.AttentionTap(model), looks.LooksReader(128, 9)
