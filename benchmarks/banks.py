@@ -85,7 +85,8 @@ class Job:
 def main() -> int:
     options = parse_options()
     jobs = list(planned(options))
-    done = {job: row for job, row in read(options.results) if job in set(jobs)}
+    wanted = set(jobs)
+    done = {job: row for job, row in read(options.results) if job in wanted}
     if not options.write:
         missing = [job for job in jobs if job not in done]
         print(f'{len(jobs)} runs, {len(missing)} of them to do', file=sys.stderr)

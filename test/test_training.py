@@ -155,7 +155,7 @@ def test_banked_clips_are_prompted_in_other_scenes_alone(tmp_path, tiny):
     assert torch.isfinite(loss) and 'track_score' in parts
 
 
-def test_looks_are_remembered_on_views_and_searched_in_frames(tmp_path, tiny):
+def test_looks_are_remembered_on_views_and_searched_in_frames(tmp_path, tiny, monkeypatch):
     draw_scenes(tmp_path)
     store, entries, absent = Store(tmp_path), set(), 0
     for seed in range(30):
@@ -182,7 +182,21 @@ def test_looks_are_remembered_on_views_and_searched_in_frames(tmp_path, tiny):
     assert absent and entries >= {1, 2}
     model, tap = tiny
     attention, reader = looks.AttentionTap(model), looks.LooksReader(128, 9)
+    encode, remembered = model._encode_new_memory, []
+
+    def spied(feats, sizes, masks, scores, from_points):
+        assert (scores > 0).all()  # seen: not remembered as hidden
+        remembered.append((masks[:, 0] > 0).numpy())
+        return encode(feats, sizes, masks, scores, from_points)
+
+    monkeypatch.setattr(model, '_encode_new_memory', spied)
     loss, parts = looks.look_step(model, tap, attention, reader, drawn, focus=1.0)
+    monkeypatch.undo()
+    for j, masks in enumerate(remembered):
+        views_of = drawn.labels[drawn.remembered[:, j]]
+        assert np.array_equal(masks, views_of == drawn.view_ids[:, j, None, None])
+    assert len(remembered) == drawn.remembered.shape[1]
+    assert 'forward' not in vars(attention._cross)  # other steps keep their own attention
     loss.backward()
     assert torch.isfinite(loss) and {'look_read', 'look_kind', 'look_score'} <= set(parts)
     for moved in (model.image_encoder, model.memory_encoder, model.memory_attention, reader):

@@ -72,6 +72,7 @@ class FakeStream:
     """Closes windows of `window` frames and corrects every frame in reach each time."""
 
     news = False
+
     def __init__(self, engine: FakeEngine, name: str):
         self.engine, self.name = engine, name
         self.windows: list[int] = []  # lengths of those that closed

@@ -27,9 +27,13 @@ def restart_with_fast_malloc() -> None:
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
+def attention_weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """Return the weights of queries [..., n, d] over keys [..., m, d], [..., n, m]."""
+    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), -1)
+
+
 def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: object) -> torch.Tensor:
-    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), -1)
-    return weights @ v
+    return attention_weights(q, k) @ v
 
 
 def _pointwise(self: torch.nn.Conv2d, x_bchw: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from training.data import MIN_AREA, Clip, Layout, Store, augment
+from training.fast_cpu import attention_weights
 from training.losses import mask_iou
 from training.network import normalise
 from training.unroll import DecoderTap
@@ -111,40 +112,46 @@ def _remembered(
         return None
     chosen += rng.permutation(absent)[: min(2, objects - len(chosen))].tolist()
     # One number of entries for all, since they are one batch: where a kind has less, twins.
-    count = int(rng.integers(1, max(len(seen[int(k)]) for k in chosen) + 1))
+    count = int(rng.integers(1, max(len(seen[k]) for k in chosen) + 1))
     entries = []
-    for kind in map(int, chosen):
+    for kind in chosen:
         order = [seen[kind][int(i)] for i in rng.permutation(len(seen[kind]))]
         entries.append([order[i % len(order)] for i in range(count)])
-    ids = [int(there[int(k)][0]) if len(there[int(k)]) else 255 for k in chosen]
+    ids = [int(there[k][0]) if len(there[k]) else 255 for k in chosen]
     rows = np.array(entries)
     return rows[..., 0], rows[..., 1], np.array(ids)
 
 
 class AttentionTap:
-    """Keeps the weights of the last layer's attention to memory."""
+    """Within `with tap:` keeps the weights of the last layer's attention to memory.
+
+    Only there, since other steps need no weights, and a GPU's fused attention makes none.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.weights: torch.Tensor | None = None
-        cross = model.memory_attention.layers[-1].cross_attn_image
-        inner = cross.forward
+        self._cross = model.memory_attention.layers[-1].cross_attn_image
 
-        def forward(*args: object, **kwargs: object) -> torch.Tensor:
-            usual = F.scaled_dot_product_attention
+    def __enter__(self) -> AttentionTap:
+        self._cross.forward = self._forward
+        return self
 
-            def kept(
-                q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: object
-            ) -> torch.Tensor:
-                self.weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), -1)
-                return self.weights @ v
+    def __exit__(self, *_: object) -> None:
+        del self._cross.forward  # the module's own shows again
 
-            F.scaled_dot_product_attention = kept
-            try:
-                return inner(*args, **kwargs)
-            finally:
-                F.scaled_dot_product_attention = usual
+    def _forward(self, *args: object, **kwargs: object) -> torch.Tensor:
+        usual = F.scaled_dot_product_attention
+        F.scaled_dot_product_attention = self._attention
+        try:
+            return type(self._cross).forward(self._cross, *args, **kwargs)
+        finally:
+            F.scaled_dot_product_attention = usual
 
-        cross.forward = forward
+    def _attention(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: object
+    ) -> torch.Tensor:
+        self.weights = attention_weights(q, k)
+        return self.weights @ v
 
     def loss(
         self, remembered: torch.Tensor, wanted: torch.Tensor, rivals: torch.Tensor
@@ -232,11 +239,12 @@ def look_step(
                 'maskmem_features': spatial.index_select(0, owner),
                 'maskmem_pos_enc': [w.index_select(0, owner) for w in where]}
         now = [f.index_select(1, rows) for f in feats]
-        fused = model._prepare_memory_conditioned_features(
-            frame_idx=0, is_init_cond_frame=False, current_vision_feats=now[-1:],
-            current_vision_pos_embeds=[p.index_select(1, rows) for p in positions][-1:],
-            feat_sizes=sizes[-1:], num_frames=10_000,
-            output_dict={'cond_frame_outputs': kept, 'non_cond_frame_outputs': {}})
+        with attention:
+            fused = model._prepare_memory_conditioned_features(
+                frame_idx=0, is_init_cond_frame=False, current_vision_feats=now[-1:],
+                current_vision_pos_embeds=[positions[-1].index_select(1, rows)],
+                feat_sizes=sizes[-1:], num_frames=10_000,
+                output_dict={'cond_frame_outputs': kept, 'non_cond_frame_outputs': {}})
         fine = [f.permute(1, 2, 0).unflatten(2, s) for f, s in zip(now[:-1], sizes, strict=False)]
         step = model._forward_sam_heads(
             backbone_features=fused, high_res_features=fine, multimask_output=True)

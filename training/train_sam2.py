@@ -108,6 +108,8 @@ class Run:
         if 'reader' in state:
             self.reader.load_state_dict(state['reader'])
             self.optimiser.load_state_dict(state['optimiser'])
+        elif self.rank == 0:
+            print(f'{path} is of before there were looks: its optimiser starts anew', flush=True)
         self.stage_index, self.fraction = state['stage'], state['fraction']
         self.steps, self.spent = state['steps'], state['seconds']
 
