@@ -28,6 +28,7 @@ from bank_scenes import (  # noqa: E402
     OTHER_TABLES,
     TABLES,
     pick,
+    played,
 )
 from banks import LEAST_VISIBLE as COUNTED  # noqa: E402
 from banks import D, K, M  # noqa: E402
@@ -92,11 +93,7 @@ def run(model: Sam2Model, place: str, number: int, apart: bool) -> tuple[float, 
     film = list(islice(here, first, first + FRAMES))
     stream = Engine(model, None, EngineConfig(K, D, M, mode='online')).open_stream('clip')
     stream.load_bank(bank)
-    final: dict[int, FrameResult] = {}
-    for frame in film:
-        results = stream.push(frame.image, frame.index)
-        results += stream.flush() if frame is film[-1] else []
-        final |= {result.index: result for result in results}
+    final = {result.index: result for result in played(stream, film)}
     return scored(film, [final[index] for index in range(len(film))], kind)
 
 

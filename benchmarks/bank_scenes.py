@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from detsam2_ros.banks.views import Mark, View, remember
 from detsam2_ros.demo.scene import CLASS_NAMES, SceneFrame, SceneOptions, render
+from detsam2_ros.engine import FrameResult, Stream
 from detsam2_ros.engine.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.memory import choose, summary
 from detsam2_ros.engine.sam2_model import Sam2Model
@@ -67,6 +68,13 @@ def _views(place: str, number: int, absent: bool) -> list[list[SceneFrame]]:
         views += [film[:8], film[40:48]]
     # Views of different tables first.
     return views[::2] + views[1::2]
+
+
+def played(stream: Stream, film: Sequence[SceneFrame]) -> Iterator[FrameResult]:
+    """Push all frames and flush; give results as they come, by index the newest revision last."""
+    for frame in film:
+        yield from stream.push(frame.image, frame.index)
+    yield from stream.flush()
 
 
 def view_of(frame: SceneFrame, stamp: int, classes: Iterable[int]) -> View:

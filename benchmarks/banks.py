@@ -30,7 +30,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
-from bank_scenes import PLACES, Pool, clip  # noqa: E402
+from bank_scenes import PLACES, Pool, clip, played  # noqa: E402
 from banks_report import write_docs  # noqa: E402
 from modes import TruthDetector  # noqa: E402
 
@@ -216,13 +216,10 @@ class Bench:
         first, final = {}, {}
         begin = time.process_time()
         with bank_pointers(job.pointer):
-            for frame in film:
-                results = stream.push(frame.image, frame.index)
-                results += stream.flush() if frame is film[-1] else []
-                for result in results:
-                    final[result.index] = result
-                    if result.revision == 0:
-                        first[result.index] = result
+            for result in played(stream, film):
+                final[result.index] = result
+                if result.revision == 0:
+                    first[result.index] = result
         seconds = time.process_time() - begin
         stats = engine.stats()
         tracked = stats.tracked_frames + stats.forward_frames + stats.associated_frames
