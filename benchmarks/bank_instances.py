@@ -34,10 +34,10 @@ from banks import LEAST_VISIBLE as COUNTED  # noqa: E402
 from banks import D, K, M  # noqa: E402
 
 from detsam2_ros.banks.views import Mark, View, remember  # noqa: E402
-from detsam2_ros.demo.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions  # noqa: E402
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult, load_sam2  # noqa: E402
-from detsam2_ros.engine.bank import BankEntry, MemoryBank  # noqa: E402
-from detsam2_ros.engine.sam2_model import Sam2Model  # noqa: E402
+from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank  # noqa: E402
+from detsam2_ros.engine.sam2.model import Sam2Model  # noqa: E402
+from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions  # noqa: E402
 
 FRAMES = 40
 MOMENTS = range(0, 120, 5)  # frames that entries are of

@@ -27,9 +27,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 from bank_scenes import BANK_CLOTHS, OTHER_TABLES, view_of  # noqa: E402
 
 from detsam2_ros.banks.views import Mark, remember  # noqa: E402
-from detsam2_ros.demo.scene import CLASS_NAMES, SceneOptions, render  # noqa: E402
 from detsam2_ros.engine import load_sam2  # noqa: E402
-from detsam2_ros.engine.stages import encode_image  # noqa: E402
+from detsam2_ros.engine.sam2.steps import encode_image  # noqa: E402
+from detsam2_ros.scene.scene import CLASS_NAMES, SceneOptions, render  # noqa: E402
 
 TABLES = 90
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from detsam2_ros.banks.views import Mark, View, remember
-from detsam2_ros.demo.scene import CLASS_NAMES, SceneFrame, SceneOptions, render
 from detsam2_ros.engine import FrameResult, Stream
-from detsam2_ros.engine.bank import BankEntry, MemoryBank
-from detsam2_ros.engine.memory import choose, summary
-from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.sam2.memory import choose, summary
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.scene.scene import CLASS_NAMES, SceneFrame, SceneOptions, render
 
 # The shipped models were trained on seeds below 1,000,000.
 TABLES, OTHER_TABLES = 2_400_000, 2_500_000

@@ -34,19 +34,14 @@ from bank_scenes import PLACES, Pool, clip, played  # noqa: E402
 from banks_report import write_docs  # noqa: E402
 from modes import TruthDetector  # noqa: E402
 
-from detsam2_ros.demo.scene import SceneFrame  # noqa: E402
-from detsam2_ros.engine import (  # noqa: E402
-    Engine,
-    EngineConfig,
-    FrameResult,
-    load_sam2,
-    online,
-    prompting,
-    reverse,
-)
-from detsam2_ros.engine import memory as engine_memory  # noqa: E402
-from detsam2_ros.engine.keys import KeyCache  # noqa: E402
-from detsam2_ros.engine.stages import ImageFeatures, encode_image, track  # noqa: E402
+from detsam2_ros.engine import Engine, EngineConfig, FrameResult, load_sam2  # noqa: E402
+from detsam2_ros.engine.sam2 import memory as engine_memory  # noqa: E402
+from detsam2_ros.engine.sam2.attention import KeyCache  # noqa: E402
+from detsam2_ros.engine.sam2.steps import ImageFeatures, encode_image, track  # noqa: E402
+from detsam2_ros.engine.tracking import conditioning as prompting  # noqa: E402
+from detsam2_ros.engine.tracking import forward as online  # noqa: E402
+from detsam2_ros.engine.tracking import reverse  # noqa: E402
+from detsam2_ros.scene.scene import SceneFrame  # noqa: E402
 
 K, D, M = 10, 10, 20
 COUNTS = (1, 2, 4, 8, 16)

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from oracle.driver import Oracle, build_predictor
-from oracle.pair import mask_iou
 
 from benchmarks.place import Place, load, repeat
 from benchmarks.scenes import Film, film
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult
-from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import StatsRecorder
+from oracle.driver import Oracle, build_predictor
+from oracle.pair import mask_iou
 
 # What all sides spend time on; 'other' is the rest of the total.
 STAGES = {

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+sys.path.insert(0, str(ROOT))
 
 from benchmarks.place import MODELS, Place, load, repeat  # noqa: E402
 from benchmarks.scenes import film, real_config  # noqa: E402
 from detsam2_ros.engine import Engine  # noqa: E402
-from detsam2_ros.engine.stages import encode_image  # noqa: E402
+from detsam2_ros.engine.sam2.steps import encode_image  # noqa: E402
 
 POINTS = 200  # of the curves that are kept
 BYTES = ('rss', 'allocated', 'reserved')

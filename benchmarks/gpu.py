@@ -28,7 +28,7 @@ from typing import Any  # noqa: E402
 os.environ.setdefault('OMP_NUM_THREADS', '4')
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.place import Place, load, repeat
 from benchmarks.scenes import engine_config, film, warm_up
 from detsam2_ros.engine import Engine, EngineConfig, MemoryBank
-from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.sam2.model import Sam2Model
 
 OBJECTS = (1, 2, 4, 8, 16)
 REACHES = ((10, 10), (10, 20), (10, 30), (10, 40), (5, 20), (20, 20), (20, 40))  # K, M

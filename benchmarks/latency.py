@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a frame waits for its first masks: a camera of some rate before the node's worker.
 
-The inference thread of the node (`detsam2_ros.ros.worker`) is given images at a rate, as the node
-gives it those that arrive; what DDS and the node's other threads add is what `node.py` measures.
+The inference thread of the node (`detsam2_ros.runtime.worker`) is given images at a rate, as
+the node gives it those that arrive; what DDS and the node's other threads add is what `node.py`
+measures.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import torch
 from benchmarks.place import Place, load
 from benchmarks.scenes import Film, film, real_config
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult
-from detsam2_ros.engine.sam2_model import Sam2Model
-from detsam2_ros.ros.accounting import FrameAccounts
-from detsam2_ros.ros.camera_stream import Ticket
-from detsam2_ros.ros.worker import Worker
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.runtime.accounting import FrameAccounts
+from detsam2_ros.runtime.camera_stream import Ticket
+from detsam2_ros.runtime.worker import Worker
 
 CAMERA = 'camera'
 QUEUE = 20  # the node's default queue_size

@@ -30,8 +30,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
 from modes_report import write_docs  # noqa: E402
 
-from detsam2_ros.demo.scene import CLASS_NAMES, SceneFrame, SceneOptions, render  # noqa: E402
 from detsam2_ros.engine import Detections, Engine, EngineConfig, load_sam2  # noqa: E402
+from detsam2_ros.scene.scene import CLASS_NAMES, SceneFrame, SceneOptions, render  # noqa: E402
 from training.engine_score import Tally  # noqa: E402
 
 # The shipped models were trained on seeds below 1,000,000.

@@ -36,9 +36,9 @@ def serve() -> int:
     """Run the node with the null engine, and write down what its own code took."""
     import psutil
 
-    from detsam2_ros.engine.masks import PackedMasks
-    from detsam2_ros.engine.results import FrameResult, Object
     from detsam2_ros.engine.stats import Stats
+    from detsam2_ros.results.frames import FrameResult, Object
+    from detsam2_ros.results.masks import PackedMasks
     from detsam2_ros.ros import camera
     from detsam2_ros.ros.node import main
 
@@ -220,7 +220,7 @@ def measure(
 def pictures(width: int, height: int, scene: bool) -> list[array.array]:
     """Return the bytes of the images to send: of a scene with one ball, else one of noise."""
     if scene:
-        from detsam2_ros.demo.scene import SceneOptions, render
+        from detsam2_ros.scene.scene import SceneOptions, render
 
         frames = render(1, 40, width, height, SceneOptions(balls=1, late_ball=0, pocketing=0))
         images = [frame.image for frame in frames]

@@ -37,8 +37,8 @@ def measure(
     from rclpy.qos import QoSProfile
     from sensor_msgs.msg import Image
 
-    from detsam2_ros.demo.scene import Scene
-    from detsam2_ros.demo.scene_options import SceneOptions
+    from detsam2_ros.scene.options import SceneOptions
+    from detsam2_ros.scene.scene import Scene
 
     count = WARM_UP + int(rate * seconds)
     images = [f.image for f in Scene(SEED, size, size, count, SceneOptions(balls=balls))]

@@ -17,9 +17,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from benchmarks.place import Place, load
-from detsam2_ros.engine.memory import Context, Memory
-from detsam2_ros.engine.sam2_model import Sam2Model
-from detsam2_ros.engine.stages import condition, encode_image, memorise, track
+from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.memory import Memory
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.engine.sam2.steps import condition, encode_image, memorise, track
 
 # What a tracked frame reads in the middle of a stream: six neighbours, and K = D prompts.
 NEIGHBOURS, POINTERS = 6, 16

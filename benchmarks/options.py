@@ -27,7 +27,6 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from detsam2_ros.demo.scene import SceneFrame  # noqa: E402
 from detsam2_ros.engine import (  # noqa: E402
     Engine,
     EngineConfig,
@@ -36,6 +35,7 @@ from detsam2_ros.engine import (  # noqa: E402
     YoloDetector,
     load_sam2,
 )
+from detsam2_ros.scene.scene import SceneFrame  # noqa: E402
 from training.engine_score import Tally  # noqa: E402
 from training.evaluate import held_out  # noqa: E402
 

@@ -21,11 +21,11 @@ from unittest import mock
 
 import torch
 from omegaconf import OmegaConf
-from oracle.configs import config as small_config
 
 from detsam2_ros.engine import load_sam2
-from detsam2_ros.engine.models import build_sam2
-from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.sam2.load import build_sam2
+from detsam2_ros.engine.sam2.model import Sam2Model
+from oracle.configs import config as small_config
 
 ROOT = Path(__file__).resolve().parent.parent
 # Configs of the sam2 package, with random weights here; 'demo' is the shipped model, 'rehearsal'

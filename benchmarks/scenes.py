@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from detsam2_ros.demo.scene import SceneOptions, render
-from detsam2_ros.demo.scene_options import MAX_BALLS
 from detsam2_ros.engine import Detections, EngineConfig
+from detsam2_ros.scene.options import MAX_BALLS
+from detsam2_ros.scene.scene import SceneOptions, render
 
 # A box of a ball that is seen less than this is none that a detector would find.
 LEAST_VISIBLE = 0.3

@@ -19,8 +19,8 @@ from detsam2_ros.banks.coverage import prune
 from detsam2_ros.banks.label_masks import LabelMasks
 from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import open_pictures
-from detsam2_ros.cli.video import InputError, open_source
 from detsam2_ros.engine import Engine, EngineConfig, EngineError, FrameResult, load_sam2
+from detsam2_ros.media.video import InputError, open_source
 
 
 def tell(results: Sequence[FrameResult]) -> None:

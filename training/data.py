@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detsam2_ros.demo.scene import CLASS_NAMES, Scene, SceneOptions
+from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneOptions
 from training.shapes import ShapesClip
 
 HELD_OUT = 1_000_000  # seeds from here on are never trained on

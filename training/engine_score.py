@@ -12,8 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 if TYPE_CHECKING:
-    from detsam2_ros.demo.scene import SceneFrame
     from detsam2_ros.engine import Engine, FrameResult
+    from detsam2_ros.scene.scene import SceneFrame
 
 MATCH = 0.3  # least IoU at which a mask is taken to show a ball
 

@@ -23,7 +23,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from detsam2_ros.demo.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions  # noqa: E402
+from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions  # noqa: E402
 from training.data import HELD_OUT, MIN_AREA  # noqa: E402
 from training.engine_score import Tally, run_clip  # noqa: E402
 from training.network import CHECKPOINT, CONFIG, normalise, predictor  # noqa: E402

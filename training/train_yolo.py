@@ -19,7 +19,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from detsam2_ros.demo.scene import CLASS_NAMES, Scene  # noqa: E402
+from detsam2_ros.scene.scene import CLASS_NAMES, Scene  # noqa: E402
 from training import fast_cpu  # noqa: E402
 from training.data import HELD_OUT, MIN_AREA, Store  # noqa: E402
 

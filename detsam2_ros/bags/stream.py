@@ -15,8 +15,8 @@ from detsam2_ros.bags.types import COMPRESSED, Serializer
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
 from detsam2_ros.messages.results import FirstLabels
-from detsam2_ros.ros.accounting import FrameAccounts
-from detsam2_ros.ros.camera_stream import FAILED, CameraStream, Ticket
+from detsam2_ros.runtime.accounting import FrameAccounts
+from detsam2_ros.runtime.camera_stream import FAILED, CameraStream, Ticket
 
 NOT_DECODED = 'undecodable_message'
 _TOLD = 5  # different sentences of a topic that are kept

@@ -17,10 +17,10 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
-from detsam2_ros.engine.results import FrameResult
 from detsam2_ros.messages.pictures import label_fields
 from detsam2_ros.messages.results import FirstLabels, correction_fields, object_fields
 from detsam2_ros.paths import shared_file
+from detsam2_ros.results.frames import FrameResult
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'

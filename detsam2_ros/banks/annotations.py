@@ -16,7 +16,7 @@ import yaml
 from detsam2_ros.banks.notes import CUT, Notes
 from detsam2_ros.banks.pictures import Picture
 from detsam2_ros.banks.views import Mark
-from detsam2_ros.cli.video import InputError
+from detsam2_ros.media.video import InputError
 
 GROUPS = ('class', 'instance')
 _LONGEST_NAME = 200

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from detsam2_ros.engine.bank import BankEntry
-from detsam2_ros.engine.compose import Composer
-from detsam2_ros.engine.memory import Context
-from detsam2_ros.engine.sam2_model import Sam2Model
-from detsam2_ros.engine.stages import Decoded, ImageFeatures, encode_image, memorise, track
+from detsam2_ros.engine.bank.bank import BankEntry
+from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.engine.sam2.resize import Composer
+from detsam2_ros.engine.sam2.steps import Decoded, ImageFeatures, encode_image, memorise, track
 
 _DISCS = 24
 _RIDGE = 1e-2  # of the tokens' variance

@@ -14,9 +14,9 @@ from detsam2_ros.banks.annotations import Annotations
 from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture, Pictures
 from detsam2_ros.banks.views import Mark, View, remember
-from detsam2_ros.engine.bank import DEFAULT_MAX_BANK_BYTES, BankEntry, MemoryBank
-from detsam2_ros.engine.errors import BankError
-from detsam2_ros.engine.sam2_model import Sam2Model
+from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES, BankEntry, MemoryBank
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.results.errors import BankError
 
 MANY_ENTRIES = 16  # of one object; each is attended to on every frame
 _MOST_SOURCE = 1000

@@ -24,7 +24,7 @@ from detsam2_ros.banks.coco_masks import SegmentationError, to_mask
 from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture, lookup_key
 from detsam2_ros.banks.views import Mark
-from detsam2_ros.cli.video import InputError
+from detsam2_ros.media.video import InputError
 
 
 class CocoFile:

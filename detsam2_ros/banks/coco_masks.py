@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from detsam2_ros.banks.annotations import numbers
-from detsam2_ros.cli.video import InputError
+from detsam2_ros.media.video import InputError
 
 
 class SegmentationError(Exception):

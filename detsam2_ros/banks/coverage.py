@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from detsam2_ros.engine.bank import BankEntry, MemoryBank
-from detsam2_ros.engine.errors import BankError
-from detsam2_ros.engine.memory import summary
+from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.sam2.memory import summary
+from detsam2_ros.results.errors import BankError
 
 _MOST_SETS = 50_000  # that are tried one by one; beyond, greedy from each start
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from detsam2_ros.engine.bank import BankEntry, MemoryBank
-from detsam2_ros.engine.bank_header import check_model
-from detsam2_ros.engine.banking import joined
-from detsam2_ros.engine.errors import BankError
+from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.bank.header import check_model
+from detsam2_ros.engine.tracking.bank_objects import joined
+from detsam2_ros.results.errors import BankError
 
 
 def merge(banks: Sequence[tuple[str, MemoryBank]]) -> MemoryBank:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from detsam2_ros.engine.bank import MemoryBank
-from detsam2_ros.engine.core import Engine
-from detsam2_ros.engine.errors import BankError
-from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.engine.bank.bank import MemoryBank
+from detsam2_ros.engine.engine import Engine
+from detsam2_ros.results.errors import BankError
+from detsam2_ros.results.frames import FrameResult
 
 FOUND_IOU = 0.5  # from here on an object is found on a frame
 

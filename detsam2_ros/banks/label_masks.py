@@ -15,7 +15,7 @@ from detsam2_ros.banks.label_names import LabelName, find_names, read_names
 from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture, lookup_key
 from detsam2_ros.banks.views import Mark
-from detsam2_ros.cli.video import InputError
+from detsam2_ros.media.video import InputError
 
 # Modes of PIL in which a pixel is one whole number; 'P' is a palette's index.
 _MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B', 'I;16L')

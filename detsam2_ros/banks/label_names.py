@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detsam2_ros.banks.annotations import check_id, check_name, read_lines, read_table
-from detsam2_ros.cli.video import InputError
+from detsam2_ros.media.video import InputError
 
 NAMES_FILES = ('names.yaml', 'names.yml', 'names.json', 'names.txt', 'objects.jsonl')
 _BACKGROUND = ('background', '_background_', '__background__')

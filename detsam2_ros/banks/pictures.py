@@ -14,7 +14,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from detsam2_ros.cli.video import IMAGE_SUFFIXES, InputError, VideoSource
+from detsam2_ros.media.video import IMAGE_SUFFIXES, InputError, VideoSource
 
 _SECOND = 10**9
 _NUMBER = re.compile(r'(\d+)$')

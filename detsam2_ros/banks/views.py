@@ -11,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from detsam2_ros.engine.bank import BankEntry, MemoryBank
-from detsam2_ros.engine.errors import BankError
-from detsam2_ros.engine.memory import Memory
-from detsam2_ros.engine.prompts import decode_boxes, mask_prompts
-from detsam2_ros.engine.reverse import memories_of
-from detsam2_ros.engine.sam2_model import Sam2Model
-from detsam2_ros.engine.stages import (
+from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.sam2.memory import Memory
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.engine.sam2.prompts import decode_boxes, mask_prompts
+from detsam2_ros.engine.sam2.steps import (
     Decoded,
     ImageFeatures,
     condition_on_masks,
     encode_image,
+    memories_of,
     memorise,
 )
+from detsam2_ros.results.errors import BankError
 
 _BATCH = 16  # marks at once, so that a crowded image decides nothing about memory
 

@@ -24,7 +24,7 @@ from detsam2_ros.banks.annotations import (
 from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture, Pictures, lookup_key
 from detsam2_ros.banks.views import Mark
-from detsam2_ros.cli.video import InputError
+from detsam2_ros.media.video import InputError
 
 NAMES_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt', 'obj.names')
 _FAR = 2.0  # a coordinate beyond is no rounding, but a mistake

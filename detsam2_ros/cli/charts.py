@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from detsam2_ros.cli.overlay import colour_of
 from detsam2_ros.cli.summary import Presence, Summary
+from detsam2_ros.media.overlay import colour_of
 
 _INK, _FAINT, _AMBER, _BLUE = '#20242a', '#d9dce1', '#e69a00', '#3b78c2'
 _MOST_OBJECTS = 40

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from detsam2_ros.cli.summary import Summary
-from detsam2_ros.cli.timeline import Settled, Timeline
-from detsam2_ros.cli.video import Frame, InputError
 from detsam2_ros.engine import FrameResult, WindowError
+from detsam2_ros.media.timeline import Settled, Timeline
+from detsam2_ros.media.video import Frame, InputError
 
 
 class SegmentingStream(Protocol):

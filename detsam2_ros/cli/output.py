@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from detsam2_ros.cli.overlay import draw_overlay, enlarged, enlargement
-from detsam2_ros.cli.timeline import Settled
-from detsam2_ros.cli.video import CODECS, InputError, VideoWriter, write_png
+from detsam2_ros.media.overlay import draw_overlay, enlarged, enlargement
+from detsam2_ros.media.timeline import Settled
+from detsam2_ros.media.video import CODECS, InputError, VideoWriter, write_png
 
 MASKS = 'masks'
 OBJECTS = 'objects.jsonl'

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from detsam2_ros.cli import charts
-from detsam2_ros.cli.page import write_page
-from detsam2_ros.cli.sheet import correction_row, side_by_side
 from detsam2_ros.cli.summary import Summary
-from detsam2_ros.cli.timeline import NOTABLE_IOU, Settled
-from detsam2_ros.cli.video import InputError
+from detsam2_ros.media.page import write_page
+from detsam2_ros.media.sheet import correction_row, side_by_side
+from detsam2_ros.media.timeline import NOTABLE_IOU, Settled
+from detsam2_ros.media.video import InputError
 
 _COLUMNS = ('image', 'masks as first published', 'final masks')
 

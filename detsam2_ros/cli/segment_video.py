@@ -19,10 +19,7 @@ from detsam2_ros.cli.loop import Interrupt, first, run
 from detsam2_ros.cli.models import build_engine as _engine
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, check
 from detsam2_ros.cli.report import Highlight, highlight_of, write_report
-from detsam2_ros.cli.sheet import Best, changed_pixels
 from detsam2_ros.cli.summary import Summary
-from detsam2_ros.cli.timeline import Settled
-from detsam2_ros.cli.video import InputError, Source, open_source
 from detsam2_ros.engine import (
     ConfigError,
     EngineConfig,
@@ -30,6 +27,9 @@ from detsam2_ros.engine import (
     MemoryBank,
     Stream,
 )
+from detsam2_ros.media.sheet import Best, changed_pixels
+from detsam2_ros.media.timeline import Settled
+from detsam2_ros.media.video import InputError, Source, open_source
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 _SHEET_ROWS = 5

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from detsam2_ros.cli.timeline import Settled
-from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.media.timeline import Settled
+from detsam2_ros.results.frames import FrameResult
 
 # Written by this command; the others come from the engine.
 FILE_STAGES = ('read', 'draw and write')

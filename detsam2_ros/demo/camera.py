@@ -29,8 +29,8 @@ from std_msgs.msg import Header
 
 from detsam2_msgs.msg import ObjectArray
 from detsam2_ros.demo.processes import stop_on_signals
-from detsam2_ros.demo.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
 from detsam2_ros.ros.images import label_image, rgb_image
+from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
 
 # The shipped models were trained on seeds below 1,000,000.
 SEED = 1_000_012
@@ -150,7 +150,7 @@ class DemoCamera(Node):
             default = getattr(SCENE, knob.name) or none.get(knob.name, 0.0)
             if isinstance(default, tuple):
                 default = list(default)
-            text = f'{knob.name} of the scene, see detsam2_ros/demo/scene_options.py'
+            text = f'{knob.name} of the scene, see detsam2_ros/scene/options.py'
             value = self._declared(f'scene.{knob.name}', default, text)
             if knob.name in none:
                 value = value or None

@@ -195,7 +195,7 @@ def _commands(
     remaps = [part for name, topic in topics.items() for part in ('-r', f'{name}:={topic}')]
     return {
         'recorder': ros(
-            'detsam2_ros.demo.recorder', *remaps,
+            'detsam2_ros.demo.recorder.node', *remaps,
             *parameters(output=output, video_rate=given.rate, phase=f'"{DETECTOR}"')),
         'node': ros(
             'detsam2_ros.ros.node', '--params-file', str(shared_file('config/demo.yaml')),

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from detsam2_ros.cli import segment_video
-from detsam2_ros.cli.sheet import Best, contact_sheet
-from detsam2_ros.cli.timeline import Settled
-from detsam2_ros.cli.video import InputError, VideoWriter, write_png
 from detsam2_ros.demo.pictures import COLUMNS, comparison_row
-from detsam2_ros.demo.scene import CLASS_NAMES, Scene
-from detsam2_ros.demo.score import LEAST_VISIBLE, Score
+from detsam2_ros.media.sheet import Best, contact_sheet
+from detsam2_ros.media.timeline import Settled
+from detsam2_ros.media.video import InputError, VideoWriter, write_png
+from detsam2_ros.scene.scene import CLASS_NAMES, Scene
+from detsam2_ros.scene.score import LEAST_VISIBLE, Score
 
 FPS = 30.0
 # Four balls and arms that cover them. The shipped models were trained on seeds below 1,000,000.

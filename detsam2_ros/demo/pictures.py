@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from detsam2_ros.cli.overlay import (
+from detsam2_ros.media.overlay import (
     AMBER,
     Colour,
     Drawable,
@@ -19,8 +19,8 @@ from detsam2_ros.cli.overlay import (
     draw_text,
     enlarged,
 )
-from detsam2_ros.cli.sheet import TILE_WIDTH, fitted, tile
-from detsam2_ros.demo.score import pairs
+from detsam2_ros.media.sheet import TILE_WIDTH, fitted, tile
+from detsam2_ros.scene.score import pairs
 
 COLUMNS = ('image', 'masks as first published', 'final masks', 'truth')
 

@@ -7,11 +7,17 @@ stream = engine.open_stream('front')
 for result in stream.push(image, stamp): ...
 """
 
-from detsam2_ros.engine.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.core import Engine
-from detsam2_ros.engine.detection import Detections, Detector
-from detsam2_ros.engine.errors import (
+from detsam2_ros.engine.detector.protocol import Detector
+from detsam2_ros.engine.detector.yolo import YoloDetector
+from detsam2_ros.engine.engine import Engine
+from detsam2_ros.engine.sam2.load import default_device, load_sam2
+from detsam2_ros.engine.sam2.prompts import Prompt
+from detsam2_ros.engine.stats import Stats
+from detsam2_ros.engine.stream import Stream
+from detsam2_ros.results.detections import Detections, LateDetections
+from detsam2_ros.results.errors import (
     BankError,
     ConfigError,
     DetectorError,
@@ -21,12 +27,7 @@ from detsam2_ros.engine.errors import (
     PromptError,
     WindowError,
 )
-from detsam2_ros.engine.models import default_device, load_sam2
-from detsam2_ros.engine.prompts import LateDetections, Prompt, Prompted
-from detsam2_ros.engine.results import FrameResult, Object
-from detsam2_ros.engine.stats import Stats
-from detsam2_ros.engine.stream import Stream
-from detsam2_ros.engine.yolo import YoloDetector
+from detsam2_ros.results.frames import FrameResult, Object, Prompted
 
 __all__ = [
     'BankEntry',

@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from detsam2_ros.engine.errors import ConfigError
+from detsam2_ros.results.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from detsam2_ros.engine.errors import DetectorError, WindowError
-from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.results.errors import DetectorError, WindowError
+from detsam2_ros.results.frames import FrameResult
 
 
 class Outcome:

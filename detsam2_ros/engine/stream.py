@@ -6,8 +6,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from detsam2_ros.engine.bank import MemoryBank
-from detsam2_ros.engine.banking import (
+from detsam2_ros.engine.bank.bank import MemoryBank
+from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.detector.classes import ClassTable
+from detsam2_ros.engine.detector.protocol import Detector
+from detsam2_ros.engine.outcome import Outcome
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.engine.sam2.prompts import Prompt
+from detsam2_ros.engine.sam2.resize import Composer
+from detsam2_ros.engine.stats import StatsRecorder
+from detsam2_ros.engine.tracking.bank_objects import (
     check_object_count,
     classes_by_name,
     export_bank,
@@ -15,23 +23,16 @@ from detsam2_ros.engine.banking import (
     look_for_bank,
     rebanked,
 )
-from detsam2_ros.engine.classes import ClassTable
-from detsam2_ros.engine.closing import Closing, Pace
-from detsam2_ros.engine.compose import Composer
-from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.detection import Detections, Detector
-from detsam2_ros.engine.errors import DetectorError, EngineError, PromptError
-from detsam2_ros.engine.frames import Frame, Published, check_image, check_stamp
-from detsam2_ros.engine.intake import Intake
-from detsam2_ros.engine.late import LateStep
-from detsam2_ros.engine.online import ForwardStep
-from detsam2_ros.engine.outcome import Outcome
-from detsam2_ros.engine.prompts import LateDetections, Prompt, Prompted
-from detsam2_ros.engine.publish import publish_frame
-from detsam2_ros.engine.results import FrameResult, Object
-from detsam2_ros.engine.sam2_model import Sam2Model
-from detsam2_ros.engine.state import StreamState
-from detsam2_ros.engine.stats import StatsRecorder
+from detsam2_ros.engine.tracking.corrections import publish_frame
+from detsam2_ros.engine.tracking.edits import LateStep
+from detsam2_ros.engine.tracking.forward import ForwardStep
+from detsam2_ros.engine.tracking.frames import Frame, Published, check_image, check_stamp
+from detsam2_ros.engine.tracking.intake import Intake
+from detsam2_ros.engine.tracking.passes import Closing, Pace
+from detsam2_ros.engine.tracking.state import StreamState
+from detsam2_ros.results.detections import Detections, LateDetections
+from detsam2_ros.results.errors import DetectorError, EngineError, PromptError
+from detsam2_ros.results.frames import FrameResult, Object, Prompted
 
 
 class Stream:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from detsam2_ros.engine.masks import mask_box
-from detsam2_ros.engine.results import FrameResult
 from detsam2_ros.messages.pictures import label_fields
+from detsam2_ros.results.frames import FrameResult
+from detsam2_ros.results.masks import mask_box
 
 Region = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 exclusive
 

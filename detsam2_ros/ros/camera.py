@@ -28,11 +28,9 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
-from detsam2_ros.cli.overlay import draw_overlay
-from detsam2_ros.engine.results import FrameResult
-from detsam2_ros.ros.accounting import FrameAccounts
-from detsam2_ros.ros.camera_stream import Ticket
-from detsam2_ros.ros.detection_topic import DetectionTopic
+from detsam2_ros.media.overlay import draw_overlay
+from detsam2_ros.results.frames import FrameResult
+from detsam2_ros.ros.detections import DetectionTopic
 from detsam2_ros.ros.images import (
     CvBridgeUnusable,
     ImageRefused,
@@ -41,10 +39,12 @@ from detsam2_ros.ros.images import (
     rgb_image,
     to_rgb,
 )
-from detsam2_ros.ros.parameters import NodeParameters
+from detsam2_ros.ros.parameters.declare import NodeParameters
 from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
 from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
-from detsam2_ros.ros.worker import INTERNAL
+from detsam2_ros.runtime.accounting import FrameAccounts
+from detsam2_ros.runtime.camera_stream import Ticket
+from detsam2_ros.runtime.worker import INTERNAL
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200

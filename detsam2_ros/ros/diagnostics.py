@@ -12,11 +12,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
 
 from detsam2_ros.engine.stats import Stats
-from detsam2_ros.ros.accounting import Account
 from detsam2_ros.ros.camera import Camera
-from detsam2_ros.ros.detection_inbox import DetectionCounts
-from detsam2_ros.ros.services import LoadedBank
+from detsam2_ros.ros.services.banks import LoadedBank
 from detsam2_ros.ros.session import Session
+from detsam2_ros.runtime.accounting import Account
+from detsam2_ros.runtime.detection_inbox import DetectionCounts
 
 _FAILURE_SHOWN = 10.0  # seconds for which a failure stays in the status
 

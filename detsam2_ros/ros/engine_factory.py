@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from detsam2_ros.engine import Engine, YoloDetector, default_device, load_sam2
-from detsam2_ros.ros.parameters import NodeParameters
+from detsam2_ros.ros.parameters.declare import NodeParameters
 
 _log = logging.getLogger(__name__)
 

@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Callable
 from typing import Protocol
 
 
@@ -72,26 +69,3 @@ def unroute_logs(handler: RosLogHandler) -> None:
     own = logging.getLogger('detsam2_ros')
     own.removeHandler(handler)
     own.propagate = not own.handlers
-
-
-class Throttle:
-    """Lets the same be said once in a while; any thread may ask."""
-
-    MOST = 256  # different things remembered
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
-        self._seconds = seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._said: dict[str, float] = {}
-
-    def allows(self, what: str) -> bool:
-        """Tell whether this was not said for so many seconds; then it counts as said."""
-        with self._lock:
-            now, before = self._clock(), self._said.get(what)
-            if before is not None and now - before < self._seconds:
-                return False
-            if len(self._said) >= self.MOST:
-                self._said.clear()
-            self._said[what] = now
-            return True

@@ -32,15 +32,15 @@ from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
 from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
 from detsam2_ros.ros.logs import route_logs, unroute_logs
-from detsam2_ros.ros.object_services import ObjectServices
-from detsam2_ros.ros.parameters import (
+from detsam2_ros.ros.parameters.declare import (
     NodeParameters,
     ParameterError,
     check_changes,
     declare_parameters,
     read_parameters,
 )
-from detsam2_ros.ros.services import Services
+from detsam2_ros.ros.services.banks import Services
+from detsam2_ros.ros.services.objects import ObjectServices
 from detsam2_ros.ros.session import AbortedError, Session
 
 # What a shutdown waits for: the last masks, and then the end of the inference thread.

@@ -12,7 +12,6 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
-from detsam2_ros.engine.results import FrameResult
 from detsam2_ros.messages.results import (
     FirstLabels,
     Region,
@@ -20,6 +19,7 @@ from detsam2_ros.messages.results import (
     object_fields,
     occupied,
 )
+from detsam2_ros.results.frames import FrameResult
 from detsam2_ros.ros.images import bytes_of
 
 __all__ = ['FirstLabels', 'Region', 'correction', 'object_array', 'occupied']

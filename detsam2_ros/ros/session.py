@@ -16,17 +16,17 @@ from std_msgs.msg import Header
 
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank, Stream
 from detsam2_ros.engine.config import CHANGEABLE
-from detsam2_ros.engine.identity import ModelIdentity
-from detsam2_ros.ros.accounting import FrameAccounts
+from detsam2_ros.engine.sam2.model import ModelIdentity
 from detsam2_ros.ros.camera import Camera
-from detsam2_ros.ros.camera_stream import FAILED, REFUSED, SAME_STAMP, Ticket
-from detsam2_ros.ros.detection_inbox import DetectionInbox
-from detsam2_ros.ros.detection_message import missing_package
+from detsam2_ros.ros.detections import missing_package
 from detsam2_ros.ros.engine_factory import EngineFactory
-from detsam2_ros.ros.logs import Throttle
-from detsam2_ros.ros.outbox import Outbox
-from detsam2_ros.ros.parameters import NodeParameters, ParameterError
-from detsam2_ros.ros.worker import QUEUE_FULL, Worker
+from detsam2_ros.ros.parameters.declare import NodeParameters, ParameterError
+from detsam2_ros.runtime.accounting import FrameAccounts
+from detsam2_ros.runtime.camera_stream import FAILED, REFUSED, SAME_STAMP, Ticket
+from detsam2_ros.runtime.detection_inbox import DetectionInbox
+from detsam2_ros.runtime.outbox import Outbox
+from detsam2_ros.runtime.throttle import Throttle
+from detsam2_ros.runtime.worker import QUEUE_FULL, Worker
 
 T = TypeVar('T')
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import Header
 
-from detsam2_ros.engine.results import FrameResult
+from detsam2_ros.results.frames import FrameResult
 from detsam2_ros.ros.images import class_image
 
 try:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from detsam2_ros.client.frame import TimelineFrame
-from detsam2_ros.engine.masks import mask_box
+from detsam2_ros.results.masks import mask_box
 
 
 @dataclass(frozen=True)

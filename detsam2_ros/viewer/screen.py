@@ -12,8 +12,8 @@ from urllib.parse import quote
 import rerun as rr
 import rerun.blueprint as rrb
 
-from detsam2_ros.cli.overlay import AMBER, colour_of
 from detsam2_ros.client.frame import TimelineFrame
+from detsam2_ros.media.overlay import AMBER, colour_of
 from detsam2_ros.viewer.follow import Change, Picture
 
 # Timelines. On `received`, time goes on and corrections land on a picture of their own; on `stamp`

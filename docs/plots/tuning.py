@@ -62,8 +62,8 @@ def measure() -> list[dict[str, float]]:
 
 def run(model: object, detector: object, point: tuple[int, int, int], seed: int) -> dict:
     """Segment one scene; returns costs for each frame, and IoU with the truth."""
-    from detsam2_ros.demo.scene import Scene, SceneOptions
     from detsam2_ros.engine import Engine, EngineConfig
+    from detsam2_ros.scene.scene import Scene, SceneOptions
 
     window, interval, reach = point
     config = EngineConfig(

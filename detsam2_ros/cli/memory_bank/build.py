@@ -1,0 +1,176 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""memory_bank build: a bank from annotated images or video frames."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from detsam2_ros.banks.annotations import GROUPS, Annotations
+from detsam2_ros.banks.building import build, crowded
+from detsam2_ros.banks.coco import CocoFile
+from detsam2_ros.banks.coverage import prune
+from detsam2_ros.banks.detected import Detected
+from detsam2_ros.banks.label_masks import LabelMasks
+from detsam2_ros.banks.notes import Notes
+from detsam2_ros.banks.pictures import Pictures, open_pictures
+from detsam2_ros.banks.yolo_labels import YoloLabels
+from detsam2_ros.cli.memory_bank.common import (
+    add_model,
+    add_output,
+    check_least,
+    check_output,
+    load_model,
+    save,
+)
+from detsam2_ros.cli.options import wanted_classes
+from detsam2_ros.engine import ConfigError, YoloDetector, default_device
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb."""
+    verb = subparsers.add_parser(
+        'build',
+        help='make a bank from annotated images or video frames',
+        description='Make a memory bank with an entry for each object that is marked in an image. '
+        'An annotation belongs to the image of the same name, of a video to the frame whose '
+        'number ends its name.',
+    )
+    verb.add_argument('images', type=Path, help='a folder of images, or a video file')
+    add_output(verb)
+    kind = verb.add_mutually_exclusive_group(required=True)
+    kind.add_argument(
+        '--masks',
+        type=Path,
+        metavar='DIR',
+        help='label masks: PNG, a pixel is the number of its object, 0 is background; in folders '
+        'by class, or with a names file',
+    )
+    kind.add_argument('--coco', type=Path, metavar='FILE', help='COCO JSON')
+    kind.add_argument(
+        '--yolo', type=Path, metavar='DIR', help='a folder of YOLO label files, or a data.yaml'
+    )
+    kind.add_argument(
+        '--detect',
+        nargs='?',
+        const='demo',
+        metavar='MODEL',
+        help="boxes of a YOLO detector: 'demo' (the default), a file, a published name",
+    )
+    more = verb.add_argument_group('what is taken')
+    more.add_argument(
+        '--group',
+        choices=GROUPS,
+        default='class',
+        help='what becomes one object of the bank: all that is of one class (the default), or '
+        'each instance',
+    )
+    more.add_argument('--every', type=int, default=1, metavar='N', help='each N-th image only')
+    more.add_argument(
+        '--max-entries',
+        type=int,
+        metavar='N',
+        help='most an object: the N that cover the others best, as prune does; default all',
+    )
+    more.add_argument('--names', type=Path, metavar='FILE', help='class names (masks, YOLO)')
+    more.add_argument('--class-name', metavar='NAME', help='of all objects (masks)')
+    more.add_argument('--ignore', metavar='A,B', help='pixel values that are no object (masks)')
+    more.add_argument('--classes', metavar='A,B', help='class names or ids to detect (--detect)')
+    more.add_argument(
+        '--confidence', type=float, default=0.5, help='least of a detection; default 0.5'
+    )
+    add_model(
+        verb,
+        'demo',
+        "'demo' (shipped, knows billiard balls only; the default), a Hugging Face id, or a "
+        'checkpoint; the bank is for this model only',
+    )
+    verb.add_argument('-q', '--quiet', action='store_true', help='no progress bar')
+    verb.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Build and write; raises InputError or EngineError."""
+    # The cheap checks first: a typo should not wait for a model to load.
+    check_least(given.every, '--every')
+    check_least(given.max_entries, '--max-entries')
+    _check_belongs(given)
+    check_output(given.output, given.overwrite)
+    pictures = open_pictures(given.images, given.every, given.masks)
+    annotations = _annotations(given, pictures)
+    model = load_model(given, given.sam2)
+    notes = Notes()
+    try:
+        with tqdm(
+            total=len(pictures) or None, unit='image', disable=given.quiet, dynamic_ncols=True
+        ) as bar:
+
+            def progress(entries: int) -> None:
+                bar.update()
+                bar.set_postfix(entries=entries, refresh=False)
+
+            bank = build(model, pictures, annotations, notes, progress)
+    finally:
+        for sentence in notes.sentences():
+            print(f'memory_bank: {sentence}', file=sys.stderr)
+    if given.max_entries is not None:
+        bank, dropped = prune(bank, given.max_entries)
+        print(f'kept at most {given.max_entries} entries an object, dropped {len(dropped)}')
+    save(bank, given.output, given.overwrite)
+    for key, count in crowded(bank):
+        print(
+            f'{key} has {count} entries, and each is attended to on every frame: '
+            f'memory_bank prune --max-entries 8 keeps the most telling ones'
+        )
+    return 0
+
+
+def _check_belongs(given: argparse.Namespace) -> None:
+    """Refuse options of another kind of annotation: they would do nothing."""
+    kinds = {
+        '--names': (given.names, given.masks or given.yolo, '--masks and --yolo'),
+        '--class-name': (given.class_name, given.masks, '--masks'),
+        '--ignore': (given.ignore, given.masks, '--masks'),
+        '--classes': (given.classes, given.detect, '--detect'),
+    }
+    for option, (value, fits, owner) in kinds.items():
+        if value is not None and not fits:
+            raise ConfigError(f'{option} goes with {owner} only')
+    if given.names is not None and given.class_name is not None:
+        raise ConfigError('--names and --class-name: give one of them')
+
+
+def _annotations(given: argparse.Namespace, pictures: Pictures) -> Annotations:
+    if given.masks is not None:
+        ignore = _ignored(given.ignore)
+        return LabelMasks(
+            given.masks, given.group, given.names, given.class_name, ignore, pictures.is_video
+        )
+    if given.coco is not None:
+        return CocoFile(given.coco, given.group, pictures.is_video)
+    if given.yolo is not None:
+        return YoloLabels(given.yolo, pictures, given.group, given.names)
+    if given.group == 'instance' and len(pictures) != 1:
+        raise ConfigError(
+            '--detect --group instance: a detector does not tell objects of several images again; '
+            'segment_video --bank-out follows them, and gives each an object of the bank'
+        )
+    detector = YoloDetector(
+        given.detect,
+        classes=wanted_classes(given.classes),
+        confidence=given.confidence,
+        device=given.device or default_device(),
+    )
+    return Detected(detector, Path(given.detect).name, given.group)
+
+
+def _ignored(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in (text or '').split(',') if part.strip()]
+    except ValueError as error:
+        raise ConfigError(f'--ignore takes pixel values such as 254,255, got {text!r}') from error

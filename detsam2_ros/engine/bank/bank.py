@@ -1,0 +1,197 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Memory banks: conditioned memories of an earlier recording, kept in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from detsam2_ros.engine.bank.header import (
+    PARTS,
+    EntryLabel,
+    Header,
+    check_header,
+    check_layout,
+    check_model,
+    read_header,
+    tensor_name,
+    write_header,
+)
+from detsam2_ros.engine.bank.tensors import open_tensors, write_tensors
+from detsam2_ros.engine.sam2.memory import Memory
+from detsam2_ros.engine.sam2.model import ModelIdentity
+from detsam2_ros.results.errors import BankError
+
+DEFAULT_MAX_BANK_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class BankEntry:
+    """One conditioned memory of an object of the bank.
+
+    object_key: the object within this bank. class_id: 0..2^31-1. stamp: of the frame that it was
+    made on, nanoseconds. memory: on the CPU.
+    """
+
+    object_key: str
+    class_id: int
+    class_name: str
+    stamp: int
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class BankObject:
+    """An object of a bank: its key, its class and how many entries it has."""
+
+    key: str
+    class_id: int
+    class_name: str
+    entries: int
+
+
+@dataclass(frozen=True)
+class BankInfo:
+    """What the header of a bank file says, without its tensors; from `inspect`."""
+
+    model: ModelIdentity
+    created: str
+    source: str
+    objects: tuple[BankObject, ...]
+    file_bytes: int
+
+    def check(self, model: ModelIdentity) -> None:
+        """Raise BankError, naming both sides, when the bank is not one of this model."""
+        check_model(self.model, model)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
+@dataclass(frozen=True)
+class MemoryBank:
+    """Conditioned memories, by object, and the model that made them.
+
+    created: ISO 8601 in UTC. source: free text, what it was recorded from. Raises BankError when
+    the entries do not fit the model or one another: memories of other shapes or dtypes, with NaN
+    or infinity or not on the CPU, an object of two classes, an entry that comes twice.
+    """
+
+    model: ModelIdentity
+    entries: tuple[BankEntry, ...]
+    created: str = field(default_factory=_now)
+    source: str = ''
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'entries', tuple(self.entries))
+        check_header(self._header())
+        # Stamps may repeat (a source without a clock), a memory attended to twice may not.
+        frames = Counter((e.object_key, e.stamp) for e in self.entries)
+        seen: set[tuple[str, bytes]] = set()
+        for i, entry in enumerate(self.entries):
+            for part, tensor in _tensors(entry.memory).items():
+                _check_tensor(f'entry {i} ({entry.object_key}): {part}', part, tensor, self.model)
+            if frames[entry.object_key, entry.stamp] > 1:
+                spatial = entry.memory.spatial.contiguous().view(torch.uint8)
+                content = (entry.object_key, hashlib.sha256(spatial.numpy().tobytes()).digest())
+                if content in seen:
+                    raise BankError(f'entry {i} ({entry.object_key}) is there twice')
+                seen.add(content)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(t.nbytes for e in self.entries for t in _tensors(e.memory).values())
+
+    def objects(self) -> dict[str, tuple[int, str, tuple[BankEntry, ...]]]:
+        """Return per object key the class id, class name and entries, in the bank's order."""
+        table: dict[str, tuple[int, str, tuple[BankEntry, ...]]] = {}
+        for e in self.entries:
+            before = table.get(e.object_key, (0, '', ()))[2]
+            table[e.object_key] = (e.class_id, e.class_name, (*before, e))
+        return table
+
+    def check(self, model: ModelIdentity) -> None:
+        """Raise BankError, naming both sides, when the bank is not one of this model."""
+        check_model(self.model, model)
+
+    def _header(self) -> Header:
+        labels = (
+            EntryLabel(e.object_key, e.class_id, e.class_name, e.stamp) for e in self.entries
+        )
+        return Header(self.model, self.created, self.source, tuple(labels))
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], max_bytes: int = DEFAULT_MAX_BANK_BYTES
+    ) -> MemoryBank:
+        """Read a bank; BankError, naming the file and both sides, for anything but a sound one.
+
+        The header is judged before a tensor is read; max_bytes limits the size of the file.
+        """
+        try:
+            with open_tensors(Path(path), max_bytes) as file:
+                header = read_header(file)
+                entries = []
+                for i, label in enumerate(header.labels):
+                    parts = {part: file.read(tensor_name(i, part)) for part in PARTS}
+                    entries.append(BankEntry(*label, Memory(**parts)))
+            return cls(header.model, tuple(entries), header.created, header.source)
+        except BankError as error:
+            raise BankError(f'cannot load memory bank {path}: {error}') from error
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the bank to a file that appears whole or not at all.
+
+        The same bank gives the same bytes. On failure (no space, no permission, no folder, a
+        file of this name and overwrite=False) raises BankError; a file that was there stays.
+        """
+        if not self.entries:
+            raise BankError(
+                f'cannot save memory bank {path}: there is nothing to save, no object has a '
+                'conditioned memory'
+            )
+        tensors = {
+            tensor_name(i, part): tensor
+            for i, entry in enumerate(self.entries)
+            for part, tensor in _tensors(entry.memory).items()
+        }
+        try:
+            write_tensors(Path(path), tensors, write_header(self._header()), overwrite)
+        except BankError as error:
+            raise BankError(f'cannot save memory bank {path}: {error}') from error
+
+
+def inspect(path: str | os.PathLike[str], max_bytes: int = DEFAULT_MAX_BANK_BYTES) -> BankInfo:
+    """Read what a bank file says of itself, not its tensors; BankError as from `load`."""
+    try:
+        with open_tensors(Path(path), max_bytes) as file:
+            model, created, source, labels = read_header(file)
+            counts = Counter(label[:3] for label in labels)
+            objects = tuple(BankObject(*label, count) for label, count in counts.items())
+            return BankInfo(model, created, source, objects, file.size)
+    except BankError as error:
+        raise BankError(f'cannot load memory bank {path}: {error}') from error
+
+
+def _tensors(memory: Memory) -> dict[str, torch.Tensor]:
+    return {part: getattr(memory, part) for part in PARTS}
+
+
+def _check_tensor(what: str, part: str, tensor: torch.Tensor, model: ModelIdentity) -> None:
+    check_layout(what, part, tensor.dtype, tuple(tensor.shape), model)
+    if tensor.device.type != 'cpu':
+        raise BankError(f'{what} is on {tensor.device}, a memory bank keeps its tensors on cpu')
+    if not torch.isfinite(tensor).all():
+        raise BankError(f'{what} holds NaN or infinity')

@@ -1,0 +1,65 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What SAM 2 remembers of a frame of an object, and which of it another frame attends to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What SAM 2 remembers of one frame of one object.
+
+    spatial: bfloat16 [C, h, w], from the memory encoder (SAM 2 stores it so, and so do banks).
+    pointer: float32 [D], the object pointer of the mask decoder. score: float32 [], the object
+    score logit; > 0 means that the object was there.
+    """
+
+    spatial: torch.Tensor
+    pointer: torch.Tensor
+    score: torch.Tensor
+
+    def to(self, device: torch.device) -> Memory:
+        """Return the same memory on a device."""
+        return Memory(self.spatial.to(device), self.pointer.to(device), self.score.to(device))
+
+    def pointer_only(self) -> Memory:
+        """Return it without its spatial memory, for frames that are too far away to read that."""
+        if not self.spatial.numel():
+            return self
+        return Memory(self.spatial.new_empty(0), self.pointer, self.score)
+
+
+def summary(memory: Memory) -> torch.Tensor:
+    """Describe a memory by a short unit vector on the CPU, to tell different ones apart."""
+    pooled = F.adaptive_avg_pool2d(memory.spatial.float()[None], 4).flatten()
+    return F.normalize(torch.cat([pooled, memory.pointer]), dim=0).cpu()
+
+
+def choose(frames: Sequence[int], summaries: Mapping[int, torch.Tensor], cap: int) -> list[int]:
+    """Choose at most `cap` of an object's conditioned frames: the newest, then the most different.
+
+    Greedy farthest-point choice on `summary` vectors; ties go to the newer frame, so the choice
+    is deterministic. Returns frame indices in ascending order.
+    """
+    if len(frames) <= cap:
+        return sorted(frames)
+    rest = sorted(frames, reverse=True)
+    chosen = [rest.pop(0)]
+    nearest = {f: float(summaries[f] @ summaries[chosen[0]]) for f in rest}
+    while len(chosen) < cap:
+        farthest = min(rest, key=lambda f: nearest[f])
+        chosen.append(farthest)
+        rest.remove(farthest)
+        for f in rest:
+            nearest[f] = max(nearest[f], float(summaries[f] @ summaries[farthest]))
+    return sorted(chosen)

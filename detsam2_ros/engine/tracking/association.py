@@ -1,0 +1,200 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Which detection is which object, which start new objects, and which objects are one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from detsam2_ros.results.detections import Detections
+from detsam2_ros.results.errors import EngineError
+from detsam2_ros.results.masks import PackedMasks, box_iou
+
+MAX_OBJECT_ID = 65535
+
+
+@dataclass(frozen=True)
+class TrackView:
+    """An object's masks over the frames of a window, as `merged_pairs` reads them.
+
+    born orders objects by age: the smaller is the older (the id decides between equals).
+    masks: one item a frame, oldest frame first, the same frames for every track: the frame's
+    PackedMasks and the object's row there, or None where the object has no mask.
+    """
+
+    id: int
+    class_id: int
+    born: int
+    masks: Sequence[tuple[PackedMasks, int] | None]
+
+
+class IdAllocator:
+    """Hands out object ids 1..65535, counted up; an id comes again after all others came."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def take(self, in_use: Collection[int]) -> int:
+        """Return the next id that is not in `in_use`; EngineError when every id is."""
+        for _ in range(MAX_OBJECT_ID):
+            self._last = self._last % MAX_OBJECT_ID + 1
+            if self._last not in in_use:
+                return self._last
+        raise EngineError(f'all {MAX_OBJECT_ID} object ids are in use: no id for a new object')
+
+
+def assign(
+    detections: Detections, boxes: np.ndarray, class_ids: np.ndarray, match_iou: float
+) -> np.ndarray:
+    """Match detections to objects one to one, by box IoU and within a class.
+
+    boxes: float [m, 4] xyxy pixels, the objects' boxes on the detections' frame; a row of zeros
+    or NaN is an object without a mask there, it matches nothing. class_ids: int [m]. Of all
+    pairs of a class with an IoU of at least match_iou (and above 0), the choice has the highest
+    sum of IoUs. Returns int64 [n]: the object's row for each detection, or -1.
+    """
+    rows = np.full(len(detections), -1, np.int64)
+    iou = _class_iou(detections.boxes, detections.class_ids, boxes, class_ids)
+    # What may not be paired weighs nothing, so it never changes which allowed pairs win.
+    weight = np.where(iou >= match_iou, iou, 0.0)
+    for i, j in zip(*linear_sum_assignment(weight, maximize=True), strict=True):
+        if weight[i, j] > 0:
+            rows[i] = j
+    return rows
+
+
+def new_objects(
+    detections: Detections,
+    assignment: np.ndarray,
+    boxes: np.ndarray,
+    class_ids: np.ndarray,
+    new_object_score: float,
+    overlap_iou: float,
+) -> list[int]:
+    """Return which unmatched detections start an object, best score first.
+
+    A detector may find one thing several times; so a detection starts nothing when its IoU with
+    a matched object of its class (the object's box or the detection it was matched to) or
+    with a better detection that starts an object is at least overlap_iou (and above 0).
+    assignment: int [n], from `assign`; boxes, class_ids: the objects, as for `assign`.
+    """
+    matched = np.flatnonzero(assignment >= 0)
+    taken_boxes = np.concatenate(
+        [
+            np.asarray(boxes, np.float64).reshape(-1, 4)[assignment[matched]],
+            detections.boxes[matched],
+        ]
+    )
+    taken_ids = np.concatenate(
+        [
+            np.asarray(class_ids, np.int64).reshape(-1)[assignment[matched]],
+            detections.class_ids[matched],
+        ]
+    )
+    with_taken = _class_iou(detections.boxes, detections.class_ids, taken_boxes, taken_ids)
+    among = _class_iou(
+        detections.boxes, detections.class_ids, detections.boxes, detections.class_ids
+    )
+    starts: list[int] = []
+    for i in np.argsort(-detections.scores, kind='stable'):
+        if assignment[i] >= 0 or not detections.scores[i] >= new_object_score:
+            continue
+        overlap = max([0.0, *with_taken[i], *among[i, starts]])
+        if overlap == 0.0 or overlap < overlap_iou:
+            starts.append(int(i))
+    return starts
+
+
+def assign_by_class(
+    detections: Detections, known: Mapping[int, int], new_object_score: float
+) -> tuple[np.ndarray, list[int]]:
+    """Match by class alone: one object per class, and the best detection of a class is it.
+
+    known: class id -> row of the object of this class. Returns int64 [n], the object's row for
+    each detection or -1, and the detections that start the object of a class not yet known,
+    best score first.
+    """
+    rows = np.full(len(detections), -1, np.int64)
+    starts: list[int] = []
+    seen: set[int] = set()
+    for i in np.argsort(-detections.scores, kind='stable'):
+        class_id = int(detections.class_ids[i])
+        if class_id in seen:
+            continue
+        seen.add(class_id)
+        if class_id in known:
+            rows[i] = known[class_id]
+        elif detections.scores[i] >= new_object_score:
+            starts.append(int(i))
+    return rows, starts
+
+
+def merged_pairs(tracks: Sequence[TrackView], merge_iou: float) -> list[tuple[int, int]]:
+    """Find objects that came to share one mask; returns (id that lives, id that goes) pairs.
+
+    Two objects of a class share a mask when their masks' IoU is at least merge_iou (and above
+    0) on the newest frame where both are visible, and on at least half of the frames where one
+    of them is visible, and on two frames at least (one, when there is just one frame). The
+    older lives. Each id goes at most once, and an id that lives is not one that goes.
+    """
+    pairs: list[tuple[int, int]] = []
+    living: list[TrackView] = []
+    for track in sorted(tracks, key=lambda t: (t.born, t.id)):
+        for older in living:
+            if older.class_id == track.class_id and _share_mask(older, track, merge_iou):
+                pairs.append((older.id, track.id))
+                break
+        else:
+            living.append(track)
+    return pairs
+
+
+def _share_mask(a: TrackView, b: TrackView, merge_iou: float) -> bool:
+    either = agreeing = 0
+    newest = True
+    for mask_a, mask_b in zip(reversed(a.masks), reversed(b.masks), strict=True):
+        seen_a, seen_b = _visible(mask_a), _visible(mask_b)
+        either += seen_a or seen_b
+        if mask_a is None or mask_b is None or not (seen_a and seen_b):
+            continue
+        agrees = _mask_iou_at_least(mask_a, mask_b, merge_iou)
+        if newest and not agrees:
+            return False
+        newest = False
+        agreeing += agrees
+    return agreeing >= min(2, len(a.masks)) and agreeing > 0 and 2 * agreeing >= either
+
+
+def _visible(mask: tuple[PackedMasks, int] | None) -> bool:
+    return mask is not None and len(mask[0].bits[mask[1]]) > 0
+
+
+def _mask_iou_at_least(
+    a: tuple[PackedMasks, int], b: tuple[PackedMasks, int], least: float
+) -> bool:
+    ax0, ay0, ax1, ay1 = a[0].boxes[a[1]].tolist()
+    bx0, by0, bx1, by1 = b[0].boxes[b[1]].tolist()
+    # Most pairs lie apart: the boxes say so without unpacking a mask.
+    if min(ax1, bx1) <= max(ax0, bx0) or min(ay1, by1) <= max(ay0, by0):
+        return False
+    iou = a[0].iou(a[1], b[0], b[1])
+    return iou > 0 and iou >= least
+
+
+def _class_iou(
+    boxes: np.ndarray, class_ids: np.ndarray, others: np.ndarray, other_ids: np.ndarray
+) -> np.ndarray:
+    """Return the IoU of boxes [n, 4] with others [m, 4], float64 [n, m], 0 across classes."""
+    iou = box_iou(_finite_boxes(boxes), _finite_boxes(others))
+    ids, others_of = np.asarray(class_ids).reshape(-1, 1), np.asarray(other_ids).reshape(1, -1)
+    return np.where(ids == others_of, iou, 0.0)
+
+
+def _finite_boxes(boxes: np.ndarray) -> np.ndarray:
+    boxes = np.array(boxes, np.float64).reshape(-1, 4)
+    boxes[~np.isfinite(boxes).all(axis=1)] = 0.0
+    return boxes

@@ -1,0 +1,207 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Between memory banks and the objects of a stream."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import torch
+
+from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
+from detsam2_ros.engine.bank.header import MAX_TEXT
+from detsam2_ros.engine.detector.classes import ClassTable
+from detsam2_ros.engine.sam2.memory import Memory, choose, summary
+from detsam2_ros.engine.sam2.model import ModelIdentity
+from detsam2_ros.engine.tracking.objects import TrackedObject
+from detsam2_ros.results.errors import BankError
+
+
+def bank_objects(
+    bank: MemoryBank,
+    device: torch.device,
+    keys: Collection[str] | None = None,
+    since: int = -1,
+) -> list[TrackedObject]:
+    """Return an object to look for, for each object of the bank, its memories on the device.
+
+    keys: of the objects wanted; None for all. since: the next frame, if a pass could correct
+    frames before it.
+    """
+    return [
+        TrackedObject(
+            id=None,
+            class_id=class_id,
+            class_name=class_name,
+            born=-1,
+            last_seen=-1,
+            keys=(key,),
+            bank=tuple(entry.memory.to(device) for entry in entries),
+            bank_since=since,
+        )
+        for key, (class_id, class_name, entries) in bank.objects().items()
+        if keys is None or key in keys
+    ]
+
+
+def look_for_bank(
+    bank: MemoryBank | None,
+    objects: list[TrackedObject],
+    device: torch.device,
+    since: int = -1,
+) -> None:
+    """Add an object to look for, for each object of the bank that no object stands for.
+
+    since: see `bank_objects`.
+    """
+    if bank is None:
+        return
+    held = {(key, e.class_id) for e in objects if e.bank for key in e.keys}
+    missing = [
+        key for key, (class_id, _, _) in bank.objects().items() if (key, class_id) not in held
+    ]
+    if missing:
+        objects += bank_objects(bank, device, missing, since)
+
+
+def rebanked(
+    objects: Sequence[TrackedObject],
+    bank: MemoryBank | None,
+    device: torch.device,
+    since: int,
+) -> list[TrackedObject]:
+    """Return objects with their memories in another bank, without those nothing is left of.
+
+    What the bank holds besides is looked for from now on, frame `since` being the next.
+    """
+    memories: dict[tuple[str, int], tuple[Memory, ...]] = {}
+    if bank is not None:
+        for given in bank_objects(bank, device):
+            memories[given.keys[0], given.class_id] = given.bank
+    kept = []
+    for entry in objects:
+        again = [memories.get((key, entry.class_id), ()) for key in entry.keys]
+        own = tuple(memory for part in again for memory in part)
+        entry = replace(entry, bank=own, bank_since=since if own else -1)
+        if entry.remembers:
+            kept.append(entry)
+    look_for_bank(bank, kept, device, since)
+    return kept
+
+
+def check_object_count(bank: MemoryBank, most: int) -> None:
+    """Raise BankError when the bank holds more objects than a stream may have."""
+    count = len(bank.objects())
+    if count > most:
+        raise BankError(
+            f'the memory bank holds {count} objects, but max_objects is {most}; raise '
+            f'max_objects or take a smaller bank'
+        )
+
+
+def classes_by_name(bank: MemoryBank, classes: ClassTable) -> MemoryBank:
+    """Return the bank with the class ids that its class names have in the table.
+
+    New names are added to the table: under their own id where that is free. A bank whose ids are
+    right is returned as it is.
+    """
+    ids: dict[tuple[int, str], int] = {}
+    for entry in bank.entries:
+        kind = (entry.class_id, entry.class_name)
+        if kind not in ids:
+            if entry.class_name not in classes.names.values():
+                classes.note(*kind)
+            own = classes.names.get(entry.class_id) == entry.class_name  # one of two of this name
+            ids[kind] = entry.class_id if own else classes.find(entry.class_name)
+    if all(kind[0] == id_ for kind, id_ in ids.items()):
+        return bank
+    entries = tuple(
+        replace(entry, class_id=ids[entry.class_id, entry.class_name]) for entry in bank.entries
+    )
+    return replace(bank, entries=entries)
+
+
+def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
+    """Return one bank with the entries of both; those that both have are taken once.
+
+    Raises BankError when one key stands for two classes. Of a long source text the start is kept.
+    """
+    known = {_content(entry) for entry in first.entries}
+    more = [entry for entry in second.entries if _content(entry) not in known]
+    source = '; '.join(source for source in (first.source, second.source) if source)
+    if len(source) > MAX_TEXT:
+        source = source[: MAX_TEXT - 3] + '...'
+    return MemoryBank(model=second.model, entries=first.entries + tuple(more), source=source)
+
+
+def without(bank: MemoryBank | None, entry: TrackedObject) -> MemoryBank | None:
+    """Return a bank without what an object stands for; None when nothing is left."""
+    if bank is None or not entry.bank:
+        return bank
+    kept = tuple(
+        e for e in bank.entries
+        if e.object_key not in entry.keys or e.class_id != entry.class_id
+    )  # fmt: skip
+    return replace(bank, entries=kept) if kept else None
+
+
+def renamed(
+    bank: MemoryBank | None, entry: TrackedObject, class_id: int, class_name: str
+) -> MemoryBank | None:
+    """Return a bank in which what an object stands for has another class."""
+    if bank is None or not entry.bank:
+        return bank
+    entries = tuple(
+        replace(e, class_id=class_id, class_name=class_name)
+        if e.object_key in entry.keys and e.class_id == entry.class_id
+        else e
+        for e in bank.entries
+    )
+    return replace(bank, entries=entries)
+
+
+def export_bank(
+    model: ModelIdentity,
+    objects: Sequence[TrackedObject],
+    bank: MemoryBank | None,
+    source: str,
+    max_entries: int,
+    new_only: bool = False,
+) -> MemoryBank:
+    """Make a bank of what objects remember: the newest and the most different memories.
+
+    Memories of frames where the object was not there are left out, and one that comes twice is
+    taken once. An object of the loaded bank keeps its key, and its bank entries compete with its
+    own; others are named by class and id. new_only: without the entries of the loaded bank, and
+    without objects that have no others.
+    """
+    banked = {} if bank is None else bank.objects()
+    used = set(banked)
+    entries: list[BankEntry] = []
+    for tracked in objects:
+        key = tracked.keys[0] if tracked.keys else f'{tracked.class_name}-{tracked.id}'
+        while not tracked.keys and key in used:
+            key += "'"
+        used.add(key)
+        given = [e for k in tracked.keys if tracked.bank and k in banked for e in banked[k][2]]
+        given = [] if new_only else given
+        kept = [(entry.stamp, entry.memory) for entry in given]
+        kept += [
+            (entry.stamp, entry.memory.to(torch.device('cpu')))
+            for _, entry in sorted(tracked.conditioned.items())
+            if entry.memory.score > 0
+        ]
+        made = [BankEntry(key, tracked.class_id, tracked.class_name, *item) for item in kept]
+        distinct = list({_content(entry): entry for entry in made}.values())
+        summaries = {i: summary(entry.memory) for i, entry in enumerate(distinct)}
+        entries += [distinct[i] for i in choose(list(summaries), summaries, max_entries)]
+    return MemoryBank(model=model, entries=tuple(entries), source=source)
+
+
+def _content(entry: BankEntry) -> tuple[str, int, int, bytes]:
+    """Return what makes two entries the same one."""
+    spatial = entry.memory.spatial.contiguous().view(torch.uint8).numpy()
+    digest = hashlib.sha256(spatial.tobytes()).digest()
+    return entry.object_key, entry.class_id, entry.stamp, digest

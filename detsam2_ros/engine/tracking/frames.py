@@ -1,0 +1,84 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The frames that a stream holds, and what it takes for an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from detsam2_ros.engine.sam2.steps import ImageFeatures
+from detsam2_ros.results.detections import Detections
+from detsam2_ros.results.errors import ImageError
+from detsam2_ros.results.frames import Object
+from detsam2_ros.results.masks import PackedMasks
+
+
+@dataclass(frozen=True)
+class Published:
+    """What subscribers know of a frame: the last revision sent."""
+
+    revision: int
+    objects: tuple[Object, ...]
+    packed: PackedMasks
+
+
+Settled = dict[int, torch.Tensor]  # by object id: bool [S/4, S/4], the published mask as decoded
+
+
+@dataclass
+class Frame:
+    """One frame of a stream, from its arrival until no pass can reach it.
+
+    image is held until it is encoded, and on detection frames until the detector saw it.
+    detections is None before that, and on all other frames. settled is kept where passes may
+    stop early.
+    """
+
+    index: int
+    stamp: int
+    image: np.ndarray | None
+    features: ImageFeatures | None = None
+    is_detection_frame: bool = False
+    detections: Detections | None = None
+    published: Published | None = None
+    settled: Settled = field(default_factory=dict)
+
+
+def check_image(image: object, stream: str, size: tuple[int, int] | None) -> np.ndarray:
+    """Return the image if a stream can take it, else raise ImageError.
+
+    size: (height, width) of the stream's earlier frames, or None before the first.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"stream '{stream}': an image must be a numpy array uint8 [H, W, 3] RGB, "
+            f'got {type(image).__name__}'
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(
+            f"stream '{stream}': an image must be uint8 [H, W, 3] RGB, "
+            f'got {image.dtype} {list(image.shape)}'
+        )
+    height, width = image.shape[:2]
+    if height < 1 or width < 1:
+        raise ImageError(f"stream '{stream}': the image is empty ({width}x{height})")
+    if size is not None and size != (height, width):
+        raise ImageError(
+            f"stream '{stream}': the image is {width}x{height} but the stream's frames are "
+            f'{size[1]}x{size[0]}; flush and reset the stream to change the size'
+        )
+    return image
+
+
+def check_stamp(stamp: object, stream: str) -> int:
+    """Return the stamp, int nanoseconds, or raise ImageError."""
+    if isinstance(stamp, bool) or not isinstance(stamp, (int, np.integer)):
+        raise ImageError(
+            f"stream '{stream}': a stamp must be int nanoseconds, got {type(stamp).__name__}"
+        )
+    if not -(2**63) <= stamp < 2**63:
+        raise ImageError(f"stream '{stream}': stamp {stamp} ns is beyond 64 bits")
+    return int(stamp)

@@ -1,0 +1,139 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Holds frames back until no correction can reach them, then hands them out in order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:  # the pictures made from timelines are wanted without torch, too
+    from detsam2_ros.results.frames import FrameResult
+
+# Corrections of a few edge pixels are real but nothing to point at: below this IoU of first and
+# last mask an object counts as corrected in pictures and reports.
+NOTABLE_IOU = 0.9
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A frame that leaves: its image, its masks as first published and as they ended.
+
+    image: uint8 [H, W, 3] RGB. first, last: the results of the lowest and highest revision (the
+    same one if never corrected). records: one dictionary a revision, ready for json.
+    corrected: ids whose last mask differs notably from the first, vanished ones included.
+    """
+
+    index: int
+    stamp: int
+    image: np.ndarray
+    first: FrameResult
+    last: FrameResult
+    records: tuple[dict[str, Any], ...]
+    corrected: tuple[int, ...]
+
+
+@dataclass
+class _Waiting:
+    image: np.ndarray
+    stamp: int
+    first: FrameResult | None = None
+    last: FrameResult | None = None
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Timeline:
+    """Frames of a stream on their way from the input to the files: never more than M of them.
+
+    The stream says how far back its next pass can reach (`Stream.horizon`); older frames go.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        self._newest = -1
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add_frame(self, index: int, image: np.ndarray, stamp: int) -> None:
+        """Take a frame, uint8 [H, W, 3] RGB, before its results come."""
+        self._waiting[index] = _Waiting(image, stamp)
+
+    def add_results(self, results: Sequence[FrameResult], horizon: int) -> list[Settled]:
+        """Take what `push` or `flush` returned; returns the frames before the horizon."""
+        self._newest = max([self._newest, *(result.index for result in results)])
+        for result in results:
+            waiting = self._waiting[result.index]
+            if waiting.first is None:
+                waiting.first = result
+            waiting.last = result
+            waiting.records.append(record_of(result, self._newest))
+        done = [self._settle(index, True) for index in list(self._waiting) if index < horizon]
+        return [settled for settled in done if settled is not None]
+
+    def drain(self, final: bool) -> list[Settled]:
+        """Hand out the rest; final says that the stream has ended, not been broken off."""
+        done = [self._settle(index, final) for index in list(self._waiting)]
+        return [settled for settled in done if settled is not None]
+
+    def _settle(self, index: int, final: bool) -> Settled | None:
+        waiting = self._waiting.pop(index)
+        if waiting.first is None or waiting.last is None:
+            return None  # broken off before its window closed: there are no masks
+        waiting.records[-1]['final'] = final or waiting.last.final
+        return Settled(
+            index,
+            waiting.stamp,
+            waiting.image,
+            waiting.first,
+            waiting.last,
+            tuple(waiting.records),
+            notable_changes(waiting.first, waiting.last),
+        )
+
+
+def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
+    """Return the ids whose masks differ notably (NOTABLE_IOU) between two results of a frame."""
+    if first is last:
+        return ()
+    before = {thing.id: i for i, thing in enumerate(first.objects) if thing.visible}
+    after = {thing.id: i for i, thing in enumerate(last.objects) if thing.visible}
+    return tuple(
+        key
+        for key in sorted(before.keys() | after.keys())
+        if key not in before
+        or key not in after
+        or first.packed.iou(before[key], last.packed, after[key]) < NOTABLE_IOU
+    )
+
+
+def record_of(result: FrameResult, newest: int) -> dict[str, Any]:
+    """Return a result without its masks, ready for json; newest: the frame that closed the pass.
+
+    Keys: frame, stamp (ns), revision, final, newest, changed_ids, objects (id, class_id,
+    class_name, score, box or null, visible, conditioned).
+    """
+    return {
+        'frame': result.index,
+        'stamp': int(result.stamp),
+        'revision': result.revision,
+        'final': result.final,
+        'newest': newest,
+        'changed_ids': [int(key) for key in result.changed_ids],
+        'objects': [
+            {
+                'id': int(thing.id),
+                'class_id': int(thing.class_id),
+                'class_name': thing.class_name,
+                'score': round(float(thing.score), 4),
+                'box': None if thing.box is None else [float(edge) for edge in thing.box],
+                'visible': bool(thing.visible),
+                'conditioned': bool(thing.conditioned),
+            }
+            for thing in result.objects
+        ],
+    }

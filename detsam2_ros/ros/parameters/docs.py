@@ -1,0 +1,132 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Writes docs/parameters.md and config/detsam2.yaml from the table of parameters.
+
+python -m detsam2_ros.ros.parameters.docs markdown > docs/parameters.md
+python -m detsam2_ros.ros.parameters.docs yaml > config/detsam2.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+from detsam2_ros.ros.parameters.table import RUNTIME, SECTIONS, ParameterSpec, Value
+
+_MADE_BY = 'python -m detsam2_ros.ros.parameters.docs'
+
+_INTRODUCTION = f"""\
+# Parameters
+
+<!-- Made by `{_MADE_BY} markdown`; a test compares. -->
+
+The parameters of the node `detsam2`. `config/detsam2.yaml` has them all with their defaults:
+copy it, change what you need, and start the node with your copy:
+
+```
+ros2 run detsam2_ros detsam2_node --ros-args --params-file my.yaml -p window_size:=5
+ros2 launch detsam2_ros detsam2.launch.py params_file:=my.yaml
+```
+
+Most are read once, at start. Those with *yes* under "while running" can be set at any time, and
+act between two passes:
+
+```
+ros2 param set /detsam2 new_object_score 0.6
+```
+
+The node refuses to start with a value that is out of range or does not fit another one, and
+names it. `ros2 param describe /detsam2 NAME` tells the same as this page. `use_sim_time` is that
+of every ROS 2 node.
+"""
+
+_NOTES = """\
+## Values in YAML
+
+- Where a double is wanted, `0` and `1` are taken for `0.0` and `1.0`.
+- An empty list is `[]`; `['']` means the same, for tools that cannot write the former.
+- A string that looks like a number needs quotes: `memory_bank: '2026'`. Class ids in
+  `detector_classes` need none: `[0, 3]`.
+
+## Values that go together
+
+- `max_propagation` is at least `window_size`; twice is advised, so that every frame of the
+  previous window can be corrected.
+- Names in `cameras` become parts of topic names: lower-case letters, digits and single
+  underscores, a letter first; not one that the node itself uses, such as `masks`.
+- `memory_bank` stays inside `memory_bank_directory`: no absolute path, no `..`.
+"""
+
+
+def markdown() -> str:
+    """Return docs/parameters.md."""
+    parts = [_INTRODUCTION]
+    for title, specs in SECTIONS:
+        rows = '\n'.join(_row(spec) for spec in specs)
+        parts.append(
+            f'## {title}\n\n'
+            '| name | type | default | range | while running | description |\n'
+            f'|---|---|---|---|---|---|\n{rows}\n'
+        )
+    parts.append(_NOTES)
+    return '\n'.join(parts)
+
+
+def yaml() -> str:
+    """Return config/detsam2.yaml."""
+    parts = [
+        '# Copyright 2026 detsam2_ros maintainers\n'
+        '# SPDX-License-Identifier: Apache-2.0\n'
+        '#\n'
+        '# Every parameter of the node detsam2 with its default. Copy this file and change what\n'
+        '# you need: ros2 launch detsam2_ros detsam2.launch.py params_file:=my.yaml\n'
+        f'# Can be set while the node runs: {_wrapped(", ".join(RUNTIME), 36)}.\n'
+        f'# Made by {_MADE_BY} yaml; a test compares.\n'
+        '/**:\n  ros__parameters:'
+    ]
+    for title, specs in SECTIONS:
+        parts.append(f'\n    # ---- {title}')
+        for spec in specs:
+            range_text = spec.range_text.replace(', ', ' | ') if spec.choices else spec.range_text
+            text = f'{spec.description} [{range_text}]' if range_text else spec.description
+            parts += [f'    # {line}' for line in textwrap.wrap(text, 90)]
+            parts.append(f'    {spec.name}: {_yaml_value(spec.default)}')
+    return '\n'.join(parts) + '\n'
+
+
+def _row(spec: ParameterSpec) -> str:
+    cells = (
+        f'`{spec.name}`',
+        spec.type_name,
+        f'`{_yaml_value(spec.default)}`',
+        spec.range_text,
+        'no' if spec.read_only else 'yes',
+        spec.description.replace('|', '\\|'),
+    )
+    return f'| {" | ".join(cells)} |'
+
+
+def _yaml_value(value: Value) -> str:
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    if isinstance(value, tuple):
+        return f'[{", ".join(value)}]'
+    return repr(value) if value == '' else str(value)
+
+
+def _wrapped(text: str, used: int) -> str:
+    return '\n# '.join(textwrap.wrap(text, 97, initial_indent=' ' * used)).strip()
+
+
+def main() -> int:
+    """Print the file that the command line names."""
+    files = {'markdown': markdown, 'yaml': yaml}
+    if len(sys.argv) != 2 or sys.argv[1] not in files:
+        print(f'usage: {_MADE_BY} {"|".join(files)}', file=sys.stderr)
+        return 2
+    print(files[sys.argv[1]](), end='')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

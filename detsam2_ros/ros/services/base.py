@@ -1,0 +1,84 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What all services share: an answer in words, whatever goes wrong, and which camera is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+
+from detsam2_ros.engine import EngineError
+from detsam2_ros.ros.session import Session
+from detsam2_ros.runtime.worker import WorkerStoppedError
+
+MOST_NAME = 200  # characters of the name of a class
+
+
+class RequestError(Exception):
+    """A request that cannot be served; the message says why and what to do."""
+
+
+class Answering:
+    """Answers every request with a readable message, whatever state the node is in.
+
+    session: returns the configured node's machinery, None before configure.
+    """
+
+    quiet: tuple[str, ...] = ()  # services whose answers are not worth a line of the log
+
+    def __init__(self, node: Node, session: Callable[[], Session | None]):
+        self._log = node.get_logger()
+        self._session = session
+
+    def _guarded(self, name: str, answer: Callable[..., None]) -> Callable[..., Any]:
+        """Turn whatever goes wrong into an answer: a service that raises ends the executor."""
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                session = self._session()
+                if session is None:
+                    raise RequestError('the node is not configured yet; configure it first')
+                answer(session, request, response)
+            except (EngineError, RequestError, WorkerStoppedError) as error:
+                response.success, response.message = False, str(error)
+            except Exception as error:
+                response.success = False
+                response.message = f'internal error, {type(error).__name__}: {error}'
+            # rclpy fixes one severity for each line of code that logs: two lines, not one.
+            if not response.success:
+                self._log.error(f'{name}: {response.message}')
+            elif name not in self.quiet:
+                self._log.info(f'{name}: {response.message}')
+            return response
+
+        return callback
+
+
+def known_camera(session: Session, camera: str) -> str:
+    """Return the name if there is such a camera; raises RequestError."""
+    names = session.parameters.camera_names
+    if camera not in names:
+        raise RequestError(
+            f"there is no camera '{camera}'; the parameter cameras has "
+            f'{", ".join(n for n in names if n) or "none with a name"}')
+    return camera
+
+
+def one_camera(session: Session, camera: str) -> str:
+    """Return the camera that a request is about; '' may stand for the only one."""
+    names = session.parameters.camera_names
+    if not camera and len(names) > 1:
+        raise RequestError(
+            f'camera is empty, but there are {len(names)}: {", ".join(names)}; name one')
+    return known_camera(session, camera) if camera else names[0]
+
+
+def class_name_of(text: str) -> str:
+    """Return a class name without blanks around it, '' for none; raises RequestError."""
+    name = text.strip()
+    if len(name) > MOST_NAME or not name.isprintable():
+        raise RequestError(
+            f'class_name must have at most {MOST_NAME} printable characters, got {name[:40]!r}')
+    return name

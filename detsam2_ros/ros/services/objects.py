@@ -1,0 +1,140 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts by people and other nodes: objects added, corrected, removed and renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
+
+from detsam2_msgs.srv import AddObject, RemoveObject, RenameObject
+from detsam2_ros.engine import Stream
+from detsam2_ros.engine.sam2.prompts import Prompt
+from detsam2_ros.messages.pixels import ImageRefused
+from detsam2_ros.results.frames import Prompted
+from detsam2_ros.results.masks import mask_box
+from detsam2_ros.ros.images import label_image, mask_of
+from detsam2_ros.ros.services.base import Answering, RequestError, class_name_of, one_camera
+from detsam2_ros.ros.session import Session
+
+REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses others unanswered
+
+
+class ObjectServices(Answering):
+    """Acts on the objects of a camera between two steps of inference, and answers then."""
+
+    def __init__(self, node: Node, session: Callable[[], Session | None]):
+        super().__init__(node, session)
+        # They wait for the running step: one at a time, so that they occupy one of the
+        # executor's threads at most.
+        waiting = MutuallyExclusiveCallbackGroup()
+        for kind, name, answer in (
+            (AddObject, 'add_object', self._add),
+            (RemoveObject, 'remove_object', self._remove),
+            (RenameObject, 'rename_object', self._rename),
+        ):
+            node.create_service(
+                kind, f'~/{name}', self._guarded(name, answer), callback_group=waiting,
+                qos_profile=QoSProfile(depth=REQUESTS))
+
+    def _add(self, session: Session, request: Any, response: Any) -> None:
+        camera = one_camera(session, request.camera)
+        prompt, stamp = prompt_of(request), stamp_of(request)
+        object_id, name = request.object_id or None, class_name_of(request.class_name)
+
+        def add(stream: Stream, header: Callable[[int], Header]) -> tuple[Prompted, Header]:
+            index = stream.find_frame(stamp)
+            new = name or ('' if object_id else 'object')
+            return stream.prompt(index, prompt, new, object_id), header(index)
+
+        prompted, header = session.on_stream(camera, add)
+        answer_with(response, prompted, header)
+        response.message = (
+            f'object {prompted.object.id} ({prompted.object.class_name}) is prompted on frame '
+            f'{prompted.index}, where it has {np.count_nonzero(prompted.mask)} pixels')
+        response.success = True
+
+    def _remove(self, session: Session, request: Any, response: Any) -> None:
+        camera, object_id = one_camera(session, request.camera), _id(request)
+        gone = session.on_stream(camera, lambda stream, _: stream.remove_object(object_id))
+        response.message = f'object {gone.id} ({gone.class_name}) is followed no more'
+        response.success = True
+
+    def _rename(self, session: Session, request: Any, response: Any) -> None:
+        camera, object_id = one_camera(session, request.camera), _id(request)
+        name = class_name_of(request.class_name)
+        if not name:
+            raise RequestError('class_name is empty; give the name of the class')
+        renamed = session.on_stream(
+            camera, lambda stream, _: stream.rename_object(object_id, name))
+        response.class_id = renamed.class_id
+        response.message = f'object {renamed.id} is {renamed.class_name} from now on'
+        response.success = True
+
+
+def _id(request: Any) -> int:
+    if not request.object_id:
+        raise RequestError('object_id is 0, which is the background; name an object, 1 to 65535')
+    return int(request.object_id)
+
+
+def prompt_of(request: Any) -> Prompt:
+    """Return what an AddObject request shows; raises RequestError or PromptError in one sentence.
+
+    What has to do with the image, such as a box outside, is for the engine to see.
+    """
+    box, points, labels = list(request.box), list(request.points), list(request.labels)
+    if len(box) not in (0, 4):
+        raise RequestError(
+            f'box must be x_min, y_min, x_max, y_max, or empty; it has {len(box)} numbers')
+    if len(points) % 2:
+        raise RequestError(
+            f'points must be x, y of each point; they are {len(points)} numbers, which is odd')
+    count = len(points) // 2
+    if labels and len(labels) != count:
+        raise RequestError(
+            f'there are {len(labels)} labels for {count} points; give one for each, or none')
+    mask = _mask(request.mask)
+    if not (box or count or mask is not None):
+        raise RequestError('nothing shows the object: give a box, points or a mask')
+    return Prompt(
+        box=(box[0], box[1], box[2], box[3]) if box else None,
+        points=np.array(points, np.float64).reshape(count, 2) if count else None,
+        labels=np.array(labels or [1] * count) if count else None,
+        mask=mask,
+    )
+
+
+def stamp_of(request: Any) -> int | None:
+    """Return the stamp that is asked for in nanoseconds, None for the newest frame."""
+    return int(request.stamp.sec * 10**9 + request.stamp.nanosec) or None
+
+
+def answer_with(response: Any, prompted: Prompted, header: Header) -> None:
+    """Fill AddObject's answer; header: that of the image."""
+    found, mask = prompted.object, prompted.mask
+    x0, y0, x1, y1 = mask_box(mask) or (0, 0, 0, 0)
+    response.object_id = found.id
+    response.class_id, response.class_name = found.class_id, found.class_name
+    response.header, response.frame_index = header, prompted.index
+    response.score = float(found.score)
+    response.roi.x_offset, response.roi.y_offset = int(x0), int(y0)
+    response.roi.width, response.roi.height = int(x1 - x0), int(y1 - y0)
+    patch = np.where(mask[y0:y1, x0:x1], np.uint16(found.id), np.uint16(0))
+    response.patch = label_image(header, patch)
+
+
+def _mask(message: Any) -> np.ndarray | None:
+    if not (message.width or message.height or len(message.data)):
+        return None
+    try:
+        return mask_of(message)
+    except ImageRefused as refusal:
+        what = str(refusal).partition(';')[0]
+        raise RequestError(f'the mask cannot be used: {what}') from refusal

@@ -1,0 +1,328 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The inference thread: it alone touches the engine and its device; no ROS in here.
+
+Other threads hand over frames (`offer`) and work to do between two steps (`call`), and never wait
+for inference unless they ask for a call's outcome. A step is a frame and the window that it
+fills; in mode online a frame, or a part of closing a window.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+from detsam2_ros.engine import Engine
+from detsam2_ros.runtime.accounting import FrameAccounts
+from detsam2_ros.runtime.camera_stream import CameraStream, Listener, Ticket
+from detsam2_ros.runtime.detection_inbox import DetectionInbox
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar('T')
+
+# Why frames are dropped; every drop is counted under one of these or an ImageRefused.reason.
+QUEUE_FULL = 'queue_full'
+INACTIVE = 'inactive'
+INTERNAL = 'internal_error'
+
+
+class WorkerStoppedError(RuntimeError):
+    """The inference thread ended before it came to what was asked of it."""
+
+
+class Worker:
+    """Runs an engine on its own thread for several cameras.
+
+    queue_size: frames of one camera that may wait; beyond it the oldest is dropped and counted.
+    max_window_delay: seconds after which the oldest frame of an unfinished window closes it, and
+    a prompt is acted on that no frame follows; 0 = never. While frames of that camera wait in the
+    queue it is not closed early: a thread that cannot keep up must not make its windows smaller.
+    detections: by camera, what another node found on its frames.
+
+    In mode online frames go before windows: those are closed part by part while no frame waits,
+    the one that has waited longest first. But a camera's frames wait where the next one would
+    fill a second window, so that no camera's corrections fall behind by more than one. Calls go
+    before both, but a window that one of them undid (a memory bank was swapped) is closed before
+    the next call where frames wait for that: swaps in a row must not keep them waiting for ever.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        accounts: Mapping[str, FrameAccounts],
+        listener: Listener,
+        queue_size: int,
+        max_window_delay: float,
+        detections: Mapping[str, DetectionInbox] | None = None,
+    ):
+        self._accounts = accounts
+        self._listener = listener
+        self._queue_size = queue_size
+        self._delay = max_window_delay
+        self._detections = {} if detections is None else detections  # filled later
+        self._wake = threading.Condition()
+        self._queues: dict[str, deque[Ticket]] = {camera: deque() for camera in cameras}
+        self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
+        self._accepting = False
+        self._stopping = False
+        self._engine: Engine | None = None
+        self._streams: dict[str, CameraStream] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self, make_engine: Callable[[], Engine]) -> Future[Engine]:
+        """Start the thread, which makes the engine first; the future tells when, or why not.
+
+        Without an engine the thread ends.
+        """
+        made: Future[Engine] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(make_engine, made), name='inference', daemon=True)
+        self._thread.start()
+        return made
+
+    def offer(self, camera: str, ticket: Ticket) -> None:
+        """Hand over a frame that was received; drops the oldest one when the queue is full."""
+        with self._wake:
+            if not self._accepting:
+                self._accounts[camera].drop(INACTIVE)
+                return
+            queue = self._queues[camera]
+            queue.append(ticket)
+            full = len(queue) > self._queue_size
+            if full:
+                queue.popleft()
+                self._accounts[camera].drop(QUEUE_FULL)
+            self._wake.notify()
+        if full:
+            self._listener.on_dropped(camera, QUEUE_FULL)
+
+    def call(self, work: Callable[[Engine], T]) -> Future[T]:
+        """Have something done between two steps, before the frames that wait."""
+        future: Future[T] = Future()
+        with self._wake:
+            if self._stopping:
+                future.set_exception(WorkerStoppedError('the inference thread has ended'))
+                return future
+            self._calls.append((work, future))
+            self._wake.notify()
+        return future
+
+    def look_at_detections(self, camera: str) -> None:
+        """Have the detections that came for a camera's frames used between two steps."""
+        self.call(lambda _: self._guard(camera, self._streams[camera].use_detections))
+
+    def header(self, camera: str, index: int) -> Any:
+        """Return the header of a frame in reach; only inside a call."""
+        return self._streams[camera].header(index)
+
+    def activate(self) -> None:
+        """Take frames from now on."""
+        with self._wake:
+            self._accepting = not self._stopping
+
+    def deactivate(self) -> Future[None]:
+        """Take no more frames; drop those that wait and close all unfinished windows."""
+        with self._wake:
+            self._accepting = False
+            for camera, queue in self._queues.items():
+                self._accounts[camera].drop(INACTIVE, len(queue))
+                queue.clear()
+        return self.call(lambda _: self._flush_all())
+
+    def reset(self) -> Future[None]:
+        """Close all unfinished windows and start the streams anew."""
+        return self.call(lambda _: self._reset_all())
+
+    def stop(self, timeout: float | None) -> bool:
+        """End the thread after what it does now; returns whether it ended within seconds.
+
+        Frames that wait are dropped and calls that wait are refused at once, so that nobody
+        waits for a pass that does not end. timeout: None waits as long as it takes.
+        """
+        self._refuse_all()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def waiting(self) -> dict[str, int]:
+        """Return per camera how many frames wait in the queue."""
+        with self._wake:
+            return {camera: len(queue) for camera, queue in self._queues.items()}
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, for what is safe from any thread (`stats`); None until it is made."""
+        return self._engine
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread has ended: when told to, or by a defect that the log tells of."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    # ---- on the inference thread ---------------------------------------------------------------
+
+    def _run(self, make_engine: Callable[[], Engine], made: Future[Engine]) -> None:
+        try:
+            if self._make(make_engine, made):
+                self._serve()
+        except BaseException:
+            _log.exception('the inference thread ends; clean the node up and configure it anew')
+        finally:
+            self._end()
+
+    def _make(self, make_engine: Callable[[], Engine], made: Future[Engine]) -> bool:
+        """Make the engine and a stream for each camera; returns whether there are."""
+        if self._stopping:
+            made.set_exception(WorkerStoppedError('the inference thread was told to end'))
+            return False
+        try:
+            engine = self._engine = make_engine()
+            for camera in self._queues:
+                self._streams[camera] = CameraStream(
+                    camera, engine, self._accounts[camera], self._listener,
+                    lambda: self._stopping, self._detections.get(camera),
+                )
+        except BaseException as error:  # whoever asked is told
+            # An error holds on to where it came from, and so to the models that did load.
+            traceback.clear_frames(error.__traceback__)
+            made.set_exception(error)
+            return False
+        made.set_result(engine)
+        return True
+
+    def _serve(self) -> None:
+        """Do what is asked for until the end."""
+        while (step := self._next_step()) is not None:
+            step()
+            del step  # a frame is not held while the next one is waited for
+            self._close_overdue()
+
+    def _next_step(self) -> Callable[[], None] | None:
+        """Wait for something to do; returns None at the end."""
+        with self._wake:
+            while not self._stopping:
+                if self._calls and not any(s.undone and s.behind for s in self._streams.values()):
+                    return partial(self._work, *self._calls.popleft())
+                camera = self._next_camera()
+                if camera is not None:
+                    take = partial(self._streams[camera].push, self._queues[camera].popleft())
+                    return partial(self._guard, camera, take)
+                camera = self._next_window()
+                if camera is not None:
+                    return partial(self._guard, camera, self._streams[camera].work)
+                timeout = self._seconds_to_deadline()
+                if timeout is not None and timeout <= 0:
+                    return lambda: None  # a window is overdue
+                self._wake.wait(timeout)
+        return None
+
+    def _work(self, work: Callable[[Engine], Any], future: Future[Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        begun = [stream for stream in self._streams.values() if stream.under_way]
+        try:
+            outcome = work(self._engine)  # type: ignore[arg-type]
+        except BaseException as error:  # whoever asked is told
+            future.set_exception(error)
+        else:
+            future.set_result(outcome)
+        for stream in begun:
+            stream.undone |= stream.due and not stream.under_way
+        for stream in self._streams.values():
+            stream.look_for_news()
+
+    def _guard(self, camera: str, step: Callable[[], object]) -> None:
+        """Run a step; whatever it raises is a defect, reported as such, and ends nothing.
+
+        Not even SystemExit, which a library may raise, and which ends a thread without a word.
+        """
+        try:
+            step()
+        except BaseException as error:
+            _log.exception('inference thread')
+            self._listener.on_failure(camera, f'{type(error).__name__}: {error}')
+            self._streams[camera].start_anew('of an internal error', INTERNAL)
+
+    def _next_camera(self) -> str | None:
+        """Return the camera whose first frame has waited longest, of those that may go on."""
+        waiting = [
+            (queue[0].received, camera)
+            for camera, queue in self._queues.items()
+            if queue and not self._streams[camera].behind
+        ]
+        return min(waiting)[1] if waiting else None
+
+    def _next_window(self) -> str | None:
+        """Return the camera with the window to do a part of, in mode online."""
+        now = time.monotonic()
+        waiting = [
+            (stream.waiting_since or 0.0, camera)
+            for camera, stream in self._streams.items()
+            if stream.in_parts and (stream.due or stream.behind or self._is_overdue(camera, now))
+        ]
+        return min(waiting)[1] if waiting else None
+
+    def _seconds_to_deadline(self) -> float | None:
+        if not self._delay:
+            return None
+        starts = [s.waiting_since for s in self._streams.values()]
+        due = [start + self._delay for start in starts if start is not None]
+        return min(due) - time.monotonic() if due else None
+
+    def _is_overdue(self, camera: str, now: float) -> bool:
+        start = self._streams[camera].waiting_since
+        if not self._delay or start is None or self._queues[camera]:
+            return False
+        return start + self._delay <= now
+
+    def _close_overdue(self) -> None:
+        """Close windows that wait too long; in mode online `_next_window` sees to that."""
+        now = time.monotonic()
+        for camera, stream in self._streams.items():
+            if not stream.in_parts and self._is_overdue(camera, now):
+                self._guard(camera, stream.flush)
+
+    def _flush_all(self) -> None:
+        for camera, stream in self._streams.items():
+            if self._stopping:
+                break  # what a shutdown could not wait for is counted as dropped
+            self._guard(camera, stream.finish)
+
+    def _reset_all(self) -> None:
+        for camera, stream in self._streams.items():
+            self._guard(camera, partial(stream.restart, 'it was asked to'))
+
+    def _refuse_all(self) -> None:
+        """Take nothing more; what waits is dropped, or told so. From any thread."""
+        with self._wake:
+            self._accepting, self._stopping = False, True
+            calls, self._calls = self._calls, deque()
+            for camera, queue in self._queues.items():
+                self._accounts[camera].drop(INACTIVE, len(queue))
+                queue.clear()
+            self._wake.notify()
+        for _, future in calls:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(WorkerStoppedError('the inference thread ended first'))
+
+    def _end(self) -> None:
+        self._refuse_all()
+        # Taken out one by one: a stream that is held here would hold the model while it closes.
+        while self._streams:
+            self._streams.popitem()[1].start_anew('', INACTIVE)
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        try:
+            engine.close()
+        except Exception:
+            _log.exception('the engine could not be closed; its memory ends with the process')

@@ -1,0 +1,135 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""YOLO label files: normalised boxes and outlines come out where they were."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from annotation_cases import SIZE, read, write_image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detsam2_ros.banks.pictures import open_pictures
+from detsam2_ros.banks.yolo_labels import YoloLabels, polygon_mask
+from detsam2_ros.media.video import InputError
+
+WIDTH, HEIGHT = SIZE
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('yolo')
+    write_image(folder / 'images' / 'train' / 'a.png')
+    (folder / 'labels' / 'train').mkdir(parents=True)
+    (folder / 'data.yaml').write_text('names: {0: cup, 3: bowl}\n')
+    return folder
+
+
+def marks_of(data, text, place='labels', **options):
+    (data / 'labels' / 'train' / 'a.txt').write_text(text)
+    images = data / 'images'
+    labels = YoloLabels(data / place, open_pictures(images), **options)
+    marks, noted = read(labels, images)
+    return marks['train/a.png'], noted
+
+
+corner = st.floats(0, 1)
+
+
+@settings(max_examples=100)
+@given(corner, corner, corner, corner, st.sampled_from([0, 3]), st.booleans())
+def test_boxes_come_back(data, ax, ay, bx, by, class_id, confident):
+    x0, x1, y0, y1 = min(ax, bx), max(ax, bx), min(ay, by), max(ay, by)
+    line = f'{class_id} {(x0 + x1) / 2:.6f} {(y0 + y1) / 2:.6f} {x1 - x0:.6f} {y1 - y0:.6f}'
+    marks, noted = marks_of(data, line + (' 0.87' if confident else ''))
+    expected = np.array([x0 * WIDTH, y0 * HEIGHT, x1 * WIDTH, y1 * HEIGHT])
+    small = min(expected[2] - expected[0], expected[3] - expected[1])
+    if small < 0.999:
+        assert not marks and 'smaller than a pixel' in noted[0]
+    elif small > 1.001:
+        np.testing.assert_allclose(marks[0].box, expected, atol=0.001)
+        assert marks[0].class_id == class_id and not noted
+
+
+def test_an_outline_is_a_mask(data):
+    marks, noted = marks_of(data, '3 0.5 0.25 1 0.25 1 0.75 0.5 0.75\n\n0 0 0 .5 0 .5 .5 0.9')
+    assert not noted
+    assert [m.class_name for m in marks] == ['bowl', 'cup']
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[10:30, 30:60] = True
+    apart = marks[0].mask ^ expected
+    assert apart.sum() <= 2 * (20 + 30)  # the outline itself
+    assert not apart[11:29, 31:].any()
+    assert marks[1].mask.sum() == pytest.approx(WIDTH * HEIGHT / 8, rel=0.15)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 59), st.integers(0, 39), st.integers(1, 60), st.integers(1, 40))
+def test_whole_pixels_are_filled_as_they_are(x, y, w, h):
+    x1, y1 = min(x + w, WIDTH), min(y + h, HEIGHT)
+    corners = np.array([[x + 0.5, y + 0.5], [x1 - 0.5, y + 0.5], [x1 - 0.5, y1 - 0.5],
+                        [x + 0.5, y1 - 0.5]])  # fmt: skip
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[y:y1, x:x1] = True
+    np.testing.assert_array_equal(polygon_mask(corners, SIZE), expected)
+
+
+def test_keypoints_are_no_outline(data, tmp_path):
+    names = tmp_path / 'pose.yaml'
+    names.write_text('kpt_shape: [2, 3]\nnames: [cup]\n')
+    marks, _ = marks_of(data, '0 .5 .5 .5 .5 .1 .1 2 .9 .9 2', names=names)
+    assert marks[0].box == (15, 10, 45, 30)
+
+
+def test_data_yaml_alone_finds_the_labels_as_ultralytics_does(data):
+    marks, _ = marks_of(data, '0 .5 .5 .5 .5', place='data.yaml', group='instance')
+    assert [m.key for m in marks] == ['cup-train/a-1']
+
+
+def test_what_cannot_be_used_is_counted(data):
+    lines = [
+        'cup .5 .5 .5 .5', '0 .5 .5 .5', '0 .5 .5 .5 nan', '1 .5 .5 .5 .5', '0.5 .5 .5 .5 .5',
+        '0 30 20 5 5', '0 1.5 .5 .1 .1', '0 .95 .5 .4 .4', '0 1.5 1.5 1.6 1.6 1.7 1.5',
+    ]  # fmt: skip
+    marks, noted = marks_of(data, '\n'.join(lines))
+    assert len(marks) == 1 and marks[0].box == pytest.approx((45, 12, 60, 28))
+    assert noted == [
+        '3 lines left out: it is not a class and four or more numbers '
+        '(first: train/a.txt, line 1)',
+        '1 line left out: class 1 has no name (first: train/a.txt, line 4)',
+        '1 line left out: class 0.5 has no name (first: train/a.txt, line 5)',
+        '1 line left out: its numbers are no shares of the image, 0 to 1 '
+        '(first: train/a.txt, line 6)',
+        '1 box left out: outside the image (first: train/a.txt, line 7)',
+        '1 box cut: it sticks out of the image (first: train/a.txt, line 8)',
+        '1 mask left out: empty (first: train/a.txt, line 9)',
+    ]
+
+
+@settings(max_examples=150)
+@given(st.text(max_size=60) | st.lists(st.floats(width=32), max_size=9).map(
+    lambda v: ' '.join(map(str, v))))  # fmt: skip
+def test_any_text_is_read_or_counted(data, text):
+    try:
+        marks_of(data, text.encode('utf-8', 'ignore').decode())
+    except InputError as error:
+        raise AssertionError(text) from error
+
+
+def test_files_that_are_missing_or_no_text_are_named(data, tmp_path):
+    images = open_pictures(data / 'images')
+    with pytest.raises(InputError, match='no such folder'):
+        YoloLabels(tmp_path / 'no', images)
+    (tmp_path / 'a').mkdir()
+    with pytest.raises(InputError, match='what the classes are called'):
+        YoloLabels(tmp_path / 'a', images)
+    (tmp_path / 'a' / 'classes.txt').write_text('cup\n')
+    with pytest.raises(InputError, match='no label file'):
+        YoloLabels(tmp_path / 'a', images)
+    (tmp_path / 'data.yaml').write_text('names: [cup, cup]')
+    with pytest.raises(InputError, match="both called 'cup'"):
+        YoloLabels(data / 'labels', images, names=tmp_path / 'data.yaml')
+    (data / 'labels' / 'train' / 'a.txt').write_bytes(b'\xff\xfe')
+    with pytest.raises(InputError, match='no text in UTF-8|not text in UTF-8'):
+        read(YoloLabels(data / 'labels', images), data / 'images')

@@ -1,0 +1,226 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Shared memory attention is sam2's own, up to rounding, and keeps no more than what is read."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from detsam2_ros.engine.sam2 import steps as stages
+from detsam2_ros.engine.sam2.attention import KeyCache, Keys, SharedAttention, pool
+from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.memory import Memory
+from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.engine.sam2.steps import encode_image, track
+from oracle import random_sam2
+from oracle.pair import random_models
+
+KINDS = ('sam21', 'sam20', 'odd')
+
+
+def _memory(model: Sam2Model, seed: int) -> Memory:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (model.memory_dim, model.feature_size, model.feature_size)
+    return Memory(
+        torch.randn(shape, generator=generator).to(torch.bfloat16),
+        torch.randn(model.pointer_dim, generator=generator),
+        torch.tensor(1.0),
+    )
+
+
+def _contexts(model: Sam2Model, spatial: int, pointers: int, objects: int) -> list[Context]:
+    rows = model.module.num_maskmem
+    return [
+        Context(
+            tuple((_memory(model, 100 * b + i), (b + i) % rows) for i in range(spatial)),
+            tuple((_memory(model, 100 * b + 50 + i), i / 5) for i in range(pointers)),
+        )
+        for b in range(objects)
+    ]
+
+
+def _features(model: Sam2Model) -> stages.ImageFeatures:
+    return encode_image(model, model.preprocess(random_sam2.images(1, seed=5)[0])[None])[0]
+
+
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize(
+    ('spatial', 'pointers', 'objects'), [(1, 0, 1), (4, 0, 2), (3, 5, 1), (7, 9, 3)]
+)
+@pytest.mark.parametrize('kind', KINDS)
+def test_it_is_the_models_own_attention(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    spatial: int,
+    pointers: int,
+    objects: int,
+    fused: bool,
+) -> None:
+    model, _ = random_models(kind, 1)
+    contexts = _contexts(model, spatial, pointers, objects)
+    assert model.attention is not None
+    monkeypatch.setattr(model.attention, 'fused', fused)
+    with model.inference():
+        features = _features(model)
+        top = features.expand(objects).top
+        expected = stages._attend_by_module(model, top, contexts)
+        found = stages._attend(model, features, contexts, KeyCache())
+    assert (found - expected).abs().max() <= 1e-5 * expected.std()
+
+
+@pytest.mark.parametrize('rows', [8, 1000])
+def test_blocks_of_queries_do_not_change_it(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    model, _ = random_models('sam21', 1)
+    contexts = _contexts(model, 3, 2, 2)
+    with model.inference():
+        features = _features(model)
+        expected = stages._attend(model, features, contexts, KeyCache())
+        monkeypatch.setattr('detsam2_ros.engine.sam2.attention._FEW_ROWS', rows)
+        found = stages._attend(model, features, contexts, KeyCache())
+    assert torch.allclose(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_what_was_cached_changes_nothing() -> None:
+    model, _ = random_models('sam21', 1)
+    contexts = _contexts(model, 4, 3, 2)
+    cache = KeyCache()
+    with model.inference():
+        features = _features(model)
+        first = stages._attend(model, features, contexts, cache)
+        again = stages._attend(model, features, contexts, cache)
+        # The same memories elsewhere in time, and in another order.
+        moved = [
+            Context(tuple((m, (row + 1) % 7) for m, row in reversed(c.spatial)), c.pointers)
+            for c in contexts
+        ]
+        elsewhere = stages._attend(model, features, moved, cache)
+        fresh = stages._attend(model, features, moved, KeyCache())
+    assert torch.equal(first, again)
+    assert torch.allclose(elsewhere, fresh, atol=1e-5)
+    assert (elsewhere - first).abs().max() > 0.01
+
+
+def test_bfloat16_is_close() -> None:
+    model, _ = random_models('sam21', 1)
+    half = Sam2Model(copy.deepcopy(model.module), 'half', model.device, torch.bfloat16)
+    contexts = _contexts(model, 4, 3, 2)
+    with model.inference():
+        expected = stages._attend(model, _features(model), contexts, KeyCache())
+    with half.inference():
+        features = _features(half)
+        assert features.queries is not None
+        found = stages._attend(half, features, contexts, KeyCache())
+        own = stages._attend_by_module(half, features.expand(2).top, contexts)
+    apart, usual = (found - expected).float().std(), (own - expected).float().std()
+    assert apart <= 1.5 * usual  # no worse than what bfloat16 costs sam2
+
+
+def test_keys_are_kept_while_frames_read_them() -> None:
+    model, _ = random_models('sam21', 1)
+    memories = [_memory(model, i) for i in range(4)]
+    made: list[Memory] = []
+
+    def make(missing: list[Memory]) -> list[Keys]:
+        made.extend(missing)
+        return [Keys(m.spatial, ()) for m in missing]
+
+    cache = KeyCache()
+    for read in ([0, 1, 0], [1, 2], [2], [2, 0], [1]):
+        found = cache.take([memories[i] for i in read], make)
+        assert [keys.tokens is memories[i].spatial for keys, i in zip(found, read, strict=True)]
+        assert all(keys.tokens is memories[i].spatial for keys, i in zip(found, read, strict=True))
+        cache.advance()
+    # 0 and 1 had to be made again: two frames in a row had not read them.
+    assert [next(i for i, m in enumerate(memories) if m is one) for one in made] == [
+        0, 1, 2, 0, 1,
+    ]  # fmt: skip
+    cache.advance()
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize(
+    ('where', 'name', 'value'),
+    [
+        ('layer', 'pos_enc_at_attn', True),
+        ('layer', 'pos_enc_at_cross_attn_queries', True),
+        ('layer', 'pos_enc_at_cross_attn_keys', False),
+        ('cross', 'num_heads', 2),
+        ('module', 'batch_first', False),
+    ],
+)
+def test_other_rules_are_left_to_the_model(where: str, name: str, value: object) -> None:
+    model, _ = random_models('sam21', 1)
+    module = copy.deepcopy(model.module.memory_attention)
+    layer = module.layers[-1]
+    owner = {'module': module, 'layer': layer, 'cross': layer.cross_attn_image}[where]
+    setattr(owner, name, value)
+    given = (model.image_position_lc, model.memory_position_lc, model.temporal_code)
+    assert SharedAttention.of(module, *given, torch.float32) is None
+    assert SharedAttention.of(model.module.memory_attention, *given, torch.float32) is not None
+
+
+def test_a_model_of_other_rules_is_tracked_by_its_own_module() -> None:
+    model, _ = random_models('sam21', 1)
+    contexts = _contexts(model, 3, 2, 2)
+    with model.inference():
+        expected = track(model, _features(model), contexts)
+        own = Sam2Model(model.module, 'own', model.device, model.dtype)
+        own.__dict__['attention'] = None
+        features = _features(own)
+        found = track(own, features, contexts)
+    assert features.queries is None
+    assert torch.allclose(found.score, expected.score, atol=1e-4)
+
+
+def _alike_by_fours(model: Sam2Model, seed: int) -> Memory:
+    """Return a memory whose tokens are the same in each square of two by two."""
+    memory = _memory(model, seed)
+    coarse = memory.spatial[:, ::2, ::2]
+    spatial = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    return Memory(spatial, memory.pointer, memory.score)
+
+
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize('pooled', [1, 3, 4])
+def test_pooled_memories_weigh_as_much_as_their_tokens(
+    monkeypatch: pytest.MonkeyPatch, pooled: int, fused: bool
+) -> None:
+    model, _ = random_models('sam21', 1)
+    attention = model.attention
+    assert attention is not None
+    monkeypatch.setattr(attention, 'fused', fused)
+    # Without a code of place, four tokens of a square are the same key: pooling loses nothing.
+    flat = [codes[:, :1].expand_as(codes).contiguous() for codes in attention._codes]
+    monkeypatch.setattr(attention, '_codes', flat)
+    monkeypatch.setattr(attention, '_pooled_codes', [pool(codes) for codes in flat])
+    monkeypatch.setattr(attention, '_rotation', torch.ones_like(attention._rotation))
+    memories = [_alike_by_fours(model, 10 + i) for i in range(8)]
+    pointers = tuple((_memory(model, i), i / 5) for i in range(3))
+    contexts = [
+        Context(tuple((m, i) for i, m in enumerate(half)), pointers)
+        for half in (memories[:4], memories[4:])
+    ]
+    with model.inference():
+        features = _features(model)
+        expected = stages._attend(model, features, contexts, KeyCache())
+        coarse = [Context(c.spatial, c.pointers, pooled) for c in contexts]
+        found = stages._attend(model, features, coarse, KeyCache())
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_both_ways_pool_alike(monkeypatch: pytest.MonkeyPatch, fused: bool) -> None:
+    model, _ = random_models('sam20', 1)
+    contexts = [Context(c.spatial, c.pointers, 3) for c in _contexts(model, 4, 2, 2)]
+    with model.inference():
+        features = _features(model)
+        plain = stages._attend(model, features, _contexts(model, 4, 2, 2), KeyCache())
+        found = []
+        for way in (False, True):
+            monkeypatch.setattr(model.attention, 'fused', way)
+            found.append(stages._attend(model, features, contexts, KeyCache()))
+    assert torch.allclose(*found, atol=1e-5)
+    assert not torch.allclose(found[0], plain, atol=1e-2)

@@ -1,0 +1,103 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters are refused by name, alone and together."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+
+from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.results.errors import ConfigError
+
+WHOLE = {
+    'window_size': 1,
+    'detect_interval': 0,
+    'max_propagation': 1,
+    'max_objects': 1,
+    'max_lost_frames': 1,
+    'max_conditioned_memories': 1,
+    'encode_batch': 1,
+    'early_stop_frames': 1,
+    'max_tracked_memories': 0,
+    'full_memories': 0,
+    'bank_object_frames': 1,
+}
+FRACTIONS = (
+    'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
+    'confirm_iou', 'bank_object_score',
+)  # fmt: skip
+
+
+def test_the_defaults_are_a_valid_combination_without_warnings(caplog):
+    config = EngineConfig()
+    assert (config.window_size, config.detect_interval, config.max_propagation) == (10, 10, 20)
+    assert not caplog.records
+
+
+def test_every_number_is_checked():
+    numbers = {f.name for f in dataclasses.fields(EngineConfig) if f.type in ('int', 'float')}
+    assert numbers == {*WHOLE, *FRACTIONS}
+
+
+@pytest.mark.parametrize(('name', 'least'), WHOLE.items())
+@pytest.mark.parametrize('value', ['below', 2.0, '3', True, None, float('nan')])
+def test_whole_numbers(name: str, least: int, value: object):
+    value = least - 1 if value == 'below' else value
+    with pytest.raises(ConfigError, match=f'^{name} must be a whole number >= {least}, got '):
+        EngineConfig(**{name: value})
+
+
+@pytest.mark.parametrize(('name', 'least'), WHOLE.items())
+def test_the_least_whole_number_works(name: str, least: int):
+    EngineConfig(**{'window_size': 1, 'max_propagation': 2, name: least})
+
+
+@pytest.mark.parametrize('name', FRACTIONS)
+@pytest.mark.parametrize(
+    'value', [-0.01, 1.01, float('nan'), float('inf'), True, '0.5', None, 1 + 0j]
+)
+def test_fractions(name: str, value: object):
+    with pytest.raises(ConfigError, match=f'^{name} must be a number in 0..1, got '):
+        EngineConfig(**{name: value})
+
+
+@pytest.mark.parametrize('name', FRACTIONS)
+@pytest.mark.parametrize('value', [0, 1, 0.0, 0.5, 1.0])
+def test_fractions_include_their_ends(name: str, value: float):
+    assert getattr(EngineConfig(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize('name', ['mode', 'association'])
+@pytest.mark.parametrize('value', ['other', '', None, 3])
+def test_words(name: str, value: object):
+    with pytest.raises(ConfigError, match=f'^{name} must be one of .*, got {value!r}'):
+        EngineConfig(**{name: value})
+
+
+def test_a_pass_shorter_than_the_window_is_refused():
+    with pytest.raises(ConfigError, match=r'max_propagation \(9\) must be >= window_size \(10\)'):
+        EngineConfig(max_propagation=9)
+    EngineConfig(window_size=10, max_propagation=10)
+
+
+def test_a_pass_shorter_than_two_windows_is_warned_of(caplog):
+    with caplog.at_level(logging.WARNING):
+        EngineConfig(max_propagation=19)
+    assert 'max_propagation (19) is below 2 x window_size (20)' in caplog.text
+    caplog.clear()
+    EngineConfig(max_propagation=20)
+    assert not caplog.records
+
+
+def test_more_objects_than_ids_are_refused():
+    EngineConfig(max_objects=65535)
+    with pytest.raises(ConfigError, match='max_objects must be <= 65535, got 65536'):
+        EngineConfig(max_objects=65536)
+
+
+def test_a_config_error_is_a_value_error():
+    with pytest.raises(ValueError):
+        EngineConfig(window_size=0)

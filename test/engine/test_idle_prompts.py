@@ -1,0 +1,163 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts on frames that no other frame follows: a camera that paused, a bag that was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+from fakes import (
+    ColourDetector,
+    Run,
+    ScriptedDetector,
+    colour_mask,
+    detections,
+    disc_box,
+    iou,
+    mask,
+)
+from node_graph import wait_until
+from stream_cases import USUAL, film, red
+
+from detsam2_ros.engine import Engine, EngineConfig, Prompt
+from detsam2_ros.engine.tracking.frames import Frame
+from detsam2_ros.engine.tracking.objects import TrackedObject
+from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.runtime.accounting import FrameAccounts
+from detsam2_ros.runtime.camera_stream import Ticket
+from detsam2_ros.runtime.worker import Worker
+
+MODES = pytest.mark.parametrize('mode', ['window', 'online'])
+
+
+def finish(run: Run, flush: bool) -> list:
+    """Let the stream do what is left without another frame."""
+    if flush:
+        return run.flush()
+    out = []
+    while run.stream.news or run.stream.due:
+        out += run.stream.work(early=True)
+    run.results += out
+    return out
+
+
+@MODES
+@pytest.mark.parametrize('flush', [True, False])
+def test_a_prompt_after_the_last_frame_corrects_what_is_in_reach(mode, flush):
+    run = Run(None, mode=mode, **USUAL)
+    run.push(*film(12))
+    assert not run.stream.pending and not run.stream.news and finish(run, flush) == []
+    run.stream.prompt(9, Prompt(box=disc_box(21, 24)), 'ball')
+    assert run.stream.news
+    horizon = run.stream.horizon
+    out = finish(run, flush)
+    assert [(r.index, r.revision, r.final) for r in out] == [(i, 1, False) for i in range(8, 12)]
+    assert run.stream.horizon == horizon == 8
+    for result in out:
+        assert iou(mask(result, 1), colour_mask(run.images[result.index], 'red')) > 0.5
+    assert not run.stream.news and finish(run, flush) == []
+    run.push(*film(16)[12:])  # and all goes on
+    assert run.ids(15) == [1]
+
+
+@MODES
+def test_what_was_removed_after_the_last_frame_vanishes(mode):
+    run = Run(ColourDetector(['red']), mode=mode, **USUAL)
+    run.push(*film(8))
+    run.stream.remove_object(1)
+    assert run.stream.news
+    out = run.flush()
+    assert out and not any(result.labels.any() for result in out)
+    assert not run.stream.news and run.flush() == []
+
+
+@MODES
+def test_detections_of_a_window_are_not_used_again(mode):
+    """One that started nothing when its window closed starts nothing now."""
+    script = {4: [(0, disc_box(16, 24)), (0, disc_box(50, 10), 0.3)]}
+    run = Run(ScriptedDetector(script, 4), mode=mode, **{**USUAL, 'new_object_score': 0.5})
+    run.push(*[red(16, ('green', 50, 10))] * 8)
+    run.stream.prompt(6, Prompt(box=disc_box(16, 24)), object_id=1)
+    before = run.engine.stats()
+    finish(run, flush=True)
+    after = run.engine.stats()
+    assert (after.detections, after.objects) == (before.detections, before.objects) == (2, 1)
+    assert after.frames == after.encodings == 8
+
+
+def test_options_that_leave_work_out_do_not_keep_a_late_prompt_from_the_past():
+    """A pass ends early before all prompts that are news, and goes back for them."""
+    config = EngineConfig(window_size=4, max_propagation=8, retrack_unprompted=False)
+    seen = torch.ones(2, 2, dtype=torch.bool)
+    frames = {i: Frame(i, 1000 * i, None, settled={1: seen}) for i in range(8)}
+    run = WindowRun(
+        model=None, config=config, composer=None, stats=None, class_names={}, frames=frames,
+        window=[frames[i] for i in range(4, 8)], objects=[], frames_seen=8, oldest=0,
+    )  # fmt: skip
+    entry = TrackedObject(1, 0, 'ball', born=2, last_seen=7)
+    entry.conditioned = dict.fromkeys((2, 3, 6))
+    entry.passed = frozenset({2})
+    assert sorted(run._settled(entry, 7)) == [0, 1, 2]
+    assert run._reach(entry) == 0
+    entry.read(7)
+    assert sorted(run._settled(entry, 7)) == list(range(8))
+    assert run._reach(entry) == 4
+
+
+class Listener:
+    """Keeps results."""
+
+    def __init__(self) -> None:
+        self.results: list = []
+
+    def on_result(self, camera, result, ticket) -> None:
+        self.results.append(result)
+
+    def on_dropped(self, camera, reason) -> None: ...
+    def on_reset(self, camera, why) -> None: ...
+    def on_classes(self, class_names) -> None: ...
+
+    def on_failure(self, camera, message) -> None:
+        raise AssertionError(message)
+
+
+@pytest.fixture(params=['window', 'online'])
+def worker(request: pytest.FixtureRequest) -> Iterator[tuple[Worker, Listener]]:
+    listener = Listener()
+    made = Worker(['front'], {'front': FrameAccounts()}, listener, 20, 0.2)
+    run = Run(None, mode=request.param, **USUAL)
+
+    def engine() -> Engine:
+        run.engine.close_stream('front')
+        return run.engine
+
+    made.start(engine).result(10)
+    made.activate()
+    for index, image in enumerate(film(12)):
+        made.offer('front', Ticket(image, 1000 * index, time.monotonic(), None))
+    wait_until(lambda: len(listener.results) >= 12, 'masks')
+    yield made, listener
+    assert made.stop(10)
+
+
+def test_the_inference_thread_acts_on_it_after_max_window_delay(worker):
+    made, listener = worker
+    before = len(listener.results)
+
+    def prompt(engine: Engine) -> float:
+        engine.streams['front'].prompt(9, Prompt(box=disc_box(21, 24)), 'ball')
+        return time.monotonic()
+
+    begin = made.call(prompt).result(10)
+    wait_until(lambda: len(listener.results) >= before + 4, 'corrections')
+    assert time.monotonic() - begin > 0.15
+    assert {r.index for r in listener.results[before:]} == {8, 9, 10, 11}
+    time.sleep(0.5)  # and once is enough
+    assert len(listener.results) == before + 4
+    made.call(lambda engine: engine.streams['front'].add_detections(
+        11, detections([(0, disc_box(23, 24))]))).result(10)
+    wait_until(lambda: made.call(
+        lambda engine: not engine.streams['front'].news).result(10), 'the pass')

@@ -1,0 +1,207 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A detector elsewhere leads as one within does, in time or late; and whatever it may send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from fakes import (
+    Found,
+    Run,
+    ScriptedDetector,
+    colour_mask,
+    detections,
+    disc_box,
+    iou,
+    mask,
+)
+from stream_cases import RED, USUAL, film, nothing_was_lost, red
+
+from detsam2_ros.engine import Detections, EngineError, LateDetections, PromptError, load_sam2
+from detsam2_ros.scene.scene import render
+
+MODES = pytest.mark.parametrize('mode', ['window', 'online'])
+Script = Mapping[int, Sequence[Found]]
+
+
+def elsewhere(
+    script: Script, images: Sequence[np.ndarray], late: int, **config: object
+) -> Run:
+    """Run a stream whose detections come so many frames after theirs."""
+    model = config.pop('model', None)
+    run = Run(None, model, **config)
+    for index, image in enumerate(images):
+        run.push(image)
+        if index - late in script:
+            found = detections(script[index - late])
+            run.stream.add_detections(run.stream.find_frame(1000 * (index - late)), found)
+    run.flush()
+    return run
+
+
+def same(a: Run, b: Run, revision: int | None = None) -> None:
+    """Check that two runs published the same masks, in the end or at a revision."""
+    first, second = (
+        (run.latest() if revision is None else run.first()) for run in (a, b)
+    )
+    assert first.keys() == second.keys()
+    for index, result in first.items():
+        assert np.array_equal(result.labels, second[index].labels), index
+        shown = [[(o.id, o.conditioned) for o in r.objects] for r in (result, second[index])]
+        assert shown[0] == shown[1]
+
+
+def boxes(frames, dropped: Sequence[int] = ()) -> list[Found]:
+    """What a good detector finds of some balls of the demo scene."""
+    return [
+        (0, tuple(float(v) for v in frames.boxes[i]))
+        for i in range(3)
+        if frames.visible[i] and i not in dropped
+    ]
+
+
+def test_in_time_it_is_what_a_detector_within_gives_mode_window():
+    frames = render(seed=5, length=20)
+    script = {i: boxes(frames[i], [1] if i == 4 else []) for i in range(0, 20, 4)}
+    within = Run(ScriptedDetector(script, 4), load_sam2('demo'), **USUAL)
+    within.push(*[frame.image for frame in frames])
+    # Each window's one detection frame is its first: its boxes are there before it closes.
+    run = elsewhere(script, [f.image for f in frames], 0, model=load_sam2('demo'), **USUAL)
+    assert run.ids(19)
+    same(run, within, revision=0)
+    same(run, within)
+    assert run.engine.stats().detections == within.engine.stats().detections
+
+
+def test_just_after_its_frame_it_is_what_a_detector_within_gives_mode_online():
+    frames = render(seed=5, length=20)
+    script = {i: boxes(frames[i]) for i in range(0, 20, 4)}
+    online = {**USUAL, 'mode': 'online'}
+    within = Run(ScriptedDetector(script, 4), load_sam2('demo'), **online)
+    within.push(*[frame.image for frame in frames])
+    within.flush()
+    run = elsewhere(script, [f.image for f in frames], 0, model=load_sam2('demo'), **online)
+    # Frames 0, 4, ... were published without; those after them were tracked from the prompts.
+    for index in range(20):
+        if index % 4:
+            a, b = run.first()[index], within.first()[index]
+            assert np.array_equal(a.labels, b.labels), index
+    assert [o.id for o in run.latest()[19].objects] == [o.id for o in within.latest()[19].objects]
+    both = [(run.latest()[i].labels, within.latest()[i].labels) for i in range(20)]
+    assert np.mean([np.mean((a > 0) == (b > 0)) for a, b in both]) > 0.99
+
+
+@MODES
+@pytest.mark.parametrize('late', [1, 3, 5])
+def test_late_ones_correct_what_is_in_reach(mode, late):
+    script = {i: [(0, disc_box(12 + i, 24))] for i in range(0, 24, 4)}
+    run = elsewhere(script, film(24), late, mode=mode, **USUAL)
+    assert run.engine.stats().objects == 1
+    for index in range(24):
+        assert iou(mask(run.latest()[index], 1), colour_mask(run.images[index], 'red')) > 0.5
+    assert run.engine.stats().conditioned_frames == len([i for i in script if i + late < 24])
+    nothing_was_lost(run, 24)
+
+
+@MODES
+def test_a_late_new_object_that_was_lost_keeps_its_id(mode):
+    frames = render(seed=5, length=12)
+    script = {0: boxes(frames[0]), 4: boxes(frames[4]), 8: boxes(frames[8])}
+    run = elsewhere(script, [f.image for f in frames], 2, model=load_sam2('demo'), mode=mode,
+                    **USUAL)
+    assert run.engine.stats().objects == 3
+
+
+@MODES
+def test_what_becomes_of_each_is_told(mode):
+    run = Run(None, mode=mode, max_objects=2, **USUAL)
+    run.push(*[red(14, ('green', 50, 10))] * 8)
+    found = detections([
+        (0, RED), (0, RED, 0.8), (1, disc_box(50, 10)), (2, (30, 30, 40, 40)),
+        (0, (np.nan, 0, 1, 1)), (1, (70, 0, 80, 9)), (1, (0, 30, 9, 40), 0.01),
+    ])  # fmt: skip
+    told = run.stream.add_detections(7, found)
+    assert told == LateDetections(matched=0, started=2, ignored=5)
+    assert run.engine.stats().rejected_detections == 2
+    run.push(*[red(14, ('green', 50, 10))] * 4)
+    assert run.ids(11) == [1, 2]
+    assert run.stream.add_detections(11, found) == LateDetections(matched=2, ignored=5)
+    assert run.stream.add_detections(11, found) == LateDetections(ignored=7)  # once is enough
+
+
+def test_in_an_open_window_they_wait():
+    run = Run(None, **USUAL)
+    run.push(*film(6))
+    found = detections([(0, disc_box(17, 24))])
+    assert run.stream.add_detections(5, found) == LateDetections(waiting=True)
+    assert run.stream.add_detections(5, found) == LateDetections(waiting=True)
+    run.push(*film(8)[6:])
+    assert run.ids(7) == [1] and run.stream.conditioned_frames(1) == (5,)
+
+
+def test_a_window_that_is_being_closed_is_not_disturbed():
+    """Detections of frames it reads are kept for the next pass; ids and prompts are not lost."""
+    run = Run(None, mode='online', **USUAL)
+    for image in film(5):
+        run.take(image, parts=1)
+    assert run.stream.under_way
+    told = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
+    assert told.started == 1 and run.stream.under_way
+    while run.stream.due:
+        run.results += run.stream.work()
+    assert run.stream.conditioned_frames(1) == (2,)
+    for image in film(8)[5:]:
+        run.take(image, parts=1)
+    assert run.stream.under_way
+    # Of an object that the pass under way knows.
+    told = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
+    told = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
+    assert told.matched == 1 and run.stream.under_way
+    while run.stream.due:
+        run.results += run.stream.work()
+    assert run.stream.conditioned_frames(1) == (2, 5, 6)
+    while run.stream.due:
+        run.results += run.stream.work()
+    for index in range(8):
+        assert iou(mask(run.latest()[index], 1), colour_mask(run.images[index], 'red')) > 0.5
+
+
+@MODES
+def test_a_flood_costs_nothing_that_stays(mode):
+    run = Run(None, mode=mode, **USUAL)
+    for index, image in enumerate(film(24)):
+        run.push(image)
+        for _ in range(20):
+            run.stream.add_detections(index, detections([(0, disc_box(12 + index, 24))] * 3))
+    run.flush()
+    assert run.engine.stats().objects == 1
+    assert len(run.stream.conditioned_frames(1)) <= run.config.max_conditioned_memories
+    nothing_was_lost(run, 24)
+
+
+def test_what_cannot_be():
+    within = Run(ScriptedDetector({}), **USUAL)
+    within.push(*film(2))
+    with pytest.raises(EngineError, match="'front' has a detector of its own"):
+        within.stream.add_detections(1, Detections.empty())
+    run = Run(None, **USUAL)
+    with pytest.raises(PromptError, match='has no frame yet'):
+        run.stream.add_detections(0, Detections.empty())
+    run.push(*film(13))
+    with pytest.raises(PromptError, match='does not hold frame 2;.* from 8 to 12'):
+        run.stream.add_detections(2, Detections.empty())
+    assert run.stream.add_detections(12, Detections.empty()) == LateDetections(waiting=True)
+
+
+def test_classes_get_ids_by_name():
+    run = Run(None, **USUAL)
+    ids = [run.stream.class_id(name) for name in ('cup', 'ball', 'cup')]
+    assert ids == [0, 1, 0] and run.stream.class_names == {0: 'cup', 1: 'ball'}
+    other = run.engine.open_stream('rear')
+    assert other.class_id('ball') == 1  # one table for all cameras
+    within = Run(ScriptedDetector({}, classes=2), **USUAL)
+    assert within.stream.class_id('class 1') == 1 and within.stream.class_id('cup') == 2
+    assert within.engine.detector.class_names == {0: 'class 0', 1: 'class 1'}

@@ -1,0 +1,241 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the repository: style, types, licence headers, what may import what."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = (
+    '# Copyright 2026 detsam2_ros maintainers',
+    '# SPDX-License-Identifier: Apache-2.0',
+)
+MOST_LINES = 400
+NOT_OURS = {'.git', '.venv', 'build', 'install', 'log', 'out', 'demo_out', 'runs', '__pycache__'}
+ROS_PACKAGES = {
+    'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'detsam2_msgs', 'diagnostic_msgs',
+    'launch', 'launch_ros', 'lifecycle_msgs', 'rcl_interfaces', 'rclpy', 'sensor_msgs', 'std_msgs',
+    'std_srvs', 'vision_msgs',
+}  # fmt: skip
+
+
+def our_files() -> list[Path]:
+    """List the files of the repository: those in git and new ones that git does not ignore."""
+    try:
+        listed = subprocess.run(
+            ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+            cwd=ROOT, capture_output=True, check=True, text=True,
+        ).stdout.split('\0')  # fmt: skip
+        paths = [ROOT / name for name in listed if name]
+    except (OSError, subprocess.CalledProcessError):  # an unpacked archive
+        paths = []
+        for folder, folders, names in os.walk(ROOT):
+            folders[:] = [n for n in folders if n not in NOT_OURS and not n.endswith('_cache')]
+            paths += [Path(folder) / name for name in names]
+    return sorted(path for path in paths if path.is_file())
+
+
+def our_texts() -> list[tuple[Path, str]]:
+    """Read the files of the repository that are text."""
+    texts = []
+    for path in our_files():
+        data = path.read_bytes()
+        if b'\0' not in data:
+            texts.append((path.relative_to(ROOT), data.decode('utf-8', 'replace')))
+    return texts
+
+
+def python_files() -> list[Path]:
+    """List the Python files of the repository."""
+    return [path for path in our_files() if path.suffix == '.py']
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool of this environment in the checkout."""
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_ruff() -> None:
+    result = run('-m', 'ruff', 'check', '--output-format', 'concise', '.')
+    assert result.returncode == 0, f'ruff check found\n{result.stdout}{result.stderr}'
+
+
+@pytest.mark.slow
+def test_mypy() -> None:
+    result = run('-m', 'mypy')
+    assert result.returncode == 0, f'mypy found\n{result.stdout}{result.stderr}'
+
+
+def test_headers() -> None:
+    without = []
+    for path, text in our_texts():
+        is_script = path.parts[0] in ('scripts', '.ci')
+        if path.suffix in ('.py', '.msg', '.srv') or path.name == 'CMakeLists.txt' or is_script:
+            first = text.splitlines()[:5]
+            if first and first[0].startswith('#!'):
+                del first[0]
+            if tuple(first[:2]) != HEADER:
+                without.append(str(path))
+    assert not without, f'these files do not begin with the copyright and SPDX lines: {without}'
+
+
+def test_shell_scripts_parse() -> None:
+    bash = shutil.which('bash')
+    if bash is None:
+        pytest.skip('there is no bash')
+    for path in [*(ROOT / 'scripts').iterdir(), ROOT / '.ci' / 'run']:
+        if path.is_file() and path.suffix == '':
+            subprocess.run([bash, '-n', str(path)], check=True)
+            sourced = path.name == 'env'
+            assert os.access(path, os.X_OK) != sourced, f'{path.name}: wrong mode'
+
+
+def test_no_machine_is_named() -> None:
+    """Paths of somebody's machine and hosts of package registries have no place in the files."""
+    folders = '|'.join(('work', 'root', 'home'))
+    hosts = ('pypi' + '.org', 'python' + 'hosted', 'deb.' + 'debian', 'registry.' + 'npmjs')
+    pattern = re.compile(rf'(?<![\w.$}}~/-])/(?:{folders})/|{"|".join(map(re.escape, hosts))}')
+    found = [
+        f'{path}:{number}: {line.strip()}'
+        for path, text in our_texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found, '\n'.join(found)
+
+
+def test_files_stay_short() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in python_files()
+        if (count := len(path.read_text(encoding='utf-8').splitlines())) > MOST_LINES
+    }
+    assert not long, f'files of more than {MOST_LINES} lines: {long}'
+
+
+def imported(path: Path) -> set[str]:
+    """Name the modules that a Python file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = '.'.join(path.relative_to(ROOT).parts[: -node.level]) if node.level else ''
+            module = '.'.join(part for part in (package, node.module) if part)
+            names |= {module, *(f'{module}.{alias.name}' for alias in node.names)}
+    return names
+
+
+def under(name: str, package: str) -> bool:
+    """Tell whether a module is a package or lies in it."""
+    return name == package or name.startswith(package + '.')
+
+
+# What the modules of a room never import, the room itself excepted: other rooms, or libraries.
+NEVER = {
+    'results': ('torch', 'detsam2_ros'),
+    'engine': (*ROS_PACKAGES, 'detsam2_ros.ros', 'detsam2_ros.runtime', 'detsam2_ros.media'),
+    'engine.sam2': ('detsam2_ros.engine.tracking', 'detsam2_ros.engine.bank'),
+    'engine.detector': ('detsam2_ros.engine.tracking', 'detsam2_ros.engine.sam2'),
+    'engine.bank': ('detsam2_ros.engine.tracking',),
+    'runtime': (*ROS_PACKAGES, 'detsam2_ros.ros', 'torch'),
+    'messages': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
+    'client': ('torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
+    'viewer': ('torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
+    'media': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.cli'),
+    'scene': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.media'),
+    'banks': (*ROS_PACKAGES, 'detsam2_ros.cli', 'detsam2_ros.ros', 'detsam2_ros.runtime'),
+    'bags': (*ROS_PACKAGES, 'detsam2_ros.cli', 'detsam2_ros.ros'),
+    'cli': (*ROS_PACKAGES, 'detsam2_ros.demo', 'detsam2_ros.ros'),
+    'ros': ('torch.nn', 'sam2', 'ultralytics', 'detsam2_ros.cli', 'detsam2_ros.bags'),
+}
+OF_NOBODY = 'detsam2_ros.demo'  # only the demo itself imports it
+NO_TORCH = (
+    'results.frames', 'results.detections', 'messages.results', 'messages.pixels', 'client',
+    'viewer.main', 'viewer.follow', 'media.overlay', 'media.video',
+)  # fmt: skip
+
+
+def room_files(room: str) -> list[Path]:
+    """List the Python files of a room."""
+    files = sorted((ROOT / 'detsam2_ros').joinpath(*room.split('.')).rglob('*.py'))
+    assert files, f'there is no room {room}'
+    return files
+
+
+@pytest.mark.parametrize('room', NEVER)
+def test_no_arrow_leads_back(room: str) -> None:
+    own = f'detsam2_ros.{room}'
+    found = [
+        f'{path.relative_to(ROOT)} imports {name}'
+        for path in room_files(room)
+        for name in sorted(imported(path))
+        if not under(name, own)
+        and any(under(name, other) for other in NEVER[room])
+    ]
+    assert not found, '\n'.join(found)
+
+
+def test_nobody_imports_the_demo() -> None:
+    found = [
+        f'{path.relative_to(ROOT)} imports {name}'
+        for path in sorted((ROOT / 'detsam2_ros').rglob('*.py'))
+        if path.relative_to(ROOT).parts[1] != 'demo'
+        for name in sorted(imported(path))
+        if under(name, OF_NOBODY)
+    ]
+    assert not found, '\n'.join(found)
+
+
+def module_graph() -> dict[str, set[str]]:
+    """Return which modules of the package each of them imports, anywhere in it."""
+    paths = {}
+    for path in (ROOT / 'detsam2_ros').rglob('*.py'):
+        parts = path.relative_to(ROOT).with_suffix('').parts
+        paths['.'.join(parts[:-1] if parts[-1] == '__init__' else parts)] = path
+    return {name: (imported(path) & paths.keys()) - {name} for name, path in paths.items()}
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    left = module_graph()
+    while ready := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in ready:
+            del left[name]
+    assert not left, f'these modules import one another, or lead to some that do: {sorted(left)}'
+
+
+@pytest.mark.parametrize('module', NO_TORCH)
+def test_what_needs_no_torch_loads_none(module: str) -> None:
+    """Also not through something else that it imports."""
+    program = f"""
+import importlib, sys
+importlib.import_module('detsam2_ros.{module}')
+print([n for n in ('torch', 'sam2', 'ultralytics', 'detsam2_ros.engine') if n in sys.modules])
+"""
+    result = run('-c', program)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().splitlines()[-1] == '[]'
+
+
+def test_engine_loads_no_ros() -> None:
+    """Also not through something else that it imports."""
+    program = (
+        'import sys, detsam2_ros.engine, detsam2_ros.runtime.worker, detsam2_ros.bags\n'
+        f'ros = {sorted(ROS_PACKAGES)!r}\n'
+        'own = [n for n in sys.modules if n.startswith("detsam2_ros.ros")]\n'
+        'print(own + [n for n in sys.modules if n.split(".")[0] in ros])'
+    )
+    result = run('-c', program)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().splitlines()[-1] == '[]'

@@ -1,0 +1,171 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files, really launched; needs launch_pytest, which a ROS 2 installation has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+launch_pytest = pytest.importorskip(
+    'launch_pytest', reason='launch_pytest is not installed; a ROS 2 installation has it'
+)
+rclpy = pytest.importorskip('rclpy')
+
+from launch.actions import IncludeLaunchDescription, RegisterEventHandler  # noqa: E402
+from launch.event_handlers import OnProcessExit  # noqa: E402
+from launch.launch_description import LaunchDescription  # noqa: E402
+from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import GetParameters  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120  # seconds, for machines with something else to do
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+Exits = dict[str, int]
+
+
+def description(launch_file: str, **arguments: str) -> tuple[LaunchDescription, Exits]:
+    """Include a launch file, and keep the return codes of its processes by executable."""
+    exits: Exits = {}
+
+    def ended(event: Any, context: Any) -> None:
+        exits[Path(event.cmd[0]).name] = event.returncode
+
+    included = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(ROOT / 'launch' / launch_file)),
+        launch_arguments=arguments.items(),
+    )
+    return LaunchDescription([RegisterEventHandler(OnProcessExit(on_exit=ended)), included]), exits
+
+
+class Caller:
+    """A node of the test, in a context of its own: launch has one in this process too."""
+
+    def __init__(self) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node('launch_test', context=self._context)
+        self._executor = rclpy.executors.SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def call(self, kind: Any, name: str, **request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        assert client.wait_for_service(PATIENCE), f'{name} is not there'
+        future = client.call_async(kind.Request(**request))
+        self._executor.spin_until_future_complete(future, PATIENCE)
+        assert future.done(), f'{name} does not answer'
+        return future.result()
+
+    def until(self, condition: Callable[[], bool]) -> bool:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if condition():
+                return True
+            self._executor.spin_once(0.2)
+        return False
+
+    def state(self, node: str) -> str:
+        return self.call(GetState, f'{node}/get_state').current_state.label
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+@pytest.fixture
+def caller() -> Iterator[Caller]:
+    made = Caller()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> str:
+    """A parameter file without a detector, which takes long to import."""
+    path = tmp_path / 'quick.yaml'
+    path.write_text(
+        "/**:\n  ros__parameters:\n    detector_model: ''\n    window_size: 7\n"
+        '    max_propagation: 14\n    detect_interval: 3\n    device: cpu\n'
+    )
+    return str(path)
+
+
+# ---- detsam2.launch.py -----------------------------------------------------------------------
+
+
+@launch_pytest.fixture
+def several(quick: str) -> tuple[LaunchDescription, Exits]:
+    return description(
+        'detsam2.launch.py', params_file=quick, namespace='robot', name='eyes',
+        cameras='front,rear', image='/f/image_raw,/r/image_raw', max_propagation='21',
+    )  # fmt: skip
+
+
+@pytest.mark.launch(fixture=several)
+def test_arguments_reach_the_node(several: tuple, caller: Caller) -> Iterator[None]:
+    node = '/robot/eyes'
+    assert caller.until(lambda: caller.state(node) == 'active')
+    asked = ['window_size', 'max_propagation', 'cameras', 'detector_model', 'autostart']
+    found = caller.call(GetParameters, f'{node}/get_parameters', names=asked).values
+    assert [found[0].integer_value, found[1].integer_value] == [7, 21]
+    assert found[2].string_array_value == ['front', 'rear']
+    assert (found[3].string_value, found[4].bool_value) == ('', True)
+    topics = dict(caller.node.get_subscriber_names_and_types_by_node('eyes', '/robot'))
+    assert {'/f/image_raw', '/r/image_raw'} <= set(topics)
+    published = dict(caller.node.get_publisher_names_and_types_by_node('eyes', '/robot'))
+    assert {f'{node}/front/masks', f'{node}/rear/corrections'} <= set(published)
+    yield
+    assert several[1] == {'detsam2_node': 0}
+
+
+@launch_pytest.fixture
+def by_hand(quick: str) -> tuple[LaunchDescription, Exits]:
+    return description('detsam2.launch.py', params_file=quick, autostart='false')
+
+
+@pytest.mark.launch(fixture=by_hand)
+def test_a_lifecycle_manager_can_take_over(by_hand: tuple, caller: Caller) -> Iterator[None]:
+    assert caller.state('/detsam2') == 'unconfigured'
+    for number, state in ((1, 'inactive'), (3, 'active'), (4, 'inactive'), (2, 'unconfigured')):
+        transition = Transition(id=number)
+        answer = caller.call(ChangeState, '/detsam2/change_state', transition=transition)
+        assert answer.success, state
+        assert caller.state('/detsam2') == state
+    yield
+    assert by_hand[1] == {'detsam2_node': 0}
+
+
+# ---- demo.launch.py --------------------------------------------------------------------------
+
+
+@launch_pytest.fixture(auto_shutdown=False)
+def demo(tmp_path: Path) -> tuple[LaunchDescription, Exits]:
+    return description('demo.launch.py', output=str(tmp_path / 'out'), length='30', size='256')
+
+
+@pytest.mark.launch(fixture=demo, shutdown=True)
+def test_the_demo_ends_by_itself(demo: tuple, tmp_path: Path) -> None:
+    """It writes a video, and every process ends cleanly."""
+    assert demo[1] == {'demo_camera': 0, 'detsam2_node': 0, 'demo_recorder': 0}
+    video = tmp_path / 'out' / 'overlay.mp4'
+    assert video.stat().st_size > 10_000
+
+
+@launch_pytest.fixture(auto_shutdown=False)
+def broken_demo(tmp_path: Path) -> tuple[LaunchDescription, Exits]:
+    (tmp_path / 'a_file').write_text('')
+    return description('demo.launch.py', output=str(tmp_path / 'a_file'), length='30')
+
+
+@pytest.mark.launch(fixture=broken_demo, shutdown=True)
+def test_the_demo_ends_when_the_recorder_fails(broken_demo: tuple) -> None:
+    assert broken_demo[1]['demo_recorder'] != 0
+    assert set(broken_demo[1]) == {'demo_camera', 'detsam2_node', 'demo_recorder'}
