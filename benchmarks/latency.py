@@ -21,7 +21,7 @@ from benchmarks.scenes import Film, film, real_config
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import Ticket
+from detsam2_ros.runtime.camera_stream import QueuedFrame
 from detsam2_ros.runtime.worker import Worker
 
 CAMERA = 'camera'
@@ -38,7 +38,7 @@ class Listener:
         self.failures: list[str] = []
         self.changed = threading.Event()
 
-    def on_result(self, camera: str, result: FrameResult, ticket: Ticket) -> None:
+    def on_result(self, camera: str, result: FrameResult, ticket: QueuedFrame) -> None:
         if result.revision == 0:
             self.latencies.append(time.monotonic() - ticket.received)
             self.changed.set()
@@ -70,7 +70,7 @@ class Camera:
         """Offer the next frame, as if it had just arrived."""
         self._accounts.receive()
         image = self._scene.image(self._sent)
-        self._worker.offer(CAMERA, Ticket(image, self._sent, time.monotonic(), None))
+        self._worker.offer(CAMERA, QueuedFrame(image, self._sent, time.monotonic(), None))
         self._sent += 1
 
     @property

@@ -20,7 +20,7 @@ from benchmarks.place import Place, load
 from detsam2_ros.engine.sam2.context import Context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.steps import condition, encode_image, memorise, track
+from detsam2_ros.engine.sam2.steps import decode_points, encode_image, encode_memory, track
 
 # What a tracked frame reads in the middle of a stream: six neighbours, and K = D prompts.
 NEIGHBOURS, POINTERS = 6, 16
@@ -142,9 +142,9 @@ def steps(model: Sam2Model, memories: int, batch: int = 1) -> dict[str, Callable
     labels = torch.tensor([[2, 3]] * batch, dtype=torch.int32, device=device)
     return {
         'encode': lambda: encode_image(model, image),
-        'condition': lambda: condition(model, features, boxes, labels),
+        'condition': lambda: decode_points(model, features, boxes, labels),
         'track': lambda: track(model, features, [context] * batch),
-        'memorise': lambda: memorise(model, features, decoded, prompted=False),
+        'memorise': lambda: encode_memory(model, features, decoded, prompted=False),
     }
 
 

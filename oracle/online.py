@@ -12,7 +12,7 @@ import torch
 from detsam2_ros.engine.tracking.forward import ForwardStep
 from detsam2_ros.engine.tracking.identity import FrameMasks
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.results.frames import FrameResult
 from oracle.driver import Name, Oracle
 from oracle.pair import Pair, Seen, name_of
@@ -40,7 +40,7 @@ class OnlinePair(Pair):
         self._compare_forward(result, found)
         self.published[result.index] = result
         horizon = self.stream.horizon
-        while self.stream.due:
+        while self.stream.backlog.due:
             self._settle(self._closing(self.stream.work), horizon)
 
     def _run_pass(self, newest: int, oldest: int) -> None:
@@ -57,14 +57,14 @@ class OnlinePair(Pair):
 
     def _closing(self, call, *args):
         """Make a call, and note which objects were news to the window that it closes."""
-        with_news = WindowRun._with_news
+        with_news = WindowPass._with_news
 
-        def noting(window: WindowRun) -> list[TrackedObject]:
+        def noting(window: WindowPass) -> list[TrackedObject]:
             entries = with_news(window)
             self._news = [name_of(entry) for entry in entries]
             return entries
 
-        with mock.patch.object(WindowRun, '_with_news', noting):
+        with mock.patch.object(WindowPass, '_with_news', noting):
             return super()._closing(call, *args)
 
     def _compare(self, newest: int, frame: int, expected: dict[Name, torch.Tensor]) -> None:
@@ -84,7 +84,7 @@ class OnlinePair(Pair):
             return found
 
         with mock.patch.object(ForwardStep, 'finish', noting):
-            return self.stream.take(image, self.oracle.newest), logits
+            return self.stream.add(image, self.oracle.newest), logits
 
     def _compare_forward(self, result: FrameResult, found: dict[Name, torch.Tensor]) -> None:
         assert result.revision == 0

@@ -21,7 +21,7 @@ from detsam2_ros.engine.engine import Engine
 from detsam2_ros.engine.sam2.load import load_sam2
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.frames import FrameResult
 from oracle import configs, random_sam2
@@ -134,9 +134,9 @@ class Pair:
 
     def _closing(self, call: Callable[..., list[FrameResult]], *args: Any) -> list[FrameResult]:
         """Make a call, and note the logits of the window that it closes."""
-        finish = WindowRun.finish
+        finish = WindowPass.finish
 
-        def noting(window: WindowRun, *args: Any) -> None:
+        def noting(window: WindowPass, *args: Any) -> None:
             finish(window, *args)
             self._found = {
                 frame: {name_of(e): masks.logits[row] for row, e in enumerate(masks.objects)}
@@ -146,7 +146,7 @@ class Pair:
                 self._name_of[entry.id] = name_of(entry)
 
         self._found = {}
-        with mock.patch.object(WindowRun, 'finish', noting):
+        with mock.patch.object(WindowPass, 'finish', noting):
             return call(*args)
 
     def _settle(self, results: list[FrameResult], horizon: int) -> None:

@@ -16,7 +16,7 @@ from detsam2_ros.engine import Engine, FrameResult, MemoryBank
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
 from detsam2_ros.messages.results import FirstLabels
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import FAILED, CameraStream, Ticket
+from detsam2_ros.runtime.camera_stream import FAILED, CameraStream, QueuedFrame
 
 NOT_DECODED = 'undecodable_message'
 _TOLD = 5  # different sentences of a topic that are kept
@@ -126,7 +126,7 @@ class _Run:
             return
         stamp = message.header.stamp
         nanoseconds = stamp.sec * 10**9 + stamp.nanosec
-        self._stream.push(Ticket(image, nanoseconds, 0.0, (message.header, time)))
+        self._stream.push(QueuedFrame(image, nanoseconds, 0.0, (message.header, time)))
         while self._stream.due:
             self._stream.work()
 
@@ -143,7 +143,7 @@ class _Run:
 
     # ---- what the stream tells -----------------------------------------------------------------
 
-    def on_result(self, camera: str, result: FrameResult, ticket: Ticket) -> None:
+    def on_result(self, camera: str, result: FrameResult, ticket: QueuedFrame) -> None:
         """Write a result, or keep it while it may be corrected."""
         header, time = ticket.header
         restarts = self._accounts.snapshot().resets

@@ -26,8 +26,14 @@ import torch.nn.functional as F
 from detsam2_ros.engine.bank.bank import BankEntry
 from detsam2_ros.engine.sam2.context import Context
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.resize import Composer
-from detsam2_ros.engine.sam2.steps import Decoded, ImageFeatures, encode_image, memorise, track
+from detsam2_ros.engine.sam2.resize import MaskResizer
+from detsam2_ros.engine.sam2.steps import (
+    ImageFeatures,
+    MaskPrediction,
+    encode_image,
+    encode_memory,
+    track,
+)
 
 _DISCS = 24
 _RIDGE = 1e-2  # of the tokens' variance
@@ -81,7 +87,7 @@ def _look(
     heat = None
     if layers:
         heat = torch.stack(layers).float().mean(dim=0).reshape(side, side).cpu().numpy()
-    labels = Composer(*size, model.mask_size, model.device).labels(decoded.logits, [1])
+    labels = MaskResizer(*size, model.mask_size, model.device).labels(decoded.logits, [1])
     return Look(
         heat=heat,
         coverage=coverage_l.reshape(side, side).cpu().numpy(),
@@ -94,12 +100,14 @@ def _coverage_reading(model: Sam2Model, features: ImageFeatures) -> torch.Tensor
     """Return the linear reading, [C + 1], that tells a memory token's coverage by the mask."""
     discs = torch.from_numpy(_discs(model.mask_size)).to(model.device)
     count = len(discs)
-    decoded = Decoded(
+    decoded = MaskPrediction(
         torch.where(discs, 10.0, -10.0),
         torch.zeros(count, model.pointer_dim, device=model.device),
         torch.ones(count, device=model.device),
     )
-    tokens_blc = memorise(model, features, decoded, prompted=True).float().flatten(2).mT
+    memories = encode_memory(model, features, decoded, prompted=True)
+    spatial_bchw = torch.stack([memory.spatial for memory in memories])
+    tokens_blc = spatial_bchw.float().flatten(2).mT
     tokens_nc = tokens_blc.reshape(-1, model.memory_dim)
     covered_n = F.adaptive_avg_pool2d(discs[:, None].float(), model.feature_size).flatten()
     with torch.autocast(model.device.type, enabled=False):

@@ -16,12 +16,11 @@ from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.prompts import decode_boxes, mask_prompts
 from detsam2_ros.engine.sam2.steps import (
-    Decoded,
     ImageFeatures,
-    condition_on_masks,
+    MaskPrediction,
+    decode_masks,
     encode_image,
-    memories_of,
-    memorise,
+    encode_memory,
 )
 from detsam2_ros.results.errors import BankError
 
@@ -87,8 +86,8 @@ def remember(
     with model.inference():
         features = encode_image(model, model.preprocess(view.image)[None])[0]
         for rows, decoded in _decoded(model, features, view):
-            spatial = memorise(model, features, decoded, prompted=True)
-            memories.update(zip(rows, memories_of(decoded, spatial), strict=True))
+            made = encode_memory(model, features, decoded, prompted=True)
+            memories.update(zip(rows, made, strict=True))
     for row, mark in enumerate(view.marks):
         memory = memories[row].to(torch.device('cpu'))
         if memory.score <= 0:
@@ -106,11 +105,11 @@ def remember(
 
 def _decoded(
     model: Sam2Model, features: ImageFeatures, view: View
-) -> Iterator[tuple[list[int], Decoded]]:
+) -> Iterator[tuple[list[int], MaskPrediction]]:
     """Give the rows of the marks that are masks, and what SAM 2 says of them; then the boxes."""
     for rows in _batches([row for row, mark in enumerate(view.marks) if mark.mask is not None]):
         masks = np.stack([np.asarray(view.marks[row].mask, bool) for row in rows])
-        yield rows, condition_on_masks(model, features, mask_prompts(model, masks))
+        yield rows, decode_masks(model, features, mask_prompts(model, masks))
     height, width = view.image.shape[:2]
     for rows in _batches([row for row, mark in enumerate(view.marks) if mark.box is not None]):
         boxes = np.array([view.marks[row].box for row in rows], np.float64)

@@ -6,8 +6,9 @@ Needs numpy only: messages are used by their fields, so tools and tests without 
 timeline too. `subscribe` connects one to the topics of a running node.
 """
 
-from detsam2_ros.client.frame import TimelineFrame, TimelineObject
+from detsam2_ros.client.frame import TimelineFrame
 from detsam2_ros.client.subscription import MaskSubscription, subscribe
 from detsam2_ros.client.timeline import MaskTimeline
+from detsam2_ros.results.frames import ObjectInfo
 
-__all__ = ['MaskSubscription', 'MaskTimeline', 'TimelineFrame', 'TimelineObject', 'subscribe']
+__all__ = ['MaskSubscription', 'MaskTimeline', 'ObjectInfo', 'TimelineFrame', 'subscribe']

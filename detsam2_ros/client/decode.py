@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from detsam2_ros.client.frame import TimelineObject
+from detsam2_ros.results.frames import ObjectInfo
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Record:
     index: int
     revision: int
     final: bool
-    objects: tuple[TimelineObject, ...]
+    objects: tuple[ObjectInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def decode_objects(msg: Any, what: str) -> Record:
         x0, y0, x1, y1 = (float(value) for value in msg.boxes[4 * i : 4 * i + 4])
         visible = bool(msg.visible[i])
         objects.append(
-            TimelineObject(
+            ObjectInfo(
                 id=int(msg.ids[i]),
                 class_id=int(msg.class_ids[i]),
                 class_name=str(msg.class_names[i]),

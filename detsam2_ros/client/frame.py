@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from detsam2_ros.results.frames import ObjectInfo
+
 
 class Labels:
     """The label image of one revision, made when it is first asked for.
@@ -32,24 +34,6 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class TimelineObject:
-    """One object on one frame.
-
-    id: 1..65535, the value of its pixels in the labels. score: confidence that it is present,
-    0..1. box: (x0, y0, x1, y1) around the mask in pixels, x1 and y1 exclusive, or None without
-    a mask. visible: it has a mask. conditioned: the mask came from a detection on this frame.
-    """
-
-    id: int
-    class_id: int
-    class_name: str
-    score: float
-    box: tuple[float, float, float, float] | None
-    visible: bool
-    conditioned: bool
-
-
-@dataclass(frozen=True)
 class TimelineFrame:
     """A frame as it was known at the time of asking; later corrections do not change it.
 
@@ -65,7 +49,7 @@ class TimelineFrame:
     index: int
     revision: int
     final: bool
-    objects: tuple[TimelineObject, ...]
+    objects: tuple[ObjectInfo, ...]
     _labels: Labels = field(repr=False, compare=False)
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import torch
 
-STAGES = ('encode', 'detect', 'associate', 'condition', 'track', 'memorise', 'masks')
+STAGES = ('encode', 'detect', 'associate', 'decode_prompt', 'track', 'encode_memory', 'masks')
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detector.classes import ClassTable
 from detsam2_ros.engine.detector.protocol import Detector
-from detsam2_ros.engine.outcome import Outcome
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.prompts import Prompt
-from detsam2_ros.engine.sam2.resize import Composer
+from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.stats import StatsRecorder
 from detsam2_ros.engine.tracking.bank_objects import (
     check_object_count,
@@ -23,13 +25,15 @@ from detsam2_ros.engine.tracking.bank_objects import (
     look_for_bank,
     rebanked,
 )
-from detsam2_ros.engine.tracking.corrections import publish_frame
-from detsam2_ros.engine.tracking.edits import LateStep
+from detsam2_ros.engine.tracking.collector import ResultCollector
+from detsam2_ros.engine.tracking.corrections import revise
+from detsam2_ros.engine.tracking.edits import StreamEdit
 from detsam2_ros.engine.tracking.forward import ForwardStep
-from detsam2_ros.engine.tracking.frames import Frame, Published, check_image, check_stamp
-from detsam2_ros.engine.tracking.intake import Intake
-from detsam2_ros.engine.tracking.passes import Closing, Pace
-from detsam2_ros.engine.tracking.state import StreamState
+from detsam2_ros.engine.tracking.frames import Frame, check_image, check_stamp
+from detsam2_ros.engine.tracking.intake import detect, encode
+from detsam2_ros.engine.tracking.passes import Backlog, Pace, PassRunner
+from detsam2_ros.engine.tracking.state import StateHolder, StreamState
+from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections, LateDetections
 from detsam2_ros.results.errors import DetectorError, EngineError, PromptError
 from detsam2_ros.results.frames import FrameResult, Object, Prompted
@@ -54,15 +58,17 @@ class Stream:
     ):
         self.name = name
         self._model = model
+        self._detector = detector
         self._config = config
         self._stats = stats
-        self._intake = Intake(name, model, detector, stats, classes)
+        self._classes = classes
         self._pace = Pace(model.device)
-        self._start(StreamState())
+        self._holder = StateHolder(StreamState())
+        self._runner = PassRunner(self._holder)
 
-    def _start(self, state: StreamState) -> None:
-        self._state = state
-        self._closing = Closing(self.name, self._model, self._intake, self._stats, state)
+    @property
+    def _state(self) -> StreamState:
+        return self._holder.state
 
     @property
     def horizon(self) -> int:
@@ -70,51 +76,67 @@ class Stream:
         return self._state.horizon
 
     @property
-    def pending(self) -> int:
-        """How many frames wait for their window to close."""
-        return len(self._state.window)
+    def backlog(self) -> Backlog:
+        """What is still to do, and in which order."""
+        return self._runner.backlog(self._config.window_size)
+
+    @property
+    def stamps(self) -> dict[int, int]:
+        """The frames that can still change: index by stamp in nanoseconds."""
+        return {frame.stamp: index for index, frame in self._state.frames.items()}
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        """The living objects, as they were shown last, by id."""
+        if self._state.resizer is None:
+            return ()
+        edit = self._edit()
+        known = [obj for obj in self._state.objects if obj.id is not None]
+        return tuple(sorted((edit.describe(obj) for obj in known), key=lambda thing: thing.id))
 
     @property
     def bank(self) -> MemoryBank | None:
         """The memory bank that is loaded."""
         return self._state.bank
 
-    def push(self, image: np.ndarray, stamp: int) -> list[FrameResult]:
+    # ---- frames --------------------------------------------------------------------------------
+
+    def push(self, image: np.ndarray, stamp: int, tag: Any = None) -> list[FrameResult]:
         """Take a frame; when it fills the window, segment the window and correct the past.
 
-        image: uint8 [H, W, 3] RGB, all of one size; what is kept of it is copied. stamp: int
-        nanoseconds. Returns results in ascending frame index, a frame's revisions in order: in
-        mode window often none, in mode online always this frame's revision 0. Raises ImageError
-        (the frame was not taken) or WindowError (it was, and the results are in the error).
+        `add`, and `step` until nothing is due. Returns results in ascending frame index, a
+        frame's revisions in order: in mode window often none, in mode online always this
+        frame's revision 0. Raises ImageError (the frame was not taken) or WindowError (it was,
+        and the results are in the error).
         """
-        outcome = Outcome(self.name)
-        outcome.add(lambda: self.take(image, stamp))
-        if len(self._state.window) >= self._config.window_size:
-            self._close_all(outcome)
-        return outcome.results_or_error()
+        collector = ResultCollector(self.name)
+        collector.add(lambda: self.add(image, stamp, tag))
+        while self.backlog.due:
+            collector.add(self._run_pass)
+        return collector.results_or_error()
 
     def flush(self) -> list[FrameResult]:
         """Close the unfinished window now, at the end of a video or when a camera pauses.
 
-        Without one, run a pass for prompts that no pass has read.
-
-        Returns and raises what `push` does. Frames that a full window would have made final
-        are final after this one too.
+        Without one, run a pass for prompts that no pass has read. Returns and raises what `push`
+        does. Frames that a full window would have made final are final after this one too.
         """
-        outcome = Outcome(self.name)
-        if not self._state.window and self.news:
-            outcome.add(self._close)
-        self._close_all(outcome)
-        return outcome.results_or_error()
+        collector = ResultCollector(self.name)
+        if not self._state.window and self._state.has_unread_prompts:
+            collector.add(self._run_pass)
+        while self._state.window:
+            collector.add(self._run_pass)
+        return collector.results_or_error()
 
-    def take(self, image: np.ndarray, stamp: int) -> list[FrameResult]:
-        """Take a frame and leave the window that it may fill to `work`, for whoever cannot wait.
+    def add(self, image: np.ndarray, stamp: int, tag: Any = None) -> list[FrameResult]:
+        """Take a frame and leave the window that it may fill to `step`.
 
-        As `push`, but returns at once: this frame's revision 0 in mode online, else nothing.
+        image: uint8 [H, W, 3] RGB, all of one size; what is kept of it is copied. stamp: int
+        nanoseconds. tag: anything; it comes back with each result of the frame. Returns what is
+        ready now: this frame's revision 0 in mode online, else nothing. Raises ImageError.
         """
         state = self._state
-        composer = state.composer
-        size = (composer.height, composer.width) if composer else None
+        size = None if state.resizer is None else state.resizer.size
         image = check_image(image, self.name, size)
         stamp = check_stamp(stamp, self.name)
         if len(state.window) >= self._config.window_size + self._config.max_propagation:
@@ -122,81 +144,63 @@ class Stream:
                 f"stream '{self.name}': {len(state.window)} frames wait because their window "
                 f'failed each time or was not closed; call flush to see why, or reset to drop them'
             )
-        if composer is None:
-            size = image.shape[0], image.shape[1]
-            composer = Composer(*size, self._model.mask_size, self._model.device)
-        interval = self._config.detect_interval
+        resizer = state.resizer
+        if resizer is None:
+            height, width = image.shape[:2]
+            resizer = MaskResizer(height, width, self._model.mask_size, self._model.device)
+        index, interval = state.next_index, self._config.detect_interval
         frame = Frame(
-            index=state.next_index,
+            index=index,
             stamp=stamp,
             image=image,
-            is_detection_frame=self._intake.is_detection_frame(state.next_index, interval),
+            tag=tag,
+            is_detection_frame=(
+                self._detector is not None and interval > 0 and index % interval == 0
+            ),
         )
-        results, failure = [], None
+        state = replace(
+            state, resizer=resizer, next_index=index + 1, window=(*state.window, index)
+        )
         if self._config.mode == 'online':
-            result, failure = self._track_forward(frame, composer)
-            results.append(result)
-        else:
-            waiting = [entry for entry in state.window if entry.features is None] + [frame]
-            if len(waiting) >= self._config.encode_batch:
-                self._intake.encode(waiting)
-            if frame.image is not None:
-                frame.image = frame.image.copy()  # camera drivers reuse their buffers
-        state.add(frame, composer)
+            return self._track_forward(frame, state)
+        self._commit_waiting(frame, state)
         self._stats.add(frames=1)
-        if failure:
-            raise DetectorError(failure, results)
-        return results
+        return []
 
-    @property
-    def closing(self) -> int:
-        """How many frames the window has that is due; 0 while none is."""
-        full = len(self._state.window) >= self._config.window_size
-        return self._closing.begun or (self._config.window_size if full else 0)
-
-    @property
-    def under_way(self) -> bool:
-        """Whether `work` has begun with a window; what it did is lost when a bank is swapped."""
-        return self._closing.begun > 0
-
-    @property
-    def due(self) -> bool:
-        """Whether a window waits to be closed: it is full, or `work` has begun with it."""
-        return self.closing > 0
-
-    @property
-    def news(self) -> bool:
-        """Whether prompts, late detections or removals wait for a pass that corrects the past."""
-        return self._state.news
-
-    def work(self, early: bool = False) -> list[FrameResult]:
+    def step(self, early: bool = False) -> list[FrameResult]:
         """Do a part of closing a window that is due, about one frame of its pass.
 
         early: begin with a window that is not full too, when a camera pauses; without one, with
-        a pass for the `news`. Returns the window's results with the last part, else nothing. Call
-        it until `due` is false; frames may be taken between two parts. Raises DetectorError with
-        the results, or whatever went wrong: then the next call begins with this window anew.
+        a pass for the `backlog.corrections`. Returns the window's results with the last part,
+        else nothing. Call it until nothing is due; frames may be added between two parts. Raises
+        DetectorError with the results, or whatever went wrong: then the next call begins with
+        this window anew.
         """
-        if not self.due and not (early and (self._state.window or self.news)):
+        backlog = self.backlog
+        if not backlog.due and not (early and (backlog.frames or backlog.corrections)):
             return []
-        results = self._closing.advance(self._config)
+        results = self._runner.advance(self._tools())
         self._pace.keep()
         return results or []
 
-    def reset(self) -> None:
+    def reset(self) -> int:
         """Forget everything but the memory bank; frames count from 0 again.
 
-        Frames still waiting for masks are dropped and counted as such: `flush` first to have them.
+        Frames still waiting for masks are dropped and counted as such: `flush` first to have
+        them. Returns how many these are.
         """
-        dropped = sum(frame.published is None for frame in self._state.window)
+        state = self._state
+        dropped = sum(state.frames[index].published is None for index in state.window)
         self._stats.add(dropped_frames=dropped)
-        state = StreamState(ids=self._state.ids, bank=self._state.bank)
-        look_for_bank(state.bank, state.objects, self._model.device)
-        self._start(state)
+        objects = look_for_bank(state.bank, (), self._model.device)
+        self._commit_edit(StreamState(ids=state.ids, bank=state.bank, objects=objects))
+        return dropped
 
     def reconfigure(self, config: EngineConfig) -> None:
         """Take other parameters from the next call on; `Engine.reconfigure` checks them."""
         self._config = config
+
+    # ---- memory banks --------------------------------------------------------------------------
 
     def load_bank(self, bank: MemoryBank, replace: bool = True) -> None:
         """Use a memory bank from the next pass on, in mode online from the next frame on.
@@ -208,15 +212,17 @@ class Stream:
         many objects.
         """
         bank.check(self._model.identity)
-        bank = classes_by_name(bank, self._intake.classes)
+        classes = self._classes.copy()
+        bank = classes_by_name(bank, classes)
         if not replace and self._state.bank is not None:
             bank = joined(self._state.bank, bank)
         check_object_count(bank, self._config.max_objects)
-        self._set_bank(bank)
+        self._commit_edit(self._with_bank(bank))
+        self._classes.take_over(classes)
 
     def unload_bank(self) -> None:
         """Drop the memory bank; objects that have prompts of their own are tracked on."""
-        self._set_bank(None)
+        self._commit_edit(self._with_bank(None))
 
     def export_bank(self, max_entries_per_object: int, new_only: bool = False) -> MemoryBank:
         """Make a memory bank of what the living objects remember, their bank entries included.
@@ -240,11 +246,11 @@ class Stream:
     @property
     def class_names(self) -> dict[int, str]:
         """The detector's classes by id, and those that prompts and banks brought."""
-        return self._intake.class_names
+        return self._classes.names
 
     def class_id(self, name: str) -> int:
         """Return the id of a class, a new one for a new name."""
-        return self._intake.classes.find(name)
+        return self._classes.find(name)
 
     def find_frame(self, stamp: int | None = None) -> int:
         """Return the index of a frame that can be prompted; PromptError when it is not there.
@@ -263,10 +269,9 @@ class Stream:
         class is that one. The next pass corrects the frames around, those between this frame
         and the newest included. Raises PromptError; then nothing has changed.
         """
-        frame = self._frame(index)
-        late = self._late()
-        prompted = late.prompt(frame, prompt, class_name, object_id)
-        self._closing.begin_anew()  # what it did does not know of this
+        frame = self._encoded(index)
+        state, prompted = self._edit().prompt(frame, prompt, class_name, object_id)
+        self._commit_edit(state)
         return prompted
 
     def add_detections(self, index: int, detections: Detections) -> LateDetections:
@@ -275,12 +280,17 @@ class Stream:
         Matched with the objects as published there, or when the frame's window closes. Raises
         PromptError when the frame is not there, EngineError when the engine has a detector.
         """
-        if self._intake.detects:
+        if self._detector is not None:
             raise EngineError(
                 f"stream '{self.name}' has a detector of its own; make the engine without one to "
                 f'take detections from elsewhere'
             )
-        return self._late().detections(self._frame(index), detections)
+        frame = self._encoded(index)
+        state, late = self._edit().detections(frame, detections)
+        if late.waiting and index in self._runner.window:
+            self._runner.restart()  # what it did does not know of this
+        self._holder.commit(state)
+        return late
 
     def remove_object(self, object_id: int) -> Object:
         """Forget an object and what the bank in use holds of it; returns what it was.
@@ -288,8 +298,8 @@ class Stream:
         Its masks vanish from the frames in reach with the next pass. A detector that still finds
         the thing starts a new object. Raises PromptError for an unknown id.
         """
-        removed = self._late().remove(object_id)
-        self._closing.begin_anew()
+        state, removed = self._edit().remove(object_id)
+        self._commit_edit(state)
         return removed
 
     def rename_object(self, object_id: int, class_name: str) -> Object:
@@ -297,87 +307,94 @@ class Stream:
 
         What the bank in use holds of it is renamed too. Raises PromptError for an unknown id.
         """
-        renamed = self._late().rename(object_id, class_name)
-        self._closing.begin_anew()
+        state, renamed = self._edit().rename(object_id, class_name)
+        self._commit_edit(state)
         return renamed
-
-    def _frame(self, index: int) -> Frame:
-        """Return a frame that a pass can reach, encoded."""
-        frame = self._state.frame(self.name, index)
-        if frame.features is None:
-            self._intake.encode([frame])
-        return frame
-
-    def _late(self) -> LateStep:
-        if self._state.composer is None:
-            raise PromptError(f"stream '{self.name}' has no frame yet; prompt when images come")
-        return LateStep(
-            name=self.name,
-            model=self._model,
-            config=self._config,
-            composer=self._state.composer,
-            stats=self._stats,
-            classes=self._intake.classes,
-            state=self._state,
-        )
 
     def conditioned_frames(self, object_id: int) -> tuple[int, ...]:
         """Return the frames with a prompt that an object attends to, ascending."""
-        for entry in self._state.objects:
-            if entry.id == object_id:
-                return tuple(entry.attended(self._config.max_conditioned_memories))
+        for obj in self._state.objects:
+            if obj.id == object_id:
+                return tuple(obj.attended(self._config.max_conditioned_memories))
         raise KeyError(f"stream '{self.name}' has no object {object_id}")
 
-    def _set_bank(self, bank: MemoryBank | None) -> None:
-        state = self._state
-        since = state.next_index or -1
-        state.objects = rebanked(state.objects, bank, self._model.device, since)
-        self._state.bank = bank
-        self._closing.begin_anew()
+    # ---- inside --------------------------------------------------------------------------------
 
-    def _track_forward(self, frame: Frame, composer: Composer) -> tuple[FrameResult, str | None]:
-        """Track a new frame forward; takes over the outcome only when all of it is there.
-
-        Returns the frame's revision 0, and what went wrong with the detector.
-        """
-        self._intake.encode([frame])
-        step = ForwardStep(
-            model=self._model,
-            config=self._config,
-            composer=composer,
-            stats=self._stats,
-            class_names=self._intake.class_names,
-            frame=frame,
-            frames=self._state.frames,
-            objects=self._state.objects,
-            names=self._state.names(),
-            cache=self._state.cache,
+    def _tools(self, resizer: MaskResizer | None = None) -> Toolbox:
+        """Return the tools; resizer: that of a first frame."""
+        resizer = resizer or self._state.resizer
+        if resizer is None:
+            raise PromptError(f"stream '{self.name}' has no frame yet; prompt when images come")
+        return Toolbox(
+            self.name,
+            self._model,
+            self._detector,
+            self._config,
+            resizer,
+            self._stats,
+            self._classes,
         )
+
+    def _edit(self) -> StreamEdit:
+        return StreamEdit(self._tools(), self._state)
+
+    def _encoded(self, index: int) -> Frame:
+        """Return a frame that a pass can reach, encoded."""
+        frame = self._state.frame(self.name, index)
+        if frame.features is None:
+            frame = encode(self._model, self._stats, [frame])[0]
+            self._holder.commit(self._state.with_frames([frame]))
+        return frame
+
+    def _commit_edit(self, state: StreamState) -> None:
+        """Take over a change that a pass under way does not know of: it begins anew."""
+        self._holder.commit(state)
+        self._runner.restart()
+
+    def _with_bank(self, bank: MemoryBank | None) -> StreamState:
+        state = self._state
+        since = state.next_index or None
+        objects = rebanked(state.objects, bank, self._model.device, since)
+        return replace(state, bank=bank, objects=objects)
+
+    def _commit_waiting(self, frame: Frame, state: StreamState) -> None:
+        """Take over a frame that waits for its window; encode it with others if it is time."""
+        waiting = [state.frames[i] for i in state.window[:-1] if state.frames[i].features is None]
+        waiting.append(frame)
+        if len(waiting) >= self._config.encode_batch:
+            waiting = encode(self._model, self._stats, waiting)
+        frame = waiting[-1]
+        if frame.image is not None:
+            # camera drivers reuse their buffers
+            waiting[-1] = replace(frame, image=frame.image.copy())
+        self._holder.commit(state.with_frames(waiting))
+
+    def _track_forward(self, frame: Frame, state: StreamState) -> list[FrameResult]:
+        """Track a new frame forward; takes over the outcome only when all of it is there."""
+        assert state.resizer is not None
+        tools = self._tools(state.resizer)
+        frame = encode(self._model, self._stats, [frame])[0]
+        step = ForwardStep(tools, state, frame)
         with self._model.inference():
             step.track()
-        failure = self._intake.detect([frame], composer)
+        [frame], failure = detect(tools, [frame])
         with self._model.inference():
-            found = step.finish()
+            found = step.finish(frame)
             with self._stats.clock('masks'):
-                result = publish_frame(
-                    self.name, frame, found, set(), composer, self._config.correction_iou, False
-                )
+                result = revise(tools, frame, found, (), final=False)
         assert result is not None
-        frame.published = Published(result.revision, result.objects, result.packed)
-        if self._config.early_stop_iou > 0:
-            frame.settled = found.settled()
-        self._state.objects, self._state.ids = step.objects, step.names.ids
-        self._stats.add(published_frames=1, objects=step.names.given)
+        masks = found.published_masks() if self._config.early_stop_iou > 0 else {}
+        state = state.with_frames([frame.with_result(result, masks)])
+        self._holder.commit(replace(state, objects=tuple(step.objects), ids=step.ids.ids))
+        self._stats.add(frames=1, published_frames=1, objects=step.ids.given)
         self._stats.settle()
-        return result, failure
+        if failure:
+            raise DetectorError(failure, [result])
+        return [result]
 
-    def _close_all(self, outcome: Outcome) -> None:
-        """Close all windows that wait."""
-        while self._state.window:
-            outcome.add(self._close)
-
-    def _close(self) -> list[FrameResult]:
+    def _run_pass(self) -> list[FrameResult]:
+        """Close a window, in one go."""
         results = None
         while results is None:
-            results = self._closing.advance(self._config)
+            results = self._runner.advance(self._tools())
         return results

@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:  # the pictures made from timelines are wanted without torch, too
-    from detsam2_ros.results.frames import FrameResult
+from detsam2_ros.results.frames import FrameResult
 
 # Corrections of a few edge pixels are real but nothing to point at: below this IoU of first and
 # last mask an object counts as corrected in pictures and reports.
@@ -100,14 +99,14 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
     """Return the ids whose masks differ notably (NOTABLE_IOU) between two results of a frame."""
     if first is last:
         return ()
-    before = {thing.id: i for i, thing in enumerate(first.objects) if thing.visible}
-    after = {thing.id: i for i, thing in enumerate(last.objects) if thing.visible}
+    before = {thing.id: thing.mask for thing in first.objects if thing.visible}
+    after = {thing.id: thing.mask for thing in last.objects if thing.visible}
     return tuple(
         key
         for key in sorted(before.keys() | after.keys())
         if key not in before
         or key not in after
-        or first.packed.iou(before[key], last.packed, after[key]) < NOTABLE_IOU
+        or before[key].iou(after[key]) < NOTABLE_IOU
     )
 
 

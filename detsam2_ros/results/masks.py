@@ -1,110 +1,93 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Masks on their way out: packing, boxes, overlaps, label images."""
+"""One mask as a value, and boxes around masks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 exclusive
+
 
 @dataclass(frozen=True)
-class PackedMasks:
-    """Masks of one frame, cropped to their boxes and bit-packed.
+class Mask:
+    """The mask of one object on one frame, cropped to its box and bit-packed.
 
     A ball in a 1080p image takes some hundred bytes instead of 2 MB; the masks of the last M
-    frames are kept in this form. boxes: int32 [n, 4] xyxy exclusive, all zero where a mask is
-    empty. bits: per mask the rows of its box, packed by numpy.packbits.
+    frames are kept in this form. Equal masks compare equal. A mask without pixels is false.
     """
 
-    height: int
-    width: int
-    boxes: np.ndarray
-    bits: tuple[bytes, ...]
-
-    def __len__(self) -> int:
-        return len(self.bits)
+    size: tuple[int, int]  # (height, width) of the image
+    box: Box | None = None  # around the pixels; None without any
+    bits: bytes = b''  # the rows inside the box, packed by numpy.packbits
 
     @classmethod
-    def pack(cls, masks: np.ndarray) -> PackedMasks:
-        """Pack masks, bool [n, H, W]."""
-        _, height, width = masks.shape
-        return cls.from_crops(height, width, [(0, 0, mask) for mask in masks])
+    def of(cls, pixels: np.ndarray) -> Mask:
+        """Make a mask of pixels, bool [H, W]."""
+        height, width = pixels.shape
+        return cls.of_crop((height, width), 0, 0, pixels)
 
     @classmethod
-    def from_bits(cls, width: int, bits: np.ndarray) -> PackedMasks:
-        """Pack masks of which the rows are packed already, uint8 [n, H, ceil(width / 8)]."""
-        crops: list[tuple[int, int, np.ndarray] | None] = []
-        for mask in bits:
-            box = mask_box(mask)
-            if box is None:
-                crops.append(None)
-                continue
-            x0, y0, x1, y1 = box
-            part = np.unpackbits(mask[y0:y1, x0:x1], axis=1)[:, : width - 8 * x0]
-            crops.append((y0, 8 * x0, part.astype(bool)))
-        return cls.from_crops(bits.shape[1], width, crops)
+    def of_crop(cls, size: tuple[int, int], top: int, left: int, crop: np.ndarray) -> Mask:
+        """Make a mask of a part of an image, bool [h, w] from (top, left) on; the rest is empty.
+
+        size: (height, width) of the image.
+        """
+        box = mask_box(crop)
+        if box is None:
+            return cls(size)
+        x0, y0, x1, y1 = box
+        bits = np.packbits(crop[y0:y1, x0:x1]).tobytes()
+        return cls(size, (left + x0, top + y0, left + x1, top + y1), bits)
 
     @classmethod
-    def from_crops(
-        cls, height: int, width: int, crops: Sequence[tuple[int, int, np.ndarray] | None]
-    ) -> PackedMasks:
-        """Pack masks given as (top, left, bool [h, w]), None for an empty one."""
-        boxes = np.zeros((len(crops), 4), np.int32)
-        bits = []
-        for i, crop in enumerate(crops):
-            box = None if crop is None else mask_box(crop[2])
-            if crop is None or box is None:
-                bits.append(b'')
-                continue
-            top, left, mask = crop
-            x0, y0, x1, y1 = box
-            boxes[i] = (left + x0, top + y0, left + x1, top + y1)
-            bits.append(np.packbits(mask[y0:y1, x0:x1]).tobytes())
-        return cls(height, width, boxes, tuple(bits))
+    def of_packed_rows(cls, width: int, rows: np.ndarray) -> Mask:
+        """Make a mask whose rows are packed already, uint8 [H, ceil(width / 8)]."""
+        size = len(rows), width
+        box = mask_box(rows)
+        if box is None:
+            return cls(size)
+        x0, y0, x1, y1 = box
+        part = np.unpackbits(rows[y0:y1, x0:x1], axis=1)[:, : width - 8 * x0]
+        return cls.of_crop(size, y0, 8 * x0, part.astype(bool))
 
-    def rows(self, keep: Sequence[int]) -> PackedMasks:
-        """Return the masks of some rows."""
-        boxes = self.boxes[list(keep)].reshape(-1, 4)
-        return PackedMasks(self.height, self.width, boxes, tuple(self.bits[i] for i in keep))
+    def __bool__(self) -> bool:
+        return self.box is not None
 
-    def joined(self, other: PackedMasks) -> PackedMasks:
-        """Return these masks followed by another's, of the same image size."""
-        boxes = np.concatenate([self.boxes, other.boxes])
-        return PackedMasks(self.height, self.width, boxes, self.bits + other.bits)
+    @property
+    def area(self) -> int:
+        """The number of pixels."""
+        return int(np.count_nonzero(self.crop()))
 
-    def crop(self, i: int) -> np.ndarray:
-        """Return mask i inside its box, bool [h, w] ([0, 0] where it is empty)."""
-        x0, y0, x1, y1 = (int(v) for v in self.boxes[i])
-        shape = (y1 - y0, x1 - x0)
-        flat = np.unpackbits(np.frombuffer(self.bits[i], np.uint8), count=shape[0] * shape[1])
-        return flat.reshape(shape).astype(bool)
+    def crop(self) -> np.ndarray:
+        """Return the pixels inside the box, bool [h, w] ([0, 0] where the mask is empty)."""
+        if self.box is None:
+            return np.zeros((0, 0), bool)
+        x0, y0, x1, y1 = self.box
+        count = (y1 - y0) * (x1 - x0)
+        flat = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=count)
+        return flat.reshape(y1 - y0, x1 - x0).astype(bool)
 
-    def unpack(self) -> np.ndarray:
-        """Return the masks, bool [n, H, W]."""
-        masks = np.zeros((len(self), self.height, self.width), bool)
-        for i, (x0, y0, x1, y1) in enumerate(self.boxes):
-            masks[i, y0:y1, x0:x1] = self.crop(i)
-        return masks
+    def pixels(self) -> np.ndarray:
+        """Return the mask at image size, bool [H, W]; unpacked anew on each call."""
+        pixels = np.zeros(self.size, bool)
+        if self.box is not None:
+            x0, y0, x1, y1 = self.box
+            pixels[y0:y1, x0:x1] = self.crop()
+        return pixels
 
-    def area(self, i: int) -> int:
-        """Return the number of pixels of mask i."""
-        return int(np.count_nonzero(self.crop(i)))
-
-    def iou(self, i: int, other: PackedMasks, j: int) -> float:
-        """Return the IoU of mask i with mask j of other; two empty masks agree: 1."""
-        if self.bits[i] == other.bits[j] and np.array_equal(self.boxes[i], other.boxes[j]):
+    def iou(self, other: Mask) -> float:
+        """Return the IoU with a mask of the same image size; two empty masks agree: 1."""
+        if self == other:
             return 1.0
-        if not self.bits[i] or not other.bits[j]:
+        if self.box is None or other.box is None:
             return 0.0
-        a, b = self.crop(i), other.crop(j)
-        ax, ay = self.boxes[i][:2]
-        bx, by = other.boxes[j][:2]
+        a, b = self.crop(), other.crop()
+        ax, ay, bx, by = *self.box[:2], *other.box[:2]
         x0, y0 = max(ax, bx), max(ay, by)
-        x1 = min(self.boxes[i][2], other.boxes[j][2])
-        y1 = min(self.boxes[i][3], other.boxes[j][3])
+        x1, y1 = min(self.box[2], other.box[2]), min(self.box[3], other.box[3])
         both = 0
         if x1 > x0 and y1 > y0:
             both = int(
@@ -116,7 +99,7 @@ class PackedMasks:
         return both / (int(np.count_nonzero(a)) + int(np.count_nonzero(b)) - both)
 
 
-def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+def mask_box(mask: np.ndarray) -> Box | None:
     """Return the box around what is not 0 in [H, W], as xyxy exclusive; None when all is."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):

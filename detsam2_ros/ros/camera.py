@@ -43,7 +43,7 @@ from detsam2_ros.ros.parameters.declare import NodeParameters
 from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
 from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import Ticket
+from detsam2_ros.runtime.camera_stream import QueuedFrame
 from detsam2_ros.runtime.worker import INTERNAL
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
@@ -64,7 +64,7 @@ class Camera:
         name: str,
         parameters: NodeParameters,
         accounts: FrameAccounts,
-        offer: Callable[[str, Ticket], None],
+        offer: Callable[[str, QueuedFrame], None],
         look: Callable[[str], object] = lambda camera: None,
     ):
         self.name = name
@@ -189,7 +189,7 @@ class Camera:
             return
         stamp = message.header.stamp
         self._offer(
-            self.name, Ticket(
+            self.name, QueuedFrame(
                 image, stamp.sec * 10**9 + stamp.nanosec, received, message.header,
                 self._wants_overlay()))
 

@@ -18,7 +18,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
 from detsam2_ros.runtime.detection_inbox import TOLD, DetectionInbox, Unused
-from detsam2_ros.runtime.detections import MOST_CLASSES, Boxes
+from detsam2_ros.runtime.detections import MOST_CLASSES, NamedDetections
 
 try:
     from vision_msgs.msg import Detection2DArray
@@ -113,7 +113,7 @@ def missing_package() -> str:
         f'ros-{distribution}-vision-msgs')
 
 
-def boxes_of(message: Any) -> tuple[Boxes, Counter[str]]:
+def boxes_of(message: Any) -> tuple[NamedDetections, Counter[str]]:
     """Return a message's boxes, and how many detections cannot be used, by a key of REFUSALS.
 
     A rotated box becomes the upright one around it. Of several results the best counts.
@@ -135,7 +135,7 @@ def boxes_of(message: Any) -> tuple[Boxes, Counter[str]]:
         classes.append(name)
         scores.append(score)
     boxes = np.array(rows, np.float64).reshape(-1, 4).clip(-_FAR, _FAR).astype(np.float32)
-    found = Boxes(
+    found = NamedDetections(
         stamp.sec * 10**9 + stamp.nanosec, boxes, tuple(classes), np.array(scores, np.float32))
     return found, refused
 

@@ -39,7 +39,7 @@ from detsam2_ros.ros.parameters.declare import (
     declare_parameters,
     read_parameters,
 )
-from detsam2_ros.ros.services.banks import Services
+from detsam2_ros.ros.services.banks import BankServices
 from detsam2_ros.ros.services.objects import ObjectServices
 from detsam2_ros.ros.session import AbortedError, Session
 
@@ -75,7 +75,7 @@ class DetSam2Node(LifecycleNode):
         self._settings = read_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._change_parameters)
-        self._bank_services = Services(self, lambda: self._session)
+        self._bank_services = BankServices(self, lambda: self._session)
         ObjectServices(self, lambda: self._session)
         self._diagnostics = Diagnostics(self)
         self._state = 'unconfigured'

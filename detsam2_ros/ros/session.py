@@ -22,9 +22,9 @@ from detsam2_ros.ros.detections import missing_package
 from detsam2_ros.ros.engine_factory import EngineFactory
 from detsam2_ros.ros.parameters.declare import NodeParameters, ParameterError
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import FAILED, REFUSED, SAME_STAMP, Ticket
+from detsam2_ros.runtime.camera_stream import FAILED, REFUSED, SAME_STAMP, QueuedFrame
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
-from detsam2_ros.runtime.outbox import Outbox
+from detsam2_ros.runtime.outbox import PublishQueue
 from detsam2_ros.runtime.throttle import Throttle
 from detsam2_ros.runtime.worker import QUEUE_FULL, Worker
 
@@ -58,7 +58,7 @@ class Session:
         self._told = Throttle(_TOLD_EVERY)
         self._classes: dict[int, str] | None = None  # as published last
         # What two windows post at most; each result holds a label image.
-        self._outbox = Outbox(2 * parameters.engine.max_propagation)
+        self._outbox = PublishQueue(2 * parameters.engine.max_propagation)
         self.detections: dict[str, DetectionInbox] = {}  # by camera, with detector: topic
         self.worker = Worker(
             parameters.camera_names, self.accounts, self, parameters.queue_size,
@@ -214,7 +214,7 @@ class Session:
 
     # ---- Listener, called on the inference thread ----------------------------------------------
 
-    def on_result(self, camera: str, result: FrameResult, ticket: Ticket) -> None:
+    def on_result(self, camera: str, result: FrameResult, ticket: QueuedFrame) -> None:
         """Hand a result to the publishing thread."""
         publish = self.cameras[camera].publish
         self._outbox.post(partial(publish, result, ticket.header, ticket.image))

@@ -15,7 +15,7 @@ import numpy as np
 from detsam2_ros.engine import Engine, FrameResult, ImageError, WindowError
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.detection_inbox import DetectionInbox, Unused
-from detsam2_ros.runtime.detections import Boxes, detections_of
+from detsam2_ros.runtime.detections import NamedDetections, detections_of
 
 # After so many failures in a row a stream starts anew: what fails may be what it holds.
 FAILURES_BEFORE_RESET = 3
@@ -29,7 +29,7 @@ _FRAME, _WINDOW = 'frame', 'window'
 
 
 @dataclass
-class Ticket:
+class QueuedFrame:
     """A frame on its way: uint8 [H, W, 3] RGB, stamp in ns, seconds (monotonic) of its arrival.
 
     header: whatever its masks are published with. keep_image: keep the image until then.
@@ -45,7 +45,7 @@ class Ticket:
 class Listener(Protocol):
     """What hears of a camera's frames; called on the inference thread, and must not wait long."""
 
-    def on_result(self, camera: str, result: FrameResult, ticket: Ticket) -> None:
+    def on_result(self, camera: str, result: FrameResult, ticket: QueuedFrame) -> None:
         """Masks, or better masks, of a frame."""
         ...
 
@@ -100,7 +100,7 @@ class CameraStream:
         self.undone = False  # a call undid what was done of a window that is still due
         self._last_stamp: int | None = None
         self._size: tuple[int, int] | None = None
-        self._tickets: dict[int, Ticket] = {}  # of frames that results may still come for
+        self._tickets: dict[int, QueuedFrame] = {}  # of frames that results may still come for
         self._unpublished: set[int] = set()
         self._open: deque[float] = deque()  # arrival of the frames whose window is not closed
         self._news_since: float | None = None  # when a prompt came that no frame follows
@@ -132,7 +132,7 @@ class CameraStream:
         """Whether a window is being closed part by part."""
         return self.in_parts and self._stream.under_way
 
-    def push(self, ticket: Ticket) -> None:
+    def push(self, ticket: QueuedFrame) -> None:
         """Take a frame; the stream starts anew first where time or the image size demands it."""
         if ticket.stamp == self._last_stamp:
             self._drop(SAME_STAMP)
@@ -271,7 +271,7 @@ class CameraStream:
         for index, boxes in self._detections.due(frames, newest):
             self._prompt(index, boxes, self._detections)
 
-    def _prompt(self, index: int, boxes: Boxes, inbox: DetectionInbox) -> None:
+    def _prompt(self, index: int, boxes: NamedDetections, inbox: DetectionInbox) -> None:
         stream = self._stream
         try:
             found, surplus = detections_of(boxes, stream.class_names, stream.class_id)
@@ -291,7 +291,7 @@ class CameraStream:
     def _part(self) -> list[FrameResult]:
         return self._stream.work(early=True)
 
-    def _taken(self, ticket: Ticket, image: np.ndarray) -> None:
+    def _taken(self, ticket: QueuedFrame, image: np.ndarray) -> None:
         self._next_index += 1
         self._last_stamp = ticket.stamp
         self._size = image.shape[0], image.shape[1]

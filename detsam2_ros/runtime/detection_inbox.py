@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from detsam2_ros.runtime.detections import Boxes
+from detsam2_ros.runtime.detections import NamedDetections
 
 CAPACITY = 64  # messages of one camera that wait for their frame
 MOST_PER_FRAME = 4  # messages: several detectors may share a topic, a flood may not
@@ -76,7 +76,7 @@ class DetectionInbox:
     def __init__(self, tell: Callable[[Unused], None] = lambda why: None):
         self._tell = tell
         self._lock = threading.Lock()
-        self._waiting: list[Boxes] = []
+        self._waiting: list[NamedDetections] = []
         self._taken: Counter[int] = Counter()  # messages used, by stamp of the frame in reach
         self._called = False
         self._received = self._used = self._boxes = 0
@@ -84,7 +84,7 @@ class DetectionInbox:
         self._unused: Counter[Unused] = Counter()
         self._refused: Counter[str] = Counter()
 
-    def receive(self, boxes: Boxes, refused: Mapping[str, int]) -> bool:
+    def receive(self, boxes: NamedDetections, refused: Mapping[str, int]) -> bool:
         """Take a message; returns whether inference is to be asked to look, once for many.
 
         refused: of its boxes, how many cannot be, by reason.
@@ -115,7 +115,7 @@ class DetectionInbox:
             self._received += 1
             self._count(Unused.FAILED)
 
-    def due(self, frames: Mapping[int, int], newest: int | None) -> list[tuple[int, Boxes]]:
+    def due(self, frames: Mapping[int, int], newest: int | None) -> list[tuple[int, NamedDetections]]:
         """Take out the messages whose frames are there, in the order of the frames.
 
         frames: index by stamp of those in reach. newest: stamp of the newest frame that was

@@ -16,7 +16,7 @@ MOST_CLASSES = 1000  # names that detections may bring
 
 
 @dataclass(frozen=True)
-class Boxes:
+class NamedDetections:
     """What a message found: float32 [n, 4] xyxy pixels, float32 [n] scores, classes as sent.
 
     stamp: of the image, nanoseconds.
@@ -32,7 +32,7 @@ class Boxes:
 
 
 def detections_of(
-    boxes: Boxes, known: Mapping[int, str], class_id: Callable[[str], int]
+    boxes: NamedDetections, known: Mapping[int, str], class_id: Callable[[str], int]
 ) -> tuple[Detections, int]:
     """Return boxes with their classes as numbers, and how many have a class too many.
 

@@ -14,7 +14,7 @@ from detsam2_ros.runtime.throttle import Throttle
 _log = logging.getLogger(__name__)
 
 
-class Outbox:
+class PublishQueue:
     """Runs what is posted in order, on a thread of its own.
 
     At most `capacity` posts wait; beyond that `post` does, which slows inference down to what

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from detsam2_ros.engine import Engine
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import CameraStream, Listener, Ticket
+from detsam2_ros.runtime.camera_stream import CameraStream, Listener, QueuedFrame
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Worker:
         self._delay = max_window_delay
         self._detections = {} if detections is None else detections  # filled later
         self._wake = threading.Condition()
-        self._queues: dict[str, deque[Ticket]] = {camera: deque() for camera in cameras}
+        self._queues: dict[str, deque[QueuedFrame]] = {camera: deque() for camera in cameras}
         self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
         self._accepting = False
         self._stopping = False
@@ -88,7 +88,7 @@ class Worker:
         self._thread.start()
         return made
 
-    def offer(self, camera: str, ticket: Ticket) -> None:
+    def offer(self, camera: str, ticket: QueuedFrame) -> None:
         """Hand over a frame that was received; drops the oldest one when the queue is full."""
         with self._wake:
             if not self._accepting:

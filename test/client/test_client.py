@@ -16,7 +16,7 @@ from client_cases import SECOND, STEP, correction, image, labels_of, masks, obje
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detsam2_ros.client import MaskTimeline, TimelineObject
+from detsam2_ros.client import MaskTimeline, ObjectInfo
 
 FIRST = labels_of(0, 0, 1, 1, 0, 0, 1, 1)
 SECOND_LABELS = labels_of(0, 1, 1, 0, 0, 2, 1, 0)
@@ -40,7 +40,7 @@ def test_a_frame_is_known_once_masks_and_objects_are_there() -> None:
     assert frame == timeline.latest() == timeline.at(5 * SECOND)
     assert (frame.stamp, frame.frame_id, frame.stream) == (5 * SECOND, 'camera', 0)
     assert (frame.index, frame.revision, frame.final, len(timeline)) == (12, 0, False, 1)
-    assert frame.objects[1] == TimelineObject(9, 7, 'cup', 0.0, (1.0, 2.0, 3.0, 4.0), True, False)
+    assert frame.objects[1] == ObjectInfo(9, 7, 'cup', 0.0, (1.0, 2.0, 3.0, 4.0), True, False)
     assert frame.labels.dtype == np.uint16
     np.testing.assert_array_equal(frame.labels, FIRST)
     np.testing.assert_array_equal(frame.mask(1), FIRST == 1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from detsam2_ros.engine.tracking.association import (
     MAX_OBJECT_ID,
     IdAllocator,
-    TrackView,
+    MaskTrack,
     assign,
     assign_by_class,
     merged_pairs,
@@ -207,7 +207,7 @@ def square(x: int, size: int = 8) -> np.ndarray:
     return mask
 
 
-def track(id_: int, xs: list[int | None], class_id: int = 1, born: int | None = None) -> TrackView:
+def track(id_: int, xs: list[int | None], class_id: int = 1, born: int | None = None) -> MaskTrack:
     """Make a track: x of a square per frame, None = no mask, -1 = an empty mask."""
     masks = [
         None
@@ -215,7 +215,7 @@ def track(id_: int, xs: list[int | None], class_id: int = 1, born: int | None = 
         else (PackedMasks.pack(square(x) if x >= 0 else np.zeros((1, 40, 60), bool)), 0)
         for x in xs
     ]
-    return TrackView(id_, class_id, id_ if born is None else born, masks)
+    return MaskTrack(id_, class_id, id_ if born is None else born, masks)
 
 
 def test_objects_on_one_mask_are_merged_and_the_older_lives():
@@ -274,6 +274,6 @@ def test_boxes_that_overlap_do_not_mean_masks_that_do():
     inside = np.zeros((1, 40, 60), bool)
     inside[0, 10:20, 10:20] = True
     views = [
-        TrackView(i, 1, i, [(PackedMasks.pack(m), 0)] * 2) for i, m in ((1, ring), (2, inside))
+        MaskTrack(i, 1, i, [(PackedMasks.pack(m), 0)] * 2) for i, m in ((1, ring), (2, inside))
     ]
     assert merged_pairs(views, 0.0) == []

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from detsam2_ros.engine.sam2.resize import Composer
+from detsam2_ros.engine.sam2.resize import MaskResizer
 
 CPU = torch.device('cpu')
 
 
-def as_on_gpu(height: int, width: int, mask_size: int) -> Composer:
+def as_on_gpu(height: int, width: int, mask_size: int) -> MaskResizer:
     """Return a composer that takes the way of a GPU, on tensors of the CPU."""
-    composer = Composer(height, width, mask_size, CPU)
-    composer._on_cpu = False
-    return composer
+    resizer = MaskResizer(height, width, mask_size, CPU)
+    resizer._on_cpu = False
+    return resizer
 
 
 @pytest.mark.parametrize('size', [(48, 64), (17, 200), (9, 9), (270, 480), (33, 61)])
@@ -28,22 +28,22 @@ def test_crops_agree_with_whole_images(size: tuple[int, int]) -> None:
         y, x = rng.integers(0, 12, 2)
         logits[i, y : y + 5, x : x + 4] = rng.normal(4, 3, logits[i, y : y + 5, x : x + 4].shape)
     tensor, ids = torch.from_numpy(logits), [7, 3, 65535, 1, 2]
-    crops, whole = Composer(*size, 16, CPU), as_on_gpu(*size, 16)
+    crops, whole = MaskResizer(*size, 16, CPU), as_on_gpu(*size, 16)
     assert crops.pack(tensor).unpack().any()
     assert np.array_equal(crops.pack(tensor).unpack(), whole.pack(tensor).unpack())
     assert np.array_equal(crops.labels(tensor, ids), whole.labels(tensor, ids))
 
 
-@pytest.mark.parametrize('make', [as_on_gpu, lambda h, w, s: Composer(h, w, s, CPU)])
+@pytest.mark.parametrize('make', [as_on_gpu, lambda h, w, s: MaskResizer(h, w, s, CPU)])
 def test_no_object_gives_no_mask_and_no_label(make) -> None:
-    composer = make(30, 40, 16)
+    resizer = make(30, 40, 16)
     nothing = torch.zeros(0, 16, 16)
-    assert len(composer.pack(nothing)) == 0
-    labels = composer.labels(nothing, [])
+    assert len(resizer.pack(nothing)) == 0
+    labels = resizer.labels(nothing, [])
     assert labels.shape == (30, 40) and labels.dtype == np.uint16 and not labels.any()
 
 
-@pytest.mark.parametrize('make', [as_on_gpu, lambda h, w, s: Composer(h, w, s, CPU)])
+@pytest.mark.parametrize('make', [as_on_gpu, lambda h, w, s: MaskResizer(h, w, s, CPU)])
 def test_the_higher_logit_has_the_pixel(make) -> None:
     logits = torch.full((2, 16, 16), -5.0)
     logits[0, 4:10, 4:10] = 2.0

@@ -15,7 +15,7 @@ from stream_cases import GOOD, RED, USUAL, nothing_was_lost
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.engine.tracking import intake
-from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import BankError, DetectorError, EngineError, WindowError
 
@@ -101,7 +101,7 @@ def test_a_detector_does_not_keep_a_program_from_ending(error):
     run.push(*[GOOD] * 3)
     with pytest.raises(error):
         run.push(GOOD)
-    assert run.stream.pending == 4
+    assert run.stream.backlog.frames == 4
 
 
 # ---- a model that fails
@@ -114,14 +114,14 @@ def fails(*_: object) -> None:
 def test_a_window_that_failed_is_closed_later_without_losing_a_frame(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
     run.push(*[GOOD] * 4)
-    monkeypatch.setattr(WindowRun, 'finish', fails)
+    monkeypatch.setattr(WindowPass, 'finish', fails)
     for i in range(6):
         if i < 3:
             run.push(GOOD)
         else:
             with pytest.raises(MemoryError, match='full'):
                 run.stream.push(GOOD, 0)
-    assert run.stream.pending == 6
+    assert run.stream.backlog.frames == 6
     monkeypatch.undo()
     run.flush()
     nothing_was_lost(run, 10)
@@ -130,7 +130,7 @@ def test_a_window_that_failed_is_closed_later_without_losing_a_frame(monkeypatch
 
 def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
-    original = WindowRun.finish
+    original = WindowPass.finish
     failing = [True] * 3 + [False, True]  # frames 3, 4 and 5 are pushed in vain; then by window
 
     def fail(self, *args) -> None:
@@ -138,7 +138,7 @@ def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
             raise MemoryError('full')
         original(self, *args)
 
-    monkeypatch.setattr(WindowRun, 'finish', fail)
+    monkeypatch.setattr(WindowPass, 'finish', fail)
     for i in range(6):
         if i < 3:
             run.push(GOOD)
@@ -149,7 +149,7 @@ def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
         run.flush()
     assert [r.index for r in caught.value.results] == [0, 1, 2, 3]
     run.results += caught.value.results
-    assert run.stream.pending == 2
+    assert run.stream.backlog.frames == 2
     monkeypatch.undo()
     run.flush()
     nothing_was_lost(run, 6)
@@ -157,14 +157,14 @@ def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
 
 def test_frames_do_not_pile_up_when_every_window_fails(monkeypatch):
     run = Run(None, **USUAL)
-    monkeypatch.setattr(WindowRun, 'finish', fails)
+    monkeypatch.setattr(WindowPass, 'finish', fails)
     with pytest.raises(EngineError, match='frames wait because their window failed each time'):
         for _ in range(100):
             try:
                 run.stream.push(GOOD, 0)
             except MemoryError:
                 continue
-    assert run.stream.pending == 4 + 8
+    assert run.stream.backlog.frames == 4 + 8
     monkeypatch.undo()
     run.flush()
     nothing_was_lost(run, 12)
@@ -177,7 +177,7 @@ def test_an_image_that_could_not_be_encoded_was_not_taken(monkeypatch):
     with pytest.raises(MemoryError):
         run.stream.push(GOOD, 0)
     monkeypatch.undo()
-    assert run.stream.pending == 2
+    assert run.stream.backlog.frames == 2
     run.push(*[GOOD] * 2)
     nothing_was_lost(run, 4)
 

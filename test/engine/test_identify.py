@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from detsam2_ros.engine.sam2.memory import Memory
-from detsam2_ros.engine.sam2.resize import Composer
+from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.tracking.identity import FrameMasks, same_before_birth
-from detsam2_ros.engine.tracking.objects import Conditioning, TrackedObject
+from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.reverse import Tracked
 
 SIDE = 16
-COMPOSER = Composer(SIDE, SIDE, SIDE, torch.device('cpu'))
+COMPOSER = MaskResizer(SIDE, SIDE, SIDE, torch.device('cpu'))
 
 
-def conditioning(logits: torch.Tensor) -> Conditioning:
+def conditioning(logits: torch.Tensor) -> ConditioningFrame:
     memory = Memory(torch.zeros(1, 4, 4), torch.zeros(4), torch.tensor(5.0))
-    return Conditioning(memory, logits, torch.zeros(1), 0)
+    return ConditioningFrame(memory, logits, torch.zeros(1), 0)
 
 
 def logits(left: int) -> torch.Tensor:

@@ -25,9 +25,9 @@ from stream_cases import USUAL, film, red
 from detsam2_ros.engine import Engine, EngineConfig, Prompt
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import Ticket
+from detsam2_ros.runtime.camera_stream import QueuedFrame
 from detsam2_ros.runtime.worker import Worker
 
 MODES = pytest.mark.parametrize('mode', ['window', 'online'])
@@ -38,8 +38,8 @@ def finish(run: Run, flush: bool) -> list:
     if flush:
         return run.flush()
     out = []
-    while run.stream.news or run.stream.due:
-        out += run.stream.work(early=True)
+    while run.stream.backlog.corrections or run.stream.backlog.due:
+        out += run.stream.step(early=True)
     run.results += out
     return out
 
@@ -49,16 +49,16 @@ def finish(run: Run, flush: bool) -> list:
 def test_a_prompt_after_the_last_frame_corrects_what_is_in_reach(mode, flush):
     run = Run(None, mode=mode, **USUAL)
     run.push(*film(12))
-    assert not run.stream.pending and not run.stream.news and finish(run, flush) == []
+    assert not run.stream.backlog.frames and not run.stream.backlog.corrections and finish(run, flush) == []
     run.stream.prompt(9, Prompt(box=disc_box(21, 24)), 'ball')
-    assert run.stream.news
+    assert run.stream.backlog.corrections
     horizon = run.stream.horizon
     out = finish(run, flush)
     assert [(r.index, r.revision, r.final) for r in out] == [(i, 1, False) for i in range(8, 12)]
     assert run.stream.horizon == horizon == 8
     for result in out:
         assert iou(mask(result, 1), colour_mask(run.images[result.index], 'red')) > 0.5
-    assert not run.stream.news and finish(run, flush) == []
+    assert not run.stream.backlog.corrections and finish(run, flush) == []
     run.push(*film(16)[12:])  # and all goes on
     assert run.ids(15) == [1]
 
@@ -68,10 +68,10 @@ def test_what_was_removed_after_the_last_frame_vanishes(mode):
     run = Run(ColourDetector(['red']), mode=mode, **USUAL)
     run.push(*film(8))
     run.stream.remove_object(1)
-    assert run.stream.news
+    assert run.stream.backlog.corrections
     out = run.flush()
     assert out and not any(result.labels.any() for result in out)
-    assert not run.stream.news and run.flush() == []
+    assert not run.stream.backlog.corrections and run.flush() == []
 
 
 @MODES
@@ -93,8 +93,8 @@ def test_options_that_leave_work_out_do_not_keep_a_late_prompt_from_the_past():
     config = EngineConfig(window_size=4, max_propagation=8)
     seen = torch.ones(2, 2, dtype=torch.bool)
     frames = {i: Frame(i, 1000 * i, None, settled={1: seen}) for i in range(8)}
-    run = WindowRun(
-        model=None, config=config, composer=None, stats=None, class_names={}, frames=frames,
+    run = WindowPass(
+        model=None, config=config, resizer=None, stats=None, class_names={}, frames=frames,
         window=[frames[i] for i in range(4, 8)], objects=[], frames_seen=8, oldest=0,
     )  # fmt: skip
     entry = TrackedObject(1, 0, 'ball', born=2, last_seen=7)
@@ -135,7 +135,7 @@ def worker(request: pytest.FixtureRequest) -> Iterator[tuple[Worker, Listener]]:
     made.start(engine).result(10)
     made.activate()
     for index, image in enumerate(film(12)):
-        made.offer('front', Ticket(image, 1000 * index, time.monotonic(), None))
+        made.offer('front', QueuedFrame(image, 1000 * index, time.monotonic(), None))
     wait_until(lambda: len(listener.results) >= 12, 'masks')
     yield made, listener
     assert made.stop(10)

@@ -147,24 +147,24 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     run = Run(None, mode='online', **USUAL)
     for image in film(5):
         run.take(image, parts=1)
-    assert run.stream.under_way
+    assert run.stream.backlog.begun
     told = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
-    assert told.started == 1 and run.stream.under_way
-    while run.stream.due:
-        run.results += run.stream.work()
+    assert told.started == 1 and run.stream.backlog.begun
+    while run.stream.backlog.due:
+        run.results += run.stream.step()
     assert run.stream.conditioned_frames(1) == (2,)
     for image in film(8)[5:]:
         run.take(image, parts=1)
-    assert run.stream.under_way
+    assert run.stream.backlog.begun
     # Of an object that the pass under way knows.
     told = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
     told = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
-    assert told.matched == 1 and run.stream.under_way
-    while run.stream.due:
-        run.results += run.stream.work()
+    assert told.matched == 1 and run.stream.backlog.begun
+    while run.stream.backlog.due:
+        run.results += run.stream.step()
     assert run.stream.conditioned_frames(1) == (2, 5, 6)
-    while run.stream.due:
-        run.results += run.stream.work()
+    while run.stream.backlog.due:
+        run.results += run.stream.step()
     for index in range(8):
         assert iou(mask(run.latest()[index], 1), colour_mask(run.images[index], 'red')) > 0.5
 

@@ -12,7 +12,7 @@ from stream_cases import GOOD, RED, USUAL, film, nothing_was_lost
 from detsam2_ros.engine.tracking import conditioning as prompting
 from detsam2_ros.engine.tracking import forward as online
 from detsam2_ros.engine.tracking import reverse
-from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.results.errors import DetectorError, EngineError, WindowError
 
 ONLINE = {**USUAL, 'mode': 'online'}
@@ -98,7 +98,7 @@ def test_a_detector_does_not_keep_a_program_from_ending(error):
     run = Run(BrokenDetector(error()), **ONLINE)
     with pytest.raises(error):
         run.push(GOOD)
-    assert (run.stream.pending, run.engine.stats().frames) == (0, 0)
+    assert (run.stream.backlog.frames, run.engine.stats().frames) == (0, 0)
 
 
 # ---- forward steps
@@ -127,7 +127,7 @@ def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
             failed = True
     assert failed == (stage != 'memorise' or at == 6)
     if failed:
-        assert run.stream.pending == at % 4 and run.engine.stats().frames == at
+        assert run.stream.backlog.frames == at % 4 and run.engine.stats().frames == at
         run.push(images[at])
     run.push(*images[at + 1 :])
     assert_same(run, expected)
@@ -150,11 +150,11 @@ def test_a_first_frame_that_fails_does_not_fix_the_size(monkeypatch):
 def test_the_masks_of_a_new_frame_come_though_its_window_fails(monkeypatch):
     run = Run(ScriptedDetector({2: [(0, RED)]}, 2), **{**ONLINE, 'detect_interval': 2})
     run.push(*[GOOD] * 3)
-    monkeypatch.setattr(WindowRun, 'finish', fails)
+    monkeypatch.setattr(WindowPass, 'finish', fails)
     with pytest.raises(WindowError, match="'front': a later window failed: full") as caught:
         run.push(GOOD)
     assert [(r.index, r.revision) for r in caught.value.results] == [(3, 0)]
-    assert run.stream.pending == 4
+    assert run.stream.backlog.frames == 4
     run.results += caught.value.results
     monkeypatch.undo()
     results = run.push(GOOD)
@@ -171,12 +171,12 @@ def test_a_pass_that_fails_amid_its_parts_begins_anew(after, monkeypatch):
         run.take(film(8)[7], 0)
     monkeypatch.setattr(reverse, 'track', failing_once(reverse.track, after))
     with pytest.raises(MemoryError):
-        while runs[1].stream.due:
-            runs[1].results += runs[1].stream.work()
-    assert runs[1].stream.pending == 4
+        while runs[1].stream.backlog.due:
+            runs[1].results += runs[1].stream.step()
+    assert runs[1].stream.backlog.frames == 4
     for run in runs:
-        while run.stream.due:
-            run.results += run.stream.work()
+        while run.stream.backlog.due:
+            run.results += run.stream.step()
     assert_same(*runs)
 
 
@@ -184,8 +184,8 @@ def test_frames_do_not_pile_up_when_nobody_closes_windows():
     run = Run(ColourDetector(['red']), **ONLINE)
     with pytest.raises(EngineError, match='12 frames wait because .* or was not closed'):
         for i in range(100):
-            run.results += run.stream.take(GOOD, i)
-    assert run.stream.pending == 4 + 8
+            run.results += run.stream.add(GOOD, i)
+    assert run.stream.backlog.frames == 4 + 8
     run.flush()
     nothing_was_lost(run, 12)
     run.push(GOOD)

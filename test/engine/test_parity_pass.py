@@ -13,15 +13,15 @@ import torch
 
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.engine import Engine
-from detsam2_ros.engine.sam2.context import Context, Recall
+from detsam2_ros.engine.sam2.context import Context, ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import (
     ImageFeatures,
-    condition,
+    decode_points,
     encode_image,
+    encode_memory,
     memories_of,
-    memorise,
 )
 from detsam2_ros.engine.tracking import reverse
 from detsam2_ros.engine.tracking.reverse import (
@@ -145,10 +145,10 @@ def prompted(
     memories = {}
     with model.inference():
         for frame in frames:
-            decoded = condition(model, features[frame], corners, labels)
-            spatial = memorise(model, features[frame], decoded, prompted=True)
+            decoded = decode_points(model, features[frame], corners, labels)
+            spatial = encode_memory(model, features[frame], decoded, prompted=True)
             (memories[frame],) = memories_of(decoded, spatial)
-    return PassInput(Recall(memories), frozenset(frames))
+    return PassInput(ObjectMemory(memories), frozenset(frames))
 
 
 def run_pass(model, features, objects, newest, oldest, **options) -> list[PassOutput]:
@@ -202,7 +202,7 @@ def test_equal_inputs_give_equal_outputs_whatever_ran_before(kind: str) -> None:
     first = run_pass(model, features, objects, 7, 0)
     # A longer one, one of other objects, and one that breaks off half way.
     run_pass(model, features, objects[1:], 6, 1)
-    failing = _failing(reverse.memorise, after=4)
+    failing = _failing(reverse.encode_memory, after=4)
     with mock.patch.object(reverse, 'memorise', failing), pytest.raises(MemoryError):
         run_pass(model, features, objects, 7, 0)
     assert _same(run_pass(model, features, objects, 7, 0), first)

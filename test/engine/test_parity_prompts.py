@@ -10,7 +10,12 @@ import torch
 
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.prompts import Prompt, decode
-from detsam2_ros.engine.sam2.steps import Decoded, ImageFeatures, condition, encode_image
+from detsam2_ros.engine.sam2.steps import (
+    ImageFeatures,
+    MaskPrediction,
+    decode_points,
+    encode_image,
+)
 from oracle import random_sam2
 from oracle.driver import Oracle
 from oracle.pair import random_models
@@ -93,9 +98,9 @@ def test_points_that_correct_a_mask(side):
 
 def correction(
     model: Sam2Model, features: ImageFeatures, size: tuple[int, int], before: torch.Tensor
-) -> Decoded:
+) -> MaskPrediction:
     scale = model.image_size / np.array([size[1], size[0]])
     points = torch.from_numpy((POINTS[1:2] * scale).astype(np.float32))[None]
     labels = torch.from_numpy(LABELS[1:2].astype(np.int32))[None]
     with model.inference():
-        return condition(model, features, points, labels, before[None, None])
+        return decode_points(model, features, points, labels, before[None, None])

@@ -15,11 +15,11 @@ from detsam2_ros.engine.sam2.context import Context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import (
-    Decoded,
-    condition,
-    condition_on_masks,
+    MaskPrediction,
+    decode_masks,
+    decode_points,
     encode_image,
-    memorise,
+    encode_memory,
     track,
 )
 from oracle import random_sam2
@@ -37,18 +37,18 @@ def _all_stages(model: Sam2Model) -> list[torch.Tensor]:
     box, labels = torch.tensor([[[8.0, 8.0], [52.0, 50.0]]]), torch.tensor([[2, 3]]).int()
     with model.inference():
         features = encode_image(model, model.preprocess(image)[None])[0]
-        prompted = condition(model, features, box, labels)
+        prompted = decode_points(model, features, box, labels)
         given = torch.zeros(1, 1, model.image_size, model.image_size)
         given[..., 20:60, 20:60] = 1
-        masked = condition_on_masks(model, features, given)
+        masked = decode_masks(model, features, given)
         memories = []
         for decoded in (prompted, masked):
-            spatial = memorise(model, features, decoded, prompted=True)[0]
+            spatial = encode_memory(model, features, decoded, prompted=True)[0]
             memories.append(Memory(spatial, decoded.pointer[0], decoded.score[0]))
         context = Context(tuple((m, 3) for m in memories), tuple((m, 0.2) for m in memories))
         tracked = track(model, features, [context], KeyCache())
 
-    def parts(decoded: Decoded) -> list[torch.Tensor]:
+    def parts(decoded: MaskPrediction) -> list[torch.Tensor]:
         return [decoded.logits, decoded.pointer, decoded.score]
 
     return [features.top, *parts(prompted), *parts(masked), memories[0].spatial, *parts(tracked)]

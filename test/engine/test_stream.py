@@ -27,9 +27,9 @@ def test_frames_accumulate_until_the_window_is_full():
     run = Run(None, **USUAL)
     for i in range(1, 4):
         assert run.push(EMPTY) == []
-        assert run.stream.pending == i
+        assert run.stream.backlog.frames == i
     results = run.push(EMPTY)
-    assert run.stream.pending == 0
+    assert run.stream.backlog.frames == 0
     assert [(r.index, r.revision, r.stamp) for r in results] == [
         (i, 0, 1000 * i) for i in range(4)
     ]

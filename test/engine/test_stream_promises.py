@@ -61,7 +61,7 @@ def test_promises_hold_for_any_course_of_events(
     for i, (there, _, flush, parts) in enumerate(course):
         discs = [('red', 16 + i % 3, 24), ('green', 44, 24 - i % 5)]
         names = {'none': (), 'both': ('red', 'green')}.get(there, (there,))
-        before = run.stream.pending
+        before = run.stream.backlog.frames
         image = scene(*[d for d in discs if d[0] in names], size=SIZE)
         if waits:
             out = run.push(image)
@@ -69,12 +69,12 @@ def test_promises_hold_for_any_course_of_events(
         else:
             out = run.take(image, parts)
         check_call(out, run, published, final)
-        assert (i in published) == (mode == 'online' or run.stream.pending == 0)
+        assert (i in published) == (mode == 'online' or run.stream.backlog.frames == 0)
         if flush or i == len(course) - 1:
-            waiting = 0 if mode == 'online' else run.stream.pending
+            waiting = 0 if mode == 'online' else run.stream.backlog.frames
             out = run.flush()
             assert sum(result.revision == 0 for result in out) == waiting
-            assert run.stream.pending == 0
+            assert run.stream.backlog.frames == 0
             check_call(out, run, published, final)
     assert sorted(published) == list(range(len(course)))
     assert shown == [i for i in range(len(course)) if D and i % D == 0]

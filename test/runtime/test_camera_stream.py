@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from worker_cases import FakeEngine, Film, image, ticket
 
 from detsam2_ros.engine import Engine, EngineConfig, ImageError
-from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.runtime.camera_stream import FAILED, FAILURES_BEFORE_RESET, REFUSED, SAME_STAMP
 
 SETTINGS = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
@@ -155,7 +155,7 @@ def test_a_window_that_failed_closes_with_the_next_frame(monkeypatch):
     film = Film(Engine(colour_sam2(), ColourDetector(['red']), EngineConfig(**SETTINGS)))
     picture = scene(('red', 20, 20), size=(48, 64))
     film.push(0, 1, 2, picture=picture)
-    monkeypatch.setattr(WindowRun, 'steps', fail)
+    monkeypatch.setattr(WindowPass, 'steps', fail)
     film.push(3, 4, picture=picture)
     assert film.heard.of('failure') == [
         'inference failed: MemoryError: full; its frames wait for the next try'] * 2

@@ -38,7 +38,7 @@ def drain(film: Film) -> int:
     """Do all parts that are due; returns how many."""
     count = 0
     while film.stream.due:
-        film.stream.work()
+        film.stream.step()
         film.check()
         count += 1
     return count
@@ -56,7 +56,7 @@ def test_what_waits_for_its_corrections_since_when():
     assert drain(film) == 3
     assert film.stream.waiting_since == arrivals[4]
     for _ in range(3):  # early
-        film.stream.work()
+        film.stream.step()
         film.check()
     assert film.stream.waiting_since is None
 
@@ -65,7 +65,7 @@ def test_a_window_is_due_when_it_is_full_or_begun():
     film = online()
     film.push(0, 1)
     assert not film.stream.due
-    film.stream.work()
+    film.stream.step()
     assert film.stream.due  # to be gone on with
     film.push(2)
     drain(film)
@@ -88,7 +88,7 @@ def test_it_is_behind_before_a_second_window_is_full(window):
 def test_it_is_behind_also_when_a_small_window_was_begun_early():
     film = online()
     film.push(0, 1)
-    film.stream.work()
+    film.stream.step()
     film.push(2, 3, 4)
     assert film.stream.behind  # frame 5 would be the fourth after them
     drain(film)
@@ -113,7 +113,7 @@ def test_a_new_start_amid_a_pass_ends_it_first(parts, cause):
     film = online()
     film.push(*range(6))
     for _ in range(parts):
-        film.stream.work()
+        film.stream.step()
     if cause == 'asked':
         film.stream.restart('it was asked to')
     else:
@@ -151,7 +151,7 @@ def test_frames_that_fail_in_a_row_start_the_stream_anew_whatever_passes_do():
     for i in range(4, 7):
         film.push(i)
         if film.stream.due:
-            film.stream.work()
+            film.stream.step()
     assert film.heard.of('reset') == ['inference failed 3 times in a row']
     assert film.dropped == {FAILED: 3}
 
@@ -204,11 +204,11 @@ def test_containers_stay_bounded_over_a_long_run():
     film = online()
     for i in range(2000):
         while film.stream.behind:
-            film.stream.work()
+            film.stream.step()
         film.accounts.receive()
         film.stream.push(ticket(i, keep=True))
         if i % 3 == 0 and film.stream.due:
-            film.stream.work()
+            film.stream.step()
         if i % 97 == 0:
             film.engine.on_window = fail if i % 2 else well
         assert len(film.stream._open) <= 2 * 4 - 1
@@ -255,7 +255,7 @@ def test_every_frame_is_accounted_for_whatever_happens(actions, settings):
         film.engine.on_window = fail if action == 'window fails' else well
         if action in ('part', 'part fails'):
             for _ in range(count):
-                film.stream.work()
+                film.stream.step()
                 film.check()
         elif action in ('finish', 'restart'):
             getattr(film.stream, action)(*(['it was asked to'] if action == 'restart' else []))
@@ -265,7 +265,7 @@ def test_every_frame_is_accounted_for_whatever_happens(actions, settings):
                 shape = (shape[1], shape[0], 3)
             for i in range(count):
                 while film.stream.behind:  # as the thread does; a failure ends it too
-                    film.stream.work()
+                    film.stream.step()
                     film.check()
                 stamp += {'repeat': 0, 'back': -7 if i == 0 else 1}.get(action, 1)
                 film.push(stamp, picture=image(shape))

@@ -20,12 +20,12 @@ from detsam2_ros.runtime.detection_inbox import (
     DetectionInbox,
     Unused,
 )
-from detsam2_ros.runtime.detections import MOST_CLASSES, Boxes, detections_of
+from detsam2_ros.runtime.detections import MOST_CLASSES, NamedDetections, detections_of
 
 
-def boxes(stamp: int, *classes: str) -> Boxes:
+def boxes(stamp: int, *classes: str) -> NamedDetections:
     count = len(classes)
-    return Boxes(stamp, np.zeros((count, 4), np.float32), classes, np.full(count, 0.5, np.float32))
+    return NamedDetections(stamp, np.zeros((count, 4), np.float32), classes, np.full(count, 0.5, np.float32))
 
 
 class LedStream(FakeStream):

@@ -11,7 +11,7 @@ import weakref
 import pytest
 from worker_cases import PATIENCE
 
-from detsam2_ros.runtime.outbox import Outbox
+from detsam2_ros.runtime.outbox import PublishQueue
 
 
 class Gate:
@@ -32,7 +32,7 @@ def gate():
     gate.open.set()
 
 
-def blocked(outbox: Outbox, gate: Gate, more: int = 0) -> None:
+def blocked(outbox: PublishQueue, gate: Gate, more: int = 0) -> None:
     """Keep the thread busy, with some posts waiting behind."""
     outbox.post(gate)
     assert gate.entered.wait(PATIENCE)
@@ -41,7 +41,7 @@ def blocked(outbox: Outbox, gate: Gate, more: int = 0) -> None:
 
 
 def test_posts_are_done_in_order_on_one_thread():
-    outbox, done = Outbox(5), []
+    outbox, done = PublishQueue(5), []
     for i in range(200):
         assert outbox.post(lambda i=i: done.append((i, threading.get_ident())))
     assert outbox.stop(PATIENCE)
@@ -50,7 +50,7 @@ def test_posts_are_done_in_order_on_one_thread():
 
 
 def test_an_action_that_fails_is_logged_and_keeps_nothing_back(caplog):
-    outbox, done = Outbox(5), []
+    outbox, done = PublishQueue(5), []
 
     def fail(i):
         raise RuntimeError(f'no such publisher {i // 2}')
@@ -67,7 +67,7 @@ def test_an_action_that_fails_is_logged_and_keeps_nothing_back(caplog):
 
 
 def test_post_waits_while_as_many_wait_as_there_is_room(gate):
-    outbox, done = Outbox(3), []
+    outbox, done = PublishQueue(3), []
     blocked(outbox, gate, 3)
     begun, ended = threading.Event(), threading.Event()
 
@@ -89,7 +89,7 @@ def test_post_waits_while_as_many_wait_as_there_is_room(gate):
 
 
 def test_drain_waits_for_what_was_posted_before_and_no_longer(gate):
-    outbox, done = Outbox(100), []
+    outbox, done = PublishQueue(100), []
     assert outbox.drain(0.0)  # nothing to wait for
     outbox.post(lambda: done.append(1))
     assert outbox.drain(PATIENCE)
@@ -118,7 +118,7 @@ def test_drain_waits_for_what_was_posted_before_and_no_longer(gate):
 
 
 def test_drain_and_stop_keep_their_time_also_when_the_outbox_is_full(gate):
-    outbox = Outbox(2)
+    outbox = PublishQueue(2)
     blocked(outbox, gate, 2)
     begin = time.monotonic()
     assert not outbox.drain(0.02)
@@ -129,7 +129,7 @@ def test_drain_and_stop_keep_their_time_also_when_the_outbox_is_full(gate):
 
 
 def test_stop_does_what_was_posted_before():
-    outbox, done, gate = Outbox(10), [], Gate()
+    outbox, done, gate = PublishQueue(10), [], Gate()
     outbox.post(gate)
     for i in range(5):
         outbox.post(lambda i=i: done.append(i))
@@ -145,7 +145,7 @@ def test_stop_does_what_was_posted_before():
 
 def test_what_stop_could_not_wait_for_is_dropped(gate, caplog):
     """Its publishers are destroyed then: each message would fail with a traceback."""
-    outbox, done = Outbox(10), []
+    outbox, done = PublishQueue(10), []
     blocked(outbox, gate)
     for i in range(5):
         outbox.post(lambda i=i: done.append(i))
@@ -157,7 +157,7 @@ def test_what_stop_could_not_wait_for_is_dropped(gate, caplog):
 
 
 def test_a_post_after_stop_is_refused_and_never_waits(gate):
-    outbox, done = Outbox(1), []
+    outbox, done = PublishQueue(1), []
     blocked(outbox, gate, 1)
     answers = []
     waiting = threading.Thread(
@@ -174,7 +174,7 @@ def test_a_post_after_stop_is_refused_and_never_waits(gate):
 
 
 def test_many_posters_lose_nothing_and_keep_their_own_order():
-    outbox, done = Outbox(3), []
+    outbox, done = PublishQueue(3), []
 
     def post(number):
         for i in range(200):
@@ -194,7 +194,7 @@ def test_what_was_published_is_let_go():
     class Result:
         pass
 
-    outbox, result = Outbox(3), Result()
+    outbox, result = PublishQueue(3), Result()
     alive = weakref.ref(result)
     outbox.post(lambda result=result: None)
     del result

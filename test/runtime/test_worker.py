@@ -97,7 +97,7 @@ def test_calls_run_before_the_frames_that_wait_and_between_two_passes():
         assert order == [0, 1, 2, 'frame', 'frame']
         late = []
         rig.engine.on_push = lambda stream: late or late.append(
-            rig.worker.call(lambda _: order.append(stream.pending)))
+            rig.worker.call(lambda _: order.append(stream.backlog.frames)))
         with rig.held():
             rig.send(2, 3)
         rig.settle()
@@ -206,7 +206,7 @@ def test_a_window_that_cannot_be_closed_in_time_is_given_up_after_some_tries():
     tries = []
 
     def fail(stream):
-        tries.append(stream.pending)
+        tries.append(stream.backlog.frames)
         raise MemoryError('full')
 
     with running(delay=1.0) as rig:

@@ -13,7 +13,7 @@ from fakes import ColourDetector, colour_sam2, scene
 from worker_cases import PATIENCE, FakeEngine, Rig, running
 
 from detsam2_ros.engine import Engine, EngineConfig, ModelError
-from detsam2_ros.runtime.outbox import Outbox
+from detsam2_ros.runtime.outbox import PublishQueue
 from detsam2_ros.runtime.worker import INACTIVE, INTERNAL, WorkerStoppedError
 
 
@@ -149,7 +149,7 @@ def test_a_cancelled_call_does_not_keep_stop_from_telling_the_others():
 
 def test_stop_while_a_result_waits_for_a_full_outbox():
     gate = threading.Event()
-    outbox = Outbox(1)
+    outbox = PublishQueue(1)
     rig = Rig()
     rig.heard.on_event = lambda event: outbox.post(lambda: gate.wait(PATIENCE))
     rig.start()

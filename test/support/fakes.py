@@ -360,12 +360,12 @@ class Run:
     def take(self, image: np.ndarray, parts: int) -> list[FrameResult]:
         """Show an image without waiting for passes; do some parts of what is due."""
         out = []
-        while self.stream.pending >= self.config.window_size + self.config.max_propagation:
-            out += self.stream.work()
-        out += self.stream.take(image, 1000 * len(self.images))
+        while self.stream.backlog.frames >= self.config.window_size + self.config.max_propagation:
+            out += self.stream.step()
+        out += self.stream.add(image, 1000 * len(self.images))
         self.images.append(image)
         for _ in range(parts):
-            out += self.stream.work()
+            out += self.stream.step()
         self.results += out
         return out
 

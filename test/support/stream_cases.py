@@ -31,7 +31,7 @@ def nothing_was_lost(run: Run, frames: int) -> None:
     stats = run.engine.stats()
     assert stats.frames == stats.encodings == stats.published_frames == frames
     assert stats.dropped_frames == 0
-    assert run.stream.pending == 0
+    assert run.stream.backlog.frames == 0
 
 
 def picture(*names: str, shift: float = 0) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from detsam2_ros.results.errors import DetectorError, ImageError, WindowError
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import CameraStream, Ticket
+from detsam2_ros.runtime.camera_stream import CameraStream, QueuedFrame
 from detsam2_ros.runtime.worker import Worker
 
 PATIENCE = 60.0  # seconds for what takes milliseconds: a busy machine fails no test
@@ -201,7 +201,7 @@ class Steps(FakeEngine):
 
     def note(self, stream, what: str) -> None:
         self.log.append((stream.name, what))
-        assert stream.pending < 2 * self.window, 'corrections fell behind'
+        assert stream.backlog.frames < 2 * self.window, 'corrections fell behind'
         if what == 'part':
             self.fault(stream)
 
@@ -224,10 +224,10 @@ class Recorder:
         self.changed = threading.Condition()
         self.events: list[tuple[Any, ...]] = []
         self.images: list[np.ndarray | None] = []
-        self.tickets: list[Ticket] = []
+        self.tickets: list[QueuedFrame] = []
         self.on_event: Callable[[tuple[Any, ...]], None] = lambda event: None
 
-    def on_result(self, camera: str, result: Any, ticket: Ticket) -> None:
+    def on_result(self, camera: str, result: Any, ticket: QueuedFrame) -> None:
         assert ticket.stamp == result.stamp
         assert ticket.header == ('header', result.stamp)
         self.images.append(ticket.image)
@@ -269,9 +269,9 @@ def image(shape: Sequence[int] = SMALL) -> np.ndarray:
 
 
 def ticket(stamp: int, picture: np.ndarray | None = None, ago: float = 0.0,
-           keep: bool = False) -> Ticket:
+           keep: bool = False) -> QueuedFrame:
     """Make a frame that arrived some seconds ago."""
-    return Ticket(image() if picture is None else picture, stamp, time.monotonic() - ago,
+    return QueuedFrame(image() if picture is None else picture, stamp, time.monotonic() - ago,
                   ('header', stamp), keep)
 
 
@@ -375,7 +375,7 @@ class Film:
         self.accounts, self.heard = FrameAccounts(), Recorder()
         self.stream = CameraStream('', self.engine, self.accounts, self.heard)
 
-    def push(self, *stamps: int, **more) -> Ticket | None:
+    def push(self, *stamps: int, **more) -> QueuedFrame | None:
         sent = None
         for stamp in stamps:
             self.accounts.receive()

@@ -36,3 +36,11 @@ class ClassTable:
     def note(self, class_id: int, name: str) -> None:
         """Take in a class that has an id already; a name that is there stays."""
         self._names.setdefault(class_id, name)
+
+    def copy(self) -> ClassTable:
+        """Return a table to try changes on."""
+        return ClassTable(self._names)
+
+    def take_over(self, other: ClassTable) -> None:
+        """Become another table."""
+        self._names = dict(other._names)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
@@ -30,26 +30,21 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Recall:
-    """What one object remembers, by frame index.
+class ObjectMemory:
+    """What one object remembers, by frame index."""
 
-    conditioned: memories of frames with a prompt, all attended to. bank: memories from another
-    recording, attended to like conditioned ones, but without pointers: they lie in no time of
-    this stream. passing: memories of frames that count by their nearness only - prompted ones
-    beyond the cap; a pass adds those that it tracks.
-    """
-
-    conditioned: Mapping[int, Memory]
+    conditioning: Mapping[int, Memory]  # of frames with a prompt, all attended to
+    # From another recording: attended to like conditioning ones, but without pointers, since
+    # these memories lie in no time of this stream.
     bank: Sequence[Memory] = ()
-    passing: Mapping[int, Memory] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.conditioned) or bool(self.bank)
+    # Of frames that count by their nearness only: prompted ones beyond the cap. A pass adds those
+    # that it tracks.
+    non_conditioning: Mapping[int, Memory] = field(default_factory=dict)
 
 
 def select_context(
     model: Sam2Model,
-    recall: Recall,
+    memory: ObjectMemory,
     tracked: Mapping[int, Memory],
     frame: int,
     frames_seen: int,
@@ -63,25 +58,25 @@ def select_context(
     """
     module = model.module
     step = 1 if reverse else -1
-    conditioned_row = module.num_maskmem - 1
-    spatial = [(memory, conditioned_row) for memory in recall.bank]
-    spatial += [(memory, conditioned_row) for memory in recall.conditioned.values()]
+    conditioning_row = module.num_maskmem - 1
+    spatial = [(own, conditioning_row) for own in memory.bank]
+    spatial += [(own, conditioning_row) for own in memory.conditioning.values()]
     for distance in range(module.num_maskmem - 1, 0, -1):
-        memory = tracked.get(frame + step * distance)
-        if memory is not None:
-            spatial.append((memory, distance - 1))
+        near = tracked.get(frame + step * distance)
+        if near is not None:
+            spatial.append((near, distance - 1))
 
     reach = min(frames_seen, module.max_obj_ptrs_in_encoder)
     scale = max(reach - 1, 1)
     pointers = []
-    for at, memory in recall.conditioned.items():
+    for at, own in memory.conditioning.items():
         ahead = (at - frame) * step  # how far it lies on the side the pass comes from
         if ahead < 0 and module.only_obj_ptrs_in_the_past_for_eval:
             continue
         signed = module.use_signed_tpos_enc_to_obj_ptrs
-        pointers.append((memory, (ahead if signed else abs(ahead)) / scale))
+        pointers.append((own, (ahead if signed else abs(ahead)) / scale))
     for distance in range(1, reach):
-        memory = tracked.get(frame + step * distance)
-        if memory is not None:
-            pointers.append((memory, distance / scale))
+        near = tracked.get(frame + step * distance)
+        if near is not None:
+            pointers.append((near, distance / scale))
     return Context(tuple(spatial), tuple(pointers))

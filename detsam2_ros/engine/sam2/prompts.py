@@ -11,7 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.steps import Decoded, ImageFeatures, condition, condition_on_masks
+from detsam2_ros.engine.sam2.steps import (
+    ImageFeatures,
+    MaskPrediction,
+    decode_masks,
+    decode_points,
+)
 from detsam2_ros.results.errors import PromptError
 
 _BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
@@ -95,13 +100,13 @@ class Prompt:
             )
 
 
-def decode(
+def decode_prompt(
     model: Sam2Model,
     features: ImageFeatures,
     prompt: Prompt,
     size: tuple[int, int],
     before: np.ndarray | None,
-) -> Decoded:
+) -> MaskPrediction:
     """Segment one object from a prompt, without memory; a batch of one.
 
     size: (height, width) of the image. before: the mask that points alone correct, bool [H, W].
@@ -110,7 +115,7 @@ def decode(
     """
     height, width = size
     if prompt.mask is not None:
-        return condition_on_masks(model, features, mask_prompts(model, prompt.mask[None]))
+        return decode_masks(model, features, mask_prompts(model, prompt.mask[None]))
     assert prompt.points is not None and prompt.labels is not None
     points, labels = prompt.points, prompt.labels
     if prompt.box is not None:
@@ -126,7 +131,7 @@ def decode(
             mode='bilinear', align_corners=False, antialias=True,
         )  # fmt: skip
         logits = (small * _LOGIT_SCALE + _LOGIT_BIAS).to(model.device)
-    return condition(
+    return decode_points(
         model,
         features,
         torch.from_numpy(scaled)[None].to(model.device),
@@ -137,7 +142,7 @@ def decode(
 
 def decode_boxes(
     model: Sam2Model, features: ImageFeatures, boxes: np.ndarray, size: tuple[int, int]
-) -> Decoded:
+) -> MaskPrediction:
     """Segment B objects from a box each, without memory.
 
     boxes: float [B, 4] xyxy pixels. size: (height, width) of the image.
@@ -147,7 +152,7 @@ def decode_boxes(
     corners = (boxes * scale).astype(np.float32).reshape(-1, 2, 2)
     labels_bp = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=model.device)
     points_bp2 = torch.from_numpy(corners).to(model.device)
-    return condition(model, features, points_bp2, labels_bp.expand(len(boxes), -1))
+    return decode_points(model, features, points_bp2, labels_bp.expand(len(boxes), -1))
 
 
 def mask_prompts(model: Sam2Model, masks_nhw: np.ndarray) -> torch.Tensor:

@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from detsam2_ros.results.masks import PackedMasks, mask_box
+from detsam2_ros.engine.sam2.steps import MaskPrediction
+from detsam2_ros.results.masks import Mask, mask_box
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class _Crop:
     logits: np.ndarray
 
 
-class Composer:
+class MaskResizer:
     """Brings mask logits to one image size, bilinear as SAM 2 does, then binarises at 0.
 
     On a CPU only the surroundings of each mask are computed: a small object in a large image
@@ -39,21 +40,39 @@ class Composer:
             self._rows = _bilinear_weights(mask_size, height)
             self._columns = _bilinear_weights(mask_size, width)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """The image size, (height, width)."""
+        return self.height, self.width
+
     def boxes(self, logits_nss: torch.Tensor) -> np.ndarray:
         """Return the boxes of masks, float32 [n, 4] xyxy pixels; zeros where a mask is empty."""
-        return self.pack(logits_nss).boxes.astype(np.float32)
+        boxes = [mask.box or (0, 0, 0, 0) for mask in self.masks(logits_nss)]
+        return np.array(boxes, np.float32).reshape(-1, 4)
 
-    def pack(self, logits_nss: torch.Tensor) -> PackedMasks:
+    def boxes_of_rows(self, found: Mapping[int, MaskPrediction], count: int) -> np.ndarray:
+        """Return the boxes of the objects that were found, float32 [count, 4]; else zeros.
+
+        found: predictions of single objects by row.
+        """
+        boxes = np.zeros((count, 4), np.float32)
+        if found:
+            logits = torch.stack([own.logits for own in found.values()])
+            boxes[list(found)] = self.boxes(logits)
+        return boxes
+
+    def masks(self, logits_nss: torch.Tensor) -> list[Mask]:
         """Return masks at image size from float32 logits [n, S/4, S/4]."""
         if self._on_cpu or not len(logits_nss):
             crops = [self._crop(logits) for logits in logits_nss.cpu().numpy()]
-            return PackedMasks.from_crops(
-                self.height,
-                self.width,
-                [None if c is None else (c.top, c.left, c.logits > 0) for c in crops],
-            )
-        bits_nhb = _packed_bits(self._resize(logits_nss) > 0)
-        return PackedMasks.from_bits(self.width, bits_nhb.cpu().numpy())
+            return [
+                Mask(self.size)
+                if crop is None
+                else Mask.of_crop(self.size, crop.top, crop.left, crop.logits > 0)
+                for crop in crops
+            ]
+        bits_nhb = _packed_bits(self._resize(logits_nss) > 0).cpu().numpy()
+        return [Mask.of_packed_rows(self.width, rows) for rows in bits_nhb]
 
     def labels(self, logits_nss: torch.Tensor, ids: Sequence[int]) -> np.ndarray:
         """Return the label image, uint16 [H, W], 0 = background.
@@ -83,8 +102,7 @@ class Composer:
         return labels
 
     def _resize(self, logits_nss: torch.Tensor) -> torch.Tensor:
-        size = (self.height, self.width)
-        return F.interpolate(logits_nss[None], size, mode='bilinear', align_corners=False)[0]
+        return F.interpolate(logits_nss[None], self.size, mode='bilinear', align_corners=False)[0]
 
     def _crop(self, logits_ss: np.ndarray) -> _Crop | None:
         box = mask_box(logits_ss > 0)

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""SAM 2's steps as pure functions of tensors: encode, condition, track, memorise.
+"""SAM 2's steps as pure functions of tensors: encode an image, decode prompts, track, remember.
 
 Built on the modules of the installed sam2 package; the rules are those of
 sam2.modeling.sam2_base.SAM2Base in eval mode. Call them inside `Sam2Model.inference()`.
@@ -10,8 +10,9 @@ Shapes: S image size, D width of image features, C width of memories, h = w = S 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ from detsam2_ros.engine.sam2.attention import KeyCache, Queries, Watch
 from detsam2_ros.engine.sam2.context import Context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
+
+K = TypeVar('K', bound=Hashable)  # what tells objects apart
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class ImageFeatures:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What the mask decoder says of a batch of B objects on one frame.
+class MaskPrediction:
+    """What the mask decoder says on one frame of B objects, or of one without the axis B.
 
     logits: float32 [B, S/4, S/4], > 0 is mask. pointer: float32 [B, D]. score: float32 [B],
     object score logit; at <= 0 the object is not there and logits are all NO_OBJ_SCORE.
@@ -57,6 +60,20 @@ class Decoded:
     logits: torch.Tensor
     pointer: torch.Tensor
     score: torch.Tensor
+
+    def unbind(self) -> list[MaskPrediction]:
+        """Return the objects of a batch one by one, as views."""
+        rows = zip(self.logits, self.pointer, self.score, strict=True)
+        return [MaskPrediction(*row) for row in rows]
+
+    @classmethod
+    def stack(cls, single: Sequence[MaskPrediction]) -> MaskPrediction:
+        """Make a batch of objects."""
+        return cls(
+            torch.stack([one.logits for one in single]),
+            torch.stack([one.pointer for one in single]),
+            torch.stack([one.score for one in single]),
+        )
 
 
 def encode_image(model: Sam2Model, images_bchw: torch.Tensor) -> list[ImageFeatures]:
@@ -73,13 +90,13 @@ def encode_image(model: Sam2Model, images_bchw: torch.Tensor) -> list[ImageFeatu
     ]
 
 
-def condition(
+def decode_points(
     model: Sam2Model,
     features: ImageFeatures,
     points_bp2: torch.Tensor,
     labels_bp: torch.Tensor,
     before_b1qq: torch.Tensor | None = None,
-) -> Decoded:
+) -> MaskPrediction:
     """Segment B objects on one frame from point prompts, without any memory.
 
     points_bp2: float32 [B, P, 2], xy in pixels of the S x S image. labels_bp: int32 [B, P]:
@@ -97,9 +114,9 @@ def condition(
     return _decode(model, fused, features.high_res, sparse, dense, multimask)
 
 
-def condition_on_masks(
+def decode_masks(
     model: Sam2Model, features: ImageFeatures, masks_b1ss: torch.Tensor
-) -> Decoded:
+) -> MaskPrediction:
     """Take given masks, float 0/1 [B, 1, S, S], as those of B objects on one frame.
 
     SAM 2 then uses the mask itself as output and the decoder for the pointer alone
@@ -109,7 +126,7 @@ def condition_on_masks(
     logits, _, _, _, _, pointer, score = model.module._use_mask_as_output(
         features.top, list(features.high_res), masks_b1ss
     )
-    return Decoded(logits[:, 0].float(), pointer.float(), score[:, 0].float())
+    return MaskPrediction(logits[:, 0].float(), pointer.float(), score[:, 0].float())
 
 
 def track(
@@ -118,7 +135,7 @@ def track(
     contexts: Sequence[Context],
     cache: KeyCache | None = None,
     watch: Watch | None = None,
-) -> Decoded:
+) -> MaskPrediction:
     """Segment B objects on one frame from what each remembers.
 
     contexts: one an object, all of one layout (see memory.Context). cache: holds what was
@@ -139,10 +156,42 @@ def track(
     )
 
 
-def memorise(
-    model: Sam2Model, features: ImageFeatures, decoded: Decoded, prompted: bool
-) -> torch.Tensor:
-    """Make the spatial memories of B objects on one frame, bfloat16 [B, C, h, w].
+def track_objects(
+    model: Sam2Model,
+    features: ImageFeatures,
+    contexts: Mapping[K, Context],
+    cache: KeyCache | None = None,
+    batch: bool = True,
+) -> dict[K, MaskPrediction]:
+    """Segment objects of any layout on one frame, as few batches as their layouts allow.
+
+    contexts: by whatever tells the objects apart; the result has the same keys, in order. batch:
+    False tracks one object at a time.
+    """
+    groups: dict[Hashable, list[K]] = defaultdict(list)
+    for number, (key, context) in enumerate(contexts.items()):
+        groups[context.layout if batch else number].append(key)
+    tracked: dict[K, MaskPrediction] = {}
+    for keys in groups.values():
+        predicted = track(model, features, [contexts[key] for key in keys], cache)
+        tracked.update(zip(keys, predicted.unbind(), strict=True))
+    return {key: tracked[key] for key in contexts}
+
+
+def encode_memories(
+    model: Sam2Model, features: ImageFeatures, tracked: Mapping[K, MaskPrediction]
+) -> dict[K, Memory]:
+    """Return what SAM 2 remembers of objects that were tracked on a frame, by the same keys."""
+    if not tracked:
+        return {}
+    predicted = MaskPrediction.stack(list(tracked.values()))
+    return dict(zip(tracked, encode_memory(model, features, predicted, False), strict=True))
+
+
+def encode_memory(
+    model: Sam2Model, features: ImageFeatures, predicted: MaskPrediction, prompted: bool
+) -> list[Memory]:
+    """Return what SAM 2 remembers of B objects on one frame; spatial memories are bfloat16.
 
     prompted: the masks came from prompts and are binarised first; tracked ones enter as
     probabilities. (SAM2Base._encode_new_memory)
@@ -150,7 +199,7 @@ def memorise(
     module = model.module
     size = (model.image_size, model.image_size)
     logits_b1ss = F.interpolate(
-        decoded.logits[:, None], size, mode='bilinear', align_corners=False
+        predicted.logits[:, None], size, mode='bilinear', align_corners=False
     )
     if prompted and module.binarize_mask_from_pts_for_mem_enc:
         masks_b1ss = (logits_b1ss > 0).float()
@@ -160,9 +209,11 @@ def memorise(
     top = features.expand(len(masks_b1ss)).top
     memory = module.memory_encoder(top, masks_b1ss, skip_mask_sigmoid=True)['vision_features']
     if module.no_obj_embed_spatial is not None:
-        absent_b111 = (decoded.score <= 0).float()[:, None, None, None]
+        absent_b111 = (predicted.score <= 0).float()[:, None, None, None]
         memory = memory + absent_b111 * module.no_obj_embed_spatial[..., None, None]
-    return memory.to(torch.bfloat16)
+    spatial_bchw = memory.to(torch.bfloat16)
+    parts = zip(spatial_bchw, predicted.pointer, predicted.score, strict=True)
+    return [Memory(*part) for part in parts]
 
 
 def _attend(
@@ -263,7 +314,7 @@ def _decode(
     sparse: torch.Tensor,
     dense: torch.Tensor,
     multimask: bool,
-) -> Decoded:
+) -> MaskPrediction:
     """Run the mask decoder and keep its best mask.
 
     As SAM2Base._forward_sam_heads, but without bringing every candidate to full size.
@@ -290,19 +341,4 @@ def _decode(
         if module.fixed_no_obj_ptr:
             pointer = weight_b1 * pointer
         pointer = pointer + (1 - weight_b1) * module.no_obj_ptr
-    return Decoded(logits, pointer.float(), score_b1[:, 0].float())
-
-
-def same_layout(contexts: Mapping[int, Context], batch: bool = True) -> list[list[int]]:
-    """Group the keys of contexts that can be tracked as one batch."""
-    if not batch:
-        return [[row] for row in contexts]
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row, context in contexts.items():
-        groups[context.layout].append(row)
-    return list(groups.values())
-
-
-def memories_of(decoded: Decoded, spatial: torch.Tensor) -> list[Memory]:
-    """Split a batch of B decoded objects and their spatial memories [B, C, h, w]."""
-    return [Memory(spatial[i], decoded.pointer[i], decoded.score[i]) for i in range(len(spatial))]
+    return MaskPrediction(logits, pointer.float(), score_b1[:, 0].float())

@@ -12,24 +12,24 @@ from scipy.optimize import linear_sum_assignment
 
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import EngineError
-from detsam2_ros.results.masks import PackedMasks, box_iou
+from detsam2_ros.results.masks import Mask, box_iou
 
 MAX_OBJECT_ID = 65535
 
 
 @dataclass(frozen=True)
-class TrackView:
+class MaskTrack:
     """An object's masks over the frames of a window, as `merged_pairs` reads them.
 
     born orders objects by age: the smaller is the older (the id decides between equals).
-    masks: one item a frame, oldest frame first, the same frames for every track: the frame's
-    PackedMasks and the object's row there, or None where the object has no mask.
+    masks: one item a frame, oldest frame first, the same frames for every track: None where
+    the object was not looked for.
     """
 
     id: int
     class_id: int
     born: int
-    masks: Sequence[tuple[PackedMasks, int] | None]
+    masks: Sequence[Mask | None]
 
 
 class IdAllocator:
@@ -133,7 +133,7 @@ def assign_by_class(
     return rows, starts
 
 
-def merged_pairs(tracks: Sequence[TrackView], merge_iou: float) -> list[tuple[int, int]]:
+def merged_pairs(tracks: Sequence[MaskTrack], merge_iou: float) -> list[tuple[int, int]]:
     """Find objects that came to share one mask; returns (id that lives, id that goes) pairs.
 
     Two objects of a class share a mask when their masks' IoU is at least merge_iou (and above
@@ -142,7 +142,7 @@ def merged_pairs(tracks: Sequence[TrackView], merge_iou: float) -> list[tuple[in
     older lives. Each id goes at most once, and an id that lives is not one that goes.
     """
     pairs: list[tuple[int, int]] = []
-    living: list[TrackView] = []
+    living: list[MaskTrack] = []
     for track in sorted(tracks, key=lambda t: (t.born, t.id)):
         for older in living:
             if older.class_id == track.class_id and _share_mask(older, track, merge_iou):
@@ -153,15 +153,14 @@ def merged_pairs(tracks: Sequence[TrackView], merge_iou: float) -> list[tuple[in
     return pairs
 
 
-def _share_mask(a: TrackView, b: TrackView, merge_iou: float) -> bool:
+def _share_mask(a: MaskTrack, b: MaskTrack, merge_iou: float) -> bool:
     either = agreeing = 0
     newest = True
     for mask_a, mask_b in zip(reversed(a.masks), reversed(b.masks), strict=True):
-        seen_a, seen_b = _visible(mask_a), _visible(mask_b)
-        either += seen_a or seen_b
-        if mask_a is None or mask_b is None or not (seen_a and seen_b):
+        either += bool(mask_a) or bool(mask_b)
+        if not mask_a or not mask_b:
             continue
-        agrees = _mask_iou_at_least(mask_a, mask_b, merge_iou)
+        agrees = _agree(mask_a, mask_b, merge_iou)
         if newest and not agrees:
             return False
         newest = False
@@ -169,20 +168,15 @@ def _share_mask(a: TrackView, b: TrackView, merge_iou: float) -> bool:
     return agreeing >= min(2, len(a.masks)) and agreeing > 0 and 2 * agreeing >= either
 
 
-def _visible(mask: tuple[PackedMasks, int] | None) -> bool:
-    return mask is not None and len(mask[0].bits[mask[1]]) > 0
-
-
-def _mask_iou_at_least(
-    a: tuple[PackedMasks, int], b: tuple[PackedMasks, int], least: float
-) -> bool:
-    ax0, ay0, ax1, ay1 = a[0].boxes[a[1]].tolist()
-    bx0, by0, bx1, by1 = b[0].boxes[b[1]].tolist()
+def _agree(a: Mask, b: Mask, min_iou: float) -> bool:
+    """Tell whether two masks overlap with at least an IoU (and above 0)."""
+    assert a.box is not None and b.box is not None
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = a.box, b.box
     # Most pairs lie apart: the boxes say so without unpacking a mask.
     if min(ax1, bx1) <= max(ax0, bx0) or min(ay1, by1) <= max(ay0, by0):
         return False
-    iou = a[0].iou(a[1], b[0], b[1])
-    return iou > 0 and iou >= least
+    iou = a.iou(b)
+    return iou > 0 and iou >= min_iou
 
 
 def _class_iou(

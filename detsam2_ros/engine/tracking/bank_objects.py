@@ -15,7 +15,7 @@ from detsam2_ros.engine.bank.header import MAX_TEXT
 from detsam2_ros.engine.detector.classes import ClassTable
 from detsam2_ros.engine.sam2.memory import Memory, choose, summary
 from detsam2_ros.engine.sam2.model import ModelIdentity
-from detsam2_ros.engine.tracking.objects import TrackedObject
+from detsam2_ros.engine.tracking.objects import BankView, TrackedObject
 from detsam2_ros.results.errors import BankError
 
 
@@ -23,7 +23,7 @@ def bank_objects(
     bank: MemoryBank,
     device: torch.device,
     keys: Collection[str] | None = None,
-    since: int = -1,
+    since: int | None = None,
 ) -> list[TrackedObject]:
     """Return an object to look for, for each object of the bank, its memories on the device.
 
@@ -35,11 +35,7 @@ def bank_objects(
             id=None,
             class_id=class_id,
             class_name=class_name,
-            born=-1,
-            last_seen=-1,
-            keys=(key,),
-            bank=tuple(entry.memory.to(device) for entry in entries),
-            bank_since=since,
+            bank=BankView((key,), tuple(entry.memory.to(device) for entry in entries), since),
         )
         for key, (class_id, class_name, entries) in bank.objects().items()
         if keys is None or key in keys
@@ -48,30 +44,29 @@ def bank_objects(
 
 def look_for_bank(
     bank: MemoryBank | None,
-    objects: list[TrackedObject],
+    objects: Sequence[TrackedObject],
     device: torch.device,
-    since: int = -1,
-) -> None:
-    """Add an object to look for, for each object of the bank that no object stands for.
+    since: int | None = None,
+) -> tuple[TrackedObject, ...]:
+    """Return objects, and one to look for, for each of the bank that no object stands for.
 
     since: see `bank_objects`.
     """
     if bank is None:
-        return
-    held = {(key, e.class_id) for e in objects if e.bank for key in e.keys}
+        return tuple(objects)
+    held = {(key, obj.class_id) for obj in objects if obj.bank for key in obj.bank.keys}
     missing = [
         key for key, (class_id, _, _) in bank.objects().items() if (key, class_id) not in held
     ]
-    if missing:
-        objects += bank_objects(bank, device, missing, since)
+    return (*objects, *(bank_objects(bank, device, missing, since) if missing else ()))
 
 
 def rebanked(
     objects: Sequence[TrackedObject],
     bank: MemoryBank | None,
     device: torch.device,
-    since: int,
-) -> list[TrackedObject]:
+    since: int | None,
+) -> tuple[TrackedObject, ...]:
     """Return objects with their memories in another bank, without those nothing is left of.
 
     What the bank holds besides is looked for from now on, frame `since` being the next.
@@ -79,16 +74,17 @@ def rebanked(
     memories: dict[tuple[str, int], tuple[Memory, ...]] = {}
     if bank is not None:
         for given in bank_objects(bank, device):
-            memories[given.keys[0], given.class_id] = given.bank
+            memories[given.bank.keys[0], given.class_id] = given.bank.memories
     kept = []
-    for entry in objects:
-        again = [memories.get((key, entry.class_id), ()) for key in entry.keys]
-        own = tuple(memory for part in again for memory in part)
-        entry = replace(entry, bank=own, bank_since=since if own else -1)
-        if entry.remembers:
-            kept.append(entry)
-    look_for_bank(bank, kept, device, since)
-    return kept
+    for obj in objects:
+        own = tuple(
+            memory for key in obj.bank.keys for memory in memories.get((key, obj.class_id), ())
+        )
+        view = BankView(obj.bank.keys, own, since if own else None)
+        obj = replace(obj.draft(), bank=view)
+        if obj.remembers:
+            kept.append(obj)
+    return look_for_bank(bank, kept, device, since)
 
 
 def check_object_count(bank: MemoryBank, most: int) -> None:
@@ -136,26 +132,26 @@ def joined(first: MemoryBank, second: MemoryBank) -> MemoryBank:
     return MemoryBank(model=second.model, entries=first.entries + tuple(more), source=source)
 
 
-def without(bank: MemoryBank | None, entry: TrackedObject) -> MemoryBank | None:
+def without(bank: MemoryBank | None, obj: TrackedObject) -> MemoryBank | None:
     """Return a bank without what an object stands for; None when nothing is left."""
-    if bank is None or not entry.bank:
+    if bank is None or not obj.bank:
         return bank
     kept = tuple(
         e for e in bank.entries
-        if e.object_key not in entry.keys or e.class_id != entry.class_id
+        if e.object_key not in obj.bank.keys or e.class_id != obj.class_id
     )  # fmt: skip
     return replace(bank, entries=kept) if kept else None
 
 
 def renamed(
-    bank: MemoryBank | None, entry: TrackedObject, class_id: int, class_name: str
+    bank: MemoryBank | None, obj: TrackedObject, class_id: int, class_name: str
 ) -> MemoryBank | None:
     """Return a bank in which what an object stands for has another class."""
-    if bank is None or not entry.bank:
+    if bank is None or not obj.bank:
         return bank
     entries = tuple(
         replace(e, class_id=class_id, class_name=class_name)
-        if e.object_key in entry.keys and e.class_id == entry.class_id
+        if e.object_key in obj.bank.keys and e.class_id == obj.class_id
         else e
         for e in bank.entries
     )
@@ -181,17 +177,18 @@ def export_bank(
     used = set(banked)
     entries: list[BankEntry] = []
     for tracked in objects:
-        key = tracked.keys[0] if tracked.keys else f'{tracked.class_name}-{tracked.id}'
-        while not tracked.keys and key in used:
+        keys = tracked.bank.keys
+        key = keys[0] if keys else f'{tracked.class_name}-{tracked.id}'
+        while not keys and key in used:
             key += "'"
         used.add(key)
-        given = [e for k in tracked.keys if tracked.bank and k in banked for e in banked[k][2]]
+        given = [e for k in keys if tracked.bank and k in banked for e in banked[k][2]]
         given = [] if new_only else given
         kept = [(entry.stamp, entry.memory) for entry in given]
         kept += [
-            (entry.stamp, entry.memory.to(torch.device('cpu')))
-            for _, entry in sorted(tracked.conditioned.items())
-            if entry.memory.score > 0
+            (prompt.stamp, prompt.memory.to(torch.device('cpu')))
+            for _, prompt in sorted(tracked.prompts.items())
+            if prompt.memory.score > 0
         ]
         made = [BankEntry(key, tracked.class_id, tracked.class_name, *item) for item in kept]
         distinct = list({_content(entry): entry for entry in made}.values())

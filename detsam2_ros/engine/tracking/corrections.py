@@ -1,106 +1,109 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""From a window's masks to results: revisions 0, corrections, and what stays as published."""
+"""From a frame's masks to its next revision: revision 0, a correction, or nothing new."""
 
 from __future__ import annotations
 
-from detsam2_ros.engine.sam2.resize import Composer
-from detsam2_ros.engine.tracking.frames import Frame, Published
-from detsam2_ros.engine.tracking.identity import FrameMasks
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from detsam2_ros.engine.tracking.frames import Frame
+from detsam2_ros.engine.tracking.identity import FoundMask, FrameMasks
 from detsam2_ros.engine.tracking.objects import TrackedObject
+from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.frames import FrameResult, Object
-from detsam2_ros.results.masks import PackedMasks
 
 
-def publish_frame(
-    stream: str,
-    frame: Frame,
-    found: FrameMasks,
-    gone: set[int],
-    composer: Composer,
-    correction_iou: float,
-    final: bool,
+def revise(
+    tools: Toolbox, frame: Frame, masks: FrameMasks, gone: Collection[int], final: bool
 ) -> FrameResult | None:
     """Return the frame's next revision, or None when its masks are as published.
 
-    gone: ids that went into others; their masks vanish. Objects that are not in `found`, retired
-    ones say, keep what was published of them; where masks overlap they yield.
+    gone: ids that went into others or were removed; their masks vanish. Objects that are not in
+    `masks`, retired ones say, keep what was published of them; where masks overlap they yield.
     """
-    rows = [
-        row
-        for row, entry in enumerate(found.objects)
-        if entry.id is not None and entry.id not in gone
-    ]
-    objects = [_describe(found.objects[row], found, row, frame.index) for row in rows]
-    packed = found.packed.rows(rows)
+    found = {
+        obj.id: (_describe(obj, own, frame.index), own)
+        for obj, own in masks.found.items()
+        if obj.id is not None and obj.id not in gone
+    }
     before = frame.published
-    kept: list[int] = []
-    if before is not None:
-        current = {entry.id for entry in objects} | gone
-        kept = [i for i, entry in enumerate(before.objects) if entry.id not in current]
-        objects += [before.objects[i] for i in kept]
-        packed = packed.joined(before.packed.rows(kept))
-    changed, agreement = _compare(objects, packed, before)
-    if before is not None and (not changed or agreement >= correction_iou < 1.0):
+    now = {id_: thing for id_, (thing, _) in found.items()}
+    kept = [
+        thing
+        for id_, thing in (before.objects if before is not None else {}).items()
+        if id_ not in now and id_ not in gone
+    ]
+    objects = [*now.values(), *kept]
+    changed, agreement = _compare(objects, None if before is None else before.objects)
+    if before is not None and (
+        not changed or agreement >= tools.config.correction_iou < 1.0
+    ):
         return None
-    tracked = [found.objects[row].id or 0 for row in rows]
-    labels = composer.labels(found.logits[rows], tracked)
-    for row in range(len(rows), len(objects)):  # of what was published no logits are left
-        if packed.bits[row]:
-            x0, y0, x1, y1 = (int(v) for v in packed.boxes[row])
-            free = (labels[y0:y1, x0:x1] == 0) & packed.crop(row)
-            labels[y0:y1, x0:x1][free] = objects[row].id
+    labels = _labels(tools, [own for _, own in found.values()], list(now), kept)
     if kept:
-        order = sorted(range(len(objects)), key=lambda row: objects[row].id)
-        objects, packed = [objects[row] for row in order], packed.rows(order)
-    revision = 0 if before is None else before.revision + 1
+        objects.sort(key=lambda thing: thing.id)
     return FrameResult(
-        stream=stream,
+        stream=tools.stream,
         index=frame.index,
         stamp=frame.stamp,
-        revision=revision,
+        revision=0 if before is None else before.revision + 1,
         final=final,
         objects=tuple(objects),
-        packed=packed,
         labels=labels,
         changed_ids=tuple(sorted(changed)),
+        tag=frame.tag,
     )
 
 
-def _describe(entry: TrackedObject, found: FrameMasks, row: int, index: int) -> Object:
-    assert entry.id is not None
-    visible = bool(found.packed.bits[row])
-    x0, y0, x1, y1 = (float(v) for v in found.packed.boxes[row])
+def _labels(
+    tools: Toolbox, found: Sequence[FoundMask], ids: Sequence[int], kept: Sequence[Object]
+) -> np.ndarray:
+    """Return the label image, uint16 [H, W], of what was found and what stays as published."""
+    size = tools.resizer.mask_size
+    logits = torch.stack([own.logits for own in found]) if found else torch.zeros(0, size, size)
+    labels = tools.resizer.labels(logits, ids)
+    for thing in kept:  # of what was published no logits are left
+        if thing.mask.box is not None:
+            x0, y0, x1, y1 = thing.mask.box
+            free = (labels[y0:y1, x0:x1] == 0) & thing.mask.crop()
+            labels[y0:y1, x0:x1][free] = thing.id
+    return labels
+
+
+def _describe(obj: TrackedObject, found: FoundMask, index: int) -> Object:
+    assert obj.id is not None
     return Object(
-        id=entry.id,
-        class_id=entry.class_id,
-        class_name=entry.class_name,
-        score=found.scores[row],
-        box=(x0, y0, x1, y1) if visible else None,
-        visible=visible,
-        conditioned=index in entry.conditioned,
+        id=obj.id,
+        class_id=obj.class_id,
+        class_name=obj.class_name,
+        score=found.score,
+        conditioned=index in obj.prompts,
+        mask=found.mask,
     )
 
 
 def _compare(
-    objects: list[Object], packed: PackedMasks, before: Published | None
+    objects: Sequence[Object], before: Mapping[int, Object] | None
 ) -> tuple[set[int], float]:
     """Return the ids whose mask differs from the published one, and the least IoU with it."""
     if before is None:
-        return {entry.id for entry in objects if entry.visible}, 0.0
-    old = {entry.id: row for row, entry in enumerate(before.objects)}
+        return {thing.id for thing in objects if thing.visible}, 0.0
     changed, least = set(), 1.0
-    for row, entry in enumerate(objects):
-        before_row = old.pop(entry.id, None)
-        if before_row is None:
-            iou = 0.0 if entry.visible else 1.0
+    for thing in objects:
+        known = before.get(thing.id)
+        if known is None:
+            iou = 0.0 if thing.visible else 1.0
         else:
-            iou = packed.iou(row, before.packed, before_row)
+            iou = thing.mask.iou(known.mask)
         if iou < 1.0:
-            changed.add(entry.id)
+            changed.add(thing.id)
             least = min(least, iou)
-    for id_, row in old.items():
-        if before.packed.bits[row]:
+    vanished = before.keys() - {thing.id for thing in objects}
+    for id_ in vanished:
+        if before[id_].visible:
             changed.add(id_)
             least = 0.0
     return changed, least

@@ -1,10 +1,10 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts and detections for frames that a stream holds already.
+"""Prompts, detections and changes by hand, for frames that a stream holds already.
 
-Nothing here runs a pass: it conditions objects on such a frame, and the next pass reads that as it
-reads any prompt. In mode online, frames that came since were tracked without it; `TrackedObject.
-late` tells the pass to begin there.
+Nothing here runs a pass: an edit conditions objects on such a frame, and the next pass reads that
+as it reads any prompt. In mode online, frames that came since were tracked without the prompt;
+`ConditioningFrame.tracked_until` makes the pass begin there.
 """
 
 from __future__ import annotations
@@ -14,239 +14,221 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.detector.classes import ClassTable
-from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.prompts import Prompt, decode
-from detsam2_ros.engine.sam2.resize import Composer
-from detsam2_ros.engine.sam2.steps import memories_of, memorise
-from detsam2_ros.engine.stats import StatsRecorder
+from detsam2_ros.engine.sam2.prompts import Prompt, decode_prompt
+from detsam2_ros.engine.sam2.steps import encode_memory
 from detsam2_ros.engine.tracking.bank_objects import renamed, without
-from detsam2_ros.engine.tracking.conditioning import Prompter
+from detsam2_ros.engine.tracking.conditioning import Conditioner
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import recognise
-from detsam2_ros.engine.tracking.objects import Conditioning, TrackedObject
+from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
+from detsam2_ros.engine.tracking.reidentification import reidentify
 from detsam2_ros.engine.tracking.state import StreamState
+from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections, LateDetections, usable
 from detsam2_ros.results.errors import PromptError
 from detsam2_ros.results.frames import Object, Prompted
-from detsam2_ros.results.masks import PackedMasks
+from detsam2_ros.results.masks import Mask
 
 
 @dataclass(frozen=True)
-class LateStep:
-    """One change to a stream by hand, between two frames; a failure leaves the state as it was.
+class StreamEdit:
+    """One change to a stream by hand, between two frames; each returns the state that it makes.
 
-    The frames' features are there. composer: of the stream's images.
+    The frames that are edited are encoded.
     """
 
-    name: str
-    model: Sam2Model
-    config: EngineConfig
-    composer: Composer
-    stats: StatsRecorder
-    classes: ClassTable
+    tools: Toolbox
     state: StreamState
 
     def prompt(
         self, frame: Frame, prompt: Prompt, class_name: str, object_id: int | None
-    ) -> Prompted:
+    ) -> tuple[StreamState, Prompted]:
         """Condition an object, a new one without an id, on a frame."""
-        height, width = self.composer.height, self.composer.width
-        entry = self._prompted_object(class_name, object_id)
-        before = None if entry is None else _published_mask(frame, entry)
-        prompt.check(height, width, refines=before is not None and bool(before.any()))
-        features = frame.features
-        assert features is not None
-        with self.model.inference(), self.stats.clock('condition'):
-            decoded = decode(self.model, features, prompt, (height, width), before)
-            spatial = memorise(self.model, features, decoded, prompted=True)
-            memory = memories_of(decoded, spatial)[0]
-            packed = self.composer.pack(decoded.logits)
-            score = float(decoded.score[0].sigmoid())
-            conditioning = Conditioning.of(memory, decoded.logits[0], frame.stamp)
-        if not packed.bits[0]:
+        tools = self.tools
+        objects = [obj.draft() for obj in self.state.objects]
+        obj = self._prompted_object(objects, class_name, object_id)
+        before = None if obj is None else _published_mask(frame, obj)
+        prompt.check(*tools.resizer.size, refines=bool(before))
+        with tools.model.inference(), tools.stats.clock('decode_prompt'):
+            predicted = decode_prompt(
+                tools.model,
+                frame.encoded,
+                prompt,
+                tools.resizer.size,
+                None if before is None else before.pixels(),
+            )
+            memory = encode_memory(tools.model, frame.encoded, predicted, prompted=True)[0]
+            mask = tools.resizer.masks(predicted.logits)[0]
+            score = float(predicted.score[0].sigmoid())
+            newest = self.state.next_index - 1
+            conditioning = ConditioningFrame.of(frame, memory, predicted.logits[0], newest)
+        if not mask:
             raise PromptError(
-                f"stream '{self.name}': nothing is found at the prompt on frame {frame.index}; "
-                f'use a tighter box, more points or a mask'
+                f"stream '{tools.stream}': nothing is found at the prompt on frame "
+                f'{frame.index}; use a tighter box, more points or a mask'
             )
-        if entry is None and object_id is None:
-            entry = self._same_thing(frame, packed, class_name)
-        if entry is None:
-            class_id = self.classes.find(class_name)
-            entry = TrackedObject(
-                None, class_id, class_name, born=-1, last_seen=-1, by_hand=True
-            )
-            self.state.objects.append(entry)
-        entry.conditioned[frame.index] = conditioning
-        entry.passed -= {frame.index}
+        if obj is None and object_id is None:
+            obj = self._same_thing(objects, frame, mask, class_name)
+        is_new = obj is None
+        if obj is None:
+            obj = TrackedObject(None, -1, class_name, by_hand=True)
+            objects.append(obj)
+        obj.prompt(frame.index, conditioning)
         # What was tracked after it was tracked without it, and may have been of something else.
-        entry.recent = {at: m for at, m in entry.recent.items() if at < frame.index}
-        entry.last_seen = max(entry.last_seen, frame.index)
-        self._mark([entry], frame)
-        self._name([entry], frame)
-        self.stats.add(conditioned_frames=1, prompts=1)
-        assert entry.id is not None
-        x0, y0, x1, y1 = (float(value) for value in packed.boxes[0])
-        shown = Object(
-            entry.id, entry.class_id, entry.class_name, score, (x0, y0, x1, y1), True, True
-        )
-        return Prompted(frame.index, frame.stamp, shown, packed.unpack()[0])
+        obj.tracked_memories = {
+            at: memory for at, memory in obj.tracked_memories.items() if at < frame.index
+        }
+        state = self._with_ids([obj], frame, objects)
+        if is_new:  # last of all: the class table is the engine's, and knows of no failure
+            obj.class_id = tools.classes.find(class_name)
+        tools.stats.add(conditioned_frames=1, prompts=1)
+        assert obj.id is not None
+        shown = Object(obj.id, obj.class_id, obj.class_name, score, True, mask)
+        return state, Prompted(frame.index, frame.stamp, shown, frame.tag)
 
-    def detections(self, frame: Frame, given: Detections) -> LateDetections:
+    def detections(self, frame: Frame, given: Detections) -> tuple[StreamState, LateDetections]:
         """Match detections with what is known of a frame; condition and start objects there."""
-        found, rejected = usable(given, self.composer.height, self.composer.width)
-        self.stats.add(detections=len(given), rejected_detections=rejected)
+        tools, state = self.tools, self.state
+        found, rejected = usable(given, *tools.resizer.size)
+        tools.stats.add(detections=len(given), rejected_detections=rejected)
         if frame.published is None:
-            frame.detections = _together(frame.detections, found)
-            return LateDetections(waiting=True)
-        objects = [entry.draft() for entry in self.state.objects]
-        known = {entry.serial for entry in objects}
-        had = {entry.serial for entry in objects if frame.index in entry.conditioned}
+            frame = replace(frame, detections=_together(frame.detections, found))
+            return state.with_frames([frame]), LateDetections(waiting=True)
+        objects = [obj.draft() for obj in state.objects]
+        known = {obj.serial for obj in objects}
+        had = {obj.serial for obj in objects if frame.index in obj.prompts}
 
         def conditioned() -> list[TrackedObject]:
-            return [e for e in objects if frame.index in e.conditioned and e.serial not in had]
+            return [o for o in objects if frame.index in o.prompts and o.serial not in had]
 
-        with self.model.inference():
-            Prompter(
-                model=self.model,
-                config=self.config,
-                composer=self.composer,
-                stats=self.stats,
-                class_names=self.classes.names,
-                objects=objects,
-                frames_seen=self.state.next_index,
-            ).condition_frame(replace(frame, detections=found), self._boxes(frame, objects))
+        conditioner = Conditioner(
+            tools, objects, frames_seen=state.next_index, tracked_until=state.next_index - 1
+        )
+        with tools.model.inference():
+            boxes = self._boxes(frame, objects)
+            conditioner.condition_frame(replace(frame, detections=found), boxes)
             matched_or_new = conditioned()
-            if self.config.mode == 'online' and self.config.association == 'instance':
-                recognise(
-                    self.model, self.config, self.composer, self.stats, frame,
-                    self.state.frames, objects,
-                    {e for e in matched_or_new if e.serial not in known}, {},
-                )  # fmt: skip
-        self.state.objects = objects
-        news = conditioned()  # without those that were recognised as another
-        self._mark(news, frame)
-        if self.config.mode == 'online':  # else a pass has to tell first that it is new
-            self._name(news, frame)
-        started = sum(entry.serial not in known for entry in objects)
+            if tools.config.mode == 'online' and tools.config.association == 'instance':
+                new = {obj for obj in matched_or_new if obj.serial not in known}
+                reidentify(tools, frame, state.frames, objects, new, {})
+        left = conditioned()  # without those that were recognised as another
+        if tools.config.mode == 'online':  # else a pass has to tell first that an object is new
+            state = self._with_ids(left, frame, objects)
+        else:
+            state = replace(state, objects=tuple(objects))
+        started = sum(obj.serial not in known for obj in left)
         matched = len(matched_or_new) - started
-        return LateDetections(matched, started, len(given) - matched - started)
+        return state, LateDetections(matched, started, len(given) - matched - started)
 
-    def remove(self, object_id: int) -> Object:
+    def remove(self, object_id: int) -> tuple[StreamState, Object]:
         """Forget an object, and what the bank in use holds of it."""
-        entry = self.find(object_id)
-        shown = self._describe(entry)
-        self.state.bank = without(self.state.bank, entry)
-        self.state.objects.remove(entry)
-        self.state.gone |= {object_id}
-        return shown
+        state = self.state
+        obj = self._find(state.objects, object_id)
+        return replace(
+            state,
+            bank=without(state.bank, obj),
+            objects=tuple(other for other in state.objects if other is not obj),
+            merged_or_removed_ids=state.merged_or_removed_ids | {object_id},
+        ), self.describe(obj)
 
-    def rename(self, object_id: int, class_name: str) -> Object:
+    def rename(self, object_id: int, class_name: str) -> tuple[StreamState, Object]:
         """Give an object another class, and what the bank in use holds of it."""
-        entry = self.find(object_id)
+        objects = [obj.draft() for obj in self.state.objects]
+        obj = self._find(objects, object_id)
         if not class_name:
             raise PromptError(f'object {object_id} needs a class name to be renamed to')
-        class_id = self.classes.find(class_name)
-        self.state.bank = renamed(self.state.bank, entry, class_id, class_name)
-        entry.class_id, entry.class_name = class_id, class_name
-        return self._describe(entry)
+        class_id = self.tools.classes.find(class_name)
+        bank = renamed(self.state.bank, obj, class_id, class_name)
+        obj.class_id, obj.class_name = class_id, class_name
+        return replace(self.state, bank=bank, objects=tuple(objects)), self.describe(obj)
 
-    def find(self, object_id: int) -> TrackedObject:
+    def describe(self, obj: TrackedObject) -> Object:
+        """Describe an object with an id by where it was shown last."""
+        assert obj.id is not None
+        for index in sorted(self.state.frames, reverse=True):
+            published = self.state.frames[index].published
+            shown = None if published is None else published.objects.get(obj.id)
+            if shown is not None:
+                return replace(shown, class_id=obj.class_id, class_name=obj.class_name)
+        mask = Mask(self.tools.resizer.size)
+        return Object(obj.id, obj.class_id, obj.class_name, 0.0, False, mask)
+
+    def _find(self, objects: Sequence[TrackedObject], object_id: int) -> TrackedObject:
         """Return a living object; PromptError, naming those that there are."""
-        for entry in self.state.objects:
-            if entry.id == object_id:
-                return entry
-        ids = sorted(entry.id for entry in self.state.objects if entry.id is not None)
+        for obj in objects:
+            if obj.id == object_id:
+                return obj
+        ids = sorted(obj.id for obj in objects if obj.id is not None)
         there = f'there are {", ".join(map(str, ids))}' if ids else 'it has none yet'
-        raise PromptError(f"stream '{self.name}' has no object {object_id}; {there}")
+        raise PromptError(f"stream '{self.tools.stream}' has no object {object_id}; {there}")
 
-    def _prompted_object(self, class_name: str, object_id: int | None) -> TrackedObject | None:
+    def _prompted_object(
+        self, objects: Sequence[TrackedObject], class_name: str, object_id: int | None
+    ) -> TrackedObject | None:
         """Return the object that a prompt is for; None for a new one."""
         if object_id is not None:
-            entry = self.find(object_id)
-            if class_name not in ('', entry.class_name):
+            obj = self._find(objects, object_id)
+            if class_name not in ('', obj.class_name):
                 raise PromptError(
-                    f"object {object_id} is a '{entry.class_name}', the prompt says "
+                    f"object {object_id} is a '{obj.class_name}', the prompt says "
                     f"'{class_name}'; rename it first, or leave the class name empty"
                 )
-            return entry
+            return obj
         if not class_name:
             raise PromptError('a new object needs a class name')
-        if self.config.association == 'class':
-            for entry in self.state.objects:
-                if entry.class_name == class_name:
-                    return entry
-        if sum(entry.is_known for entry in self.state.objects) >= self.config.max_objects:
+        config = self.tools.config
+        if config.association == 'class':
+            for obj in objects:
+                if obj.class_name == class_name:
+                    return obj
+        if sum(obj.is_known for obj in objects) >= config.max_objects:
             raise PromptError(
-                f"stream '{self.name}' has {self.config.max_objects} objects already; remove one "
-                f'or raise max_objects'
+                f"stream '{self.tools.stream}' has {config.max_objects} objects already; remove "
+                f'one or raise max_objects'
             )
         return None
 
     def _boxes(self, frame: Frame, objects: Sequence[TrackedObject]) -> np.ndarray:
         """Return where objects are, prompted or as published, float32 [m, 4]; zeros unseen."""
-        assert frame.published is not None
         boxes = np.zeros((len(objects), 4), np.float32)
-        rows = {shown.id: row for row, shown in enumerate(frame.published.objects)}
-        for i, entry in enumerate(objects):
-            if frame.index in entry.conditioned:
-                logits = entry.conditioned[frame.index].logits
-                boxes[i] = self.composer.boxes(logits[None])[0]
-            elif entry.id in rows:
-                boxes[i] = frame.published.packed.boxes[rows[entry.id]]
+        for i, obj in enumerate(objects):
+            shown = _published_mask(frame, obj)
+            if frame.index in obj.prompts:
+                logits = obj.prompts[frame.index].logits
+                boxes[i] = self.tools.resizer.boxes(logits[None])[0]
+            elif shown is not None and shown.box is not None:
+                boxes[i] = shown.box
         return boxes
 
     def _same_thing(
-        self, frame: Frame, packed: PackedMasks, class_name: str
+        self, objects: Sequence[TrackedObject], frame: Frame, mask: Mask, class_name: str
     ) -> TrackedObject | None:
         """Return the object of a class that has this very mask on a frame."""
-        if frame.published is None:
-            return None
-        for row, shown in enumerate(frame.published.objects):
-            iou = packed.iou(0, frame.published.packed, row)
-            if shown.class_name == class_name and iou >= self.config.merge_iou:
-                for entry in self.state.objects:
-                    if entry.id == shown.id:
-                        return entry
+        published = {} if frame.published is None else frame.published.objects
+        for shown in published.values():
+            same = shown.class_name == class_name
+            if same and mask.iou(shown.mask) >= self.tools.config.merge_iou:
+                for obj in objects:
+                    if obj.id == shown.id:
+                        return obj
         return None
 
-    def _mark(self, entries: Sequence[TrackedObject], frame: Frame) -> None:
-        """Note what was tracked without a prompt that came late."""
-        newest = self.state.next_index - 1
-        for entry in entries:
-            if frame.index < newest:
-                entry.late = {**entry.late, frame.index: newest}
-
-    def _name(self, entries: Sequence[TrackedObject], frame: Frame) -> None:
-        names = self.state.names()
-        for entry in entries:
-            names.note(entry, [frame.index])
-        self.state.ids = names.ids
-        self.stats.add(objects=names.given)
-
-    def _describe(self, entry: TrackedObject) -> Object:
-        """Describe an object by where it was shown last."""
-        assert entry.id is not None
-        for frame in sorted(self.state.frames.values(), key=lambda f: -f.index):
-            if frame.published is None:
-                continue
-            for shown in frame.published.objects:
-                if shown.id == entry.id:
-                    return replace(
-                        shown, class_id=entry.class_id, class_name=entry.class_name
-                    )
-        return Object(entry.id, entry.class_id, entry.class_name, 0.0, None, False, False)
+    def _with_ids(
+        self, prompted: Sequence[TrackedObject], frame: Frame, objects: Sequence[TrackedObject]
+    ) -> StreamState:
+        """Return the state with objects of which some were prompted on a frame and need ids."""
+        ids = self.state.id_assigner()
+        for obj in prompted:
+            ids.note(obj, [frame.index])
+        self.tools.stats.add(objects=ids.given)
+        return replace(self.state, ids=ids.ids, objects=tuple(objects))
 
 
-def _published_mask(frame: Frame, entry: TrackedObject) -> np.ndarray | None:
-    """Return an object's mask as published, bool [H, W]; None where it was not shown."""
-    if frame.published is not None:
-        for row, shown in enumerate(frame.published.objects):
-            if shown.id == entry.id:
-                mask: np.ndarray = frame.published.packed.rows([row]).unpack()[0]
-                return mask
-    return None
+def _published_mask(frame: Frame, obj: TrackedObject) -> Mask | None:
+    """Return an object's mask as published; None where it was not shown."""
+    if frame.published is None or obj.id is None:
+        return None
+    shown = frame.published.objects.get(obj.id)
+    return None if shown is None else shown.mask
 
 
 def _together(first: Detections | None, second: Detections) -> Detections:

@@ -1,10 +1,12 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The frames that a stream holds, and what it takes for an image."""
+"""The frames that a stream holds, and what a stream takes for an image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +14,7 @@ import torch
 from detsam2_ros.engine.sam2.steps import ImageFeatures
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import ImageError
-from detsam2_ros.results.frames import Object
-from detsam2_ros.results.masks import PackedMasks
+from detsam2_ros.results.frames import FrameResult, Object
 
 
 @dataclass(frozen=True)
@@ -21,30 +22,44 @@ class Published:
     """What subscribers know of a frame: the last revision sent."""
 
     revision: int
-    objects: tuple[Object, ...]
-    packed: PackedMasks
+    objects: Mapping[int, Object]  # by id, in the order of the result
 
 
-Settled = dict[int, torch.Tensor]  # by object id: bool [S/4, S/4], the published mask as decoded
-
-
-@dataclass
+@dataclass(frozen=True)
 class Frame:
-    """One frame of a stream, from its arrival until no pass can reach it.
-
-    image is held until it is encoded, and on detection frames until the detector saw it.
-    detections is None before that, and on all other frames. settled is kept where passes may
-    stop early.
-    """
+    """One frame of a stream, from its arrival until no pass can reach it; a value."""
 
     index: int
-    stamp: int
-    image: np.ndarray | None
-    features: ImageFeatures | None = None
+    stamp: int  # nanoseconds
+    image: np.ndarray | None  # until it is encoded; on detection frames until it was detected on
+    tag: Any = None  # whatever the caller gave with the image; results bring it back
     is_detection_frame: bool = False
-    detections: Detections | None = None
+    features: ImageFeatures | None = None  # None until the image is encoded
+    detections: Detections | None = None  # None before detection, and on all other frames
     published: Published | None = None
-    settled: Settled = field(default_factory=dict)
+    # By object id: bool [S/4, S/4], the published mask as decoded; where passes may stop early.
+    published_masks: Mapping[int, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def encoded(self) -> ImageFeatures:
+        """The features of an encoded frame."""
+        if self.features is None:
+            raise RuntimeError(f'frame {self.index} is not encoded yet')
+        return self.features
+
+    def with_result(
+        self, result: FrameResult | None, masks: Mapping[int, torch.Tensor]
+    ) -> Frame:
+        """Return the frame after a pass; result: None where its masks stay as published.
+
+        masks: as published_masks, of objects that the pass found.
+        """
+        published = self.published
+        if result is not None:
+            objects = {thing.id: thing for thing in result.objects}
+            published = Published(result.revision, objects)
+        masks = {**self.published_masks, **masks}
+        return replace(self, published=published, published_masks=masks)
 
 
 def check_image(image: object, stream: str, size: tuple[int, int] | None) -> np.ndarray:

@@ -5,91 +5,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from detsam2_ros.engine.detector.classes import ClassTable
-from detsam2_ros.engine.detector.protocol import Detector
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.resize import Composer
 from detsam2_ros.engine.sam2.steps import encode_image
 from detsam2_ros.engine.stats import StatsRecorder
 from detsam2_ros.engine.tracking.frames import Frame
+from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections, usable
 
 
-class Intake:
-    """Encodes a stream's images and shows them to the detector; then it lets go of them."""
+def encode(model: Sam2Model, stats: StatsRecorder, frames: Sequence[Frame]) -> list[Frame]:
+    """Return frames with their features, which are made in one batch where they are missing."""
+    images = [frame.image for frame in frames if frame.features is None]
+    if not images:
+        return list(frames)
+    with model.inference(), stats.clock('encode'):
+        batch = torch.stack([model.preprocess(image) for image in images if image is not None])
+        features = iter(encode_image(model, batch))
+    stats.add(encodings=len(images))
+    return [
+        frame
+        if frame.features is not None
+        else replace(
+            frame,
+            features=next(features),
+            image=frame.image if frame.is_detection_frame else None,
+        )
+        for frame in frames
+    ]
 
-    def __init__(
-        self,
-        stream: str,
-        model: Sam2Model,
-        detector: Detector | None,
-        stats: StatsRecorder,
-        classes: ClassTable,
-    ):
-        self._stream = stream
-        self._model = model
-        self._detector = detector
-        self._stats = stats
-        self.classes = classes
 
-    @property
-    def class_names(self) -> dict[int, str]:
-        """The detector's classes, and those that were added."""
-        return self.classes.names
+def detect(tools: Toolbox, frames: Sequence[Frame]) -> tuple[list[Frame], str | None]:
+    """Run the detector on the detection frames that it has not seen, as one batch.
 
-    @property
-    def detects(self) -> bool:
-        """Whether there is a detector."""
-        return self._detector is not None
-
-    def is_detection_frame(self, index: int, interval: int) -> bool:
-        """Tell whether the detector is to see a frame; interval 0 = never."""
-        return self._detector is not None and interval > 0 and index % interval == 0
-
-    def encode(self, frames: Sequence[Frame]) -> None:
-        """Give frames their features, in one batch."""
-        if not frames:
-            return
-        images = [frame.image for frame in frames]
-        with self._model.inference(), self._stats.clock('encode'):
-            batch = torch.stack([self._model.preprocess(i) for i in images if i is not None])
-            features = encode_image(self._model, batch)
-        for frame, own in zip(frames, features, strict=True):
-            frame.features = own
-            if not frame.is_detection_frame:
-                frame.image = None
-        self._stats.add(encodings=len(frames))
-
-    def detect(self, window: Sequence[Frame], composer: Composer) -> str | None:
-        """Run the detector on detection frames it has not seen; returns what went wrong, if so.
-
-        A detector that fails has found nothing, and is not asked again.
-        """
-        frames = [f for f in window if f.is_detection_frame and f.detections is None]
-        if not frames or self._detector is None:
-            return None
-        images = [frame.image for frame in frames if frame.image is not None]
-        failure = None
-        try:
-            with self._stats.clock('detect'):
-                found = _checked(self._detector.detect(images), len(images))
-        except Exception as error:  # any detector may lead, and none may stop the stream
-            found = [Detections.empty() for _ in frames]
-            self._stats.add(detector_failures=1)
-            failure = (
-                f"stream '{self._stream}': the detector failed on frames "
-                f'{", ".join(str(f.index) for f in frames)} ({type(error).__name__}: {error}); '
-                f'they were tracked without it'
-            )
-        for frame, detections in zip(frames, found, strict=True):
-            frame.detections, rejected = usable(detections, composer.height, composer.width)
-            frame.image = None
-            self._stats.add(detections=len(detections), rejected_detections=rejected)
-        self._stats.add(detector_frames=len(frames))
-        return failure
+    Returns the frames with their detections, and what went wrong, if something did. A detector
+    that fails has found nothing, and is not asked again.
+    """
+    new = [frame for frame in frames if frame.is_detection_frame and frame.detections is None]
+    if not new or tools.detector is None:
+        return list(frames), None
+    stats, failure = tools.stats, None
+    images = [frame.image for frame in new if frame.image is not None]
+    try:
+        with stats.clock('detect'):
+            found = _checked(tools.detector.detect(images), len(images))
+    except Exception as error:  # any detector may be used, and none may stop the stream
+        found = [Detections.empty() for _ in new]
+        stats.add(detector_failures=1)
+        failure = (
+            f"stream '{tools.stream}': the detector failed on frames "
+            f'{", ".join(str(f.index) for f in new)} ({type(error).__name__}: {error}); '
+            f'they were tracked without it'
+        )
+    seen: dict[int, Frame] = {}
+    for frame, detections in zip(new, found, strict=True):
+        kept, rejected = usable(detections, *tools.resizer.size)
+        seen[frame.index] = replace(frame, detections=kept, image=None)
+        stats.add(detections=len(detections), rejected_detections=rejected)
+    stats.add(detector_frames=len(new))
+    return [seen.get(frame.index, frame) for frame in frames], failure
 
 
 def _checked(found: object, count: int) -> list[Detections]:

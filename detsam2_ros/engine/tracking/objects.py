@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""An object of a stream: who it is and what is remembered of it."""
+"""An object of a stream: its identity and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -11,102 +11,139 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.sam2.context import Recall
+from detsam2_ros.engine.sam2.context import ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory, choose, summary
+from detsam2_ros.engine.tracking.frames import Frame
 
 _serials = itertools.count()
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """An object on a frame with a prompt.
-
-    logits: float32 [S/4, S/4], the prompted mask. stamp: of the frame, nanoseconds. summary:
-    see memory.summary.
-    """
+class ConditioningFrame:
+    """An object on a frame with a prompt."""
 
     memory: Memory
-    logits: torch.Tensor
-    summary: torch.Tensor
-    stamp: int
+    logits: torch.Tensor  # float32 [S/4, S/4], the prompted mask
+    summary: torch.Tensor  # see memory.summary
+    stamp: int  # of the frame, nanoseconds
+    tracked_until: int  # the newest frame that was tracked without this prompt; else its own frame
+    read: bool = False  # a pass has read it
 
     @classmethod
-    def of(cls, memory: Memory, logits: torch.Tensor, stamp: int) -> Conditioning:
+    def of(
+        cls, frame: Frame, memory: Memory, logits: torch.Tensor, tracked_until: int = 0
+    ) -> ConditioningFrame:
         """Take one row of a batch, copied: a view would keep the whole batch alive."""
         own = Memory(memory.spatial.clone(), memory.pointer.clone(), memory.score.clone())
-        return cls(own, logits.clone(), summary(own), stamp)
+        until = max(frame.index, tracked_until)
+        return cls(own, logits.clone(), summary(own), frame.stamp, until)
+
+
+@dataclass(frozen=True)
+class BankView:
+    """What a memory bank holds of an object."""
+
+    keys: tuple[str, ...] = ()  # the bank's names for it, several when bank objects became one
+    memories: tuple[Memory, ...] = ()  # on the device; none when the bank was dropped
+    # The first frame that could be tracked with these memories, until a pass has gone back from
+    # it; then None.
+    since: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.memories)
+
+    def joined(self, other: BankView) -> BankView:
+        """Return what both hold, for two objects that became one."""
+        since = [at for at in (self.since, other.since) if at is not None]
+        return BankView(
+            self.keys + other.keys, self.memories + other.memories, max(since, default=None)
+        )
 
 
 @dataclass(eq=False)
 class TrackedObject:
-    """One physical thing, or a bank object that is still being looked for.
+    """One physical thing, or a bank object that is still being looked for."""
 
-    id: None for a bank object not seen yet, and in mode window until the window in which it was
-    first detected has closed. born, last_seen: frame indices, -1 before. conditioned: by frame
-    index. recent: memories of the newest tracked frames, which no pass reads: in mode window
-    those of the last pass, which serve to tell this object from others at the next detection
-    frame; in mode online those that forward tracking wrote and reads. keys: the memory bank's
-    names for it, several when bank objects turned out to be one thing; bank: its memories of
-    these. bank_since: the first frame that could be tracked with these, until a pass has gone
-    back from it; else -1. sightings: frames in a row, up to the newest, on which an object that
-    only a bank knows was surely seen (mode online). passed: prompts that a pass has read. late:
-    prompts that came when later frames had been tracked, with the newest of these. by_hand:
-    somebody said that it is one of its own. serial: the same for all drafts of one object.
-    """
-
+    # None for a bank object not seen yet, and in mode window until the window in which the object
+    # was first detected has closed.
     id: int | None
     class_id: int
     class_name: str
-    born: int
-    last_seen: int
-    keys: tuple[str, ...] = ()
-    bank: tuple[Memory, ...] = ()
-    bank_since: int = -1
-    conditioned: dict[int, Conditioning] = field(default_factory=dict)
-    recent: dict[int, Memory] = field(default_factory=dict)
+    born: int | None = None  # the frame of the first sight or detection
+    last_seen: int = -1  # the newest frame on which it was seen or detected; -1 before
+    bank: BankView = BankView()
+    prompts: Mapping[int, ConditioningFrame] = field(default_factory=dict)  # by frame index
+    # Memories of the newest tracked frames, which no pass reads. In mode window those of the last
+    # pass, which tell this object from others at the next detection frame; in mode online those
+    # that forward tracking wrote and reads.
+    tracked_memories: dict[int, Memory] = field(default_factory=dict)
+    # Frames in a row, up to the newest, on which an object that only a bank knows was surely seen
+    # (mode online).
     sightings: int = 0
-    passed: frozenset[int] = frozenset()
-    late: Mapping[int, int] = field(default_factory=dict)
-    by_hand: bool = False
-    serial: int = field(default_factory=_serials.__next__)
+    by_hand: bool = False  # somebody said that it is one of its own
+    serial: int = field(default_factory=_serials.__next__)  # the same for all drafts of one object
 
     def draft(self, newest: int | None = None) -> TrackedObject:
-        """Copy what a step may change, so that one that fails leaves no trace.
+        """Return a copy that a step may change.
 
         newest: leave out prompts of later frames.
         """
-        conditioned = {
-            frame: entry
-            for frame, entry in self.conditioned.items()
-            if newest is None or frame <= newest
+        prompts = {
+            at: prompt for at, prompt in self.prompts.items() if newest is None or at <= newest
         }
-        return replace(self, conditioned=conditioned, recent=dict(self.recent))
+        return replace(self, prompts=prompts, tracked_memories=dict(self.tracked_memories))
 
     @property
     def remembers(self) -> bool:
         """Whether there is any memory to track it from."""
-        return bool(self.conditioned) or bool(self.bank)
+        return bool(self.prompts) or bool(self.bank)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was seen or detected; a bank object that is looked for is not."""
+        return self.born is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether only a bank knows it, and it was not seen for long enough to get an id."""
+        return self.id is None and not self.prompts
+
+    @property
+    def unread(self) -> set[int]:
+        """The prompts that no pass has read."""
+        return {at for at, prompt in self.prompts.items() if not prompt.read}
 
     def attended(self, cap: int) -> list[int]:
-        """Return the conditioned frames that it attends to, at most `cap`, ascending."""
-        summaries = {frame: entry.summary for frame, entry in self.conditioned.items()}
-        return choose(list(self.conditioned), summaries, cap)
+        """Return the prompted frames that it attends to, at most `cap`, ascending."""
+        summaries = {at: prompt.summary for at, prompt in self.prompts.items()}
+        return choose(list(self.prompts), summaries, cap)
 
-    def recall(self, config: EngineConfig, cap: int | None = None) -> Recall:
-        """Return what it remembers; prompted frames beyond the cap count as passing ones.
+    def memory(self, config: EngineConfig, cap: int | None = None) -> ObjectMemory:
+        """Return what it remembers; prompted frames beyond the cap count by nearness only.
 
         cap: instead of max_conditioned_memories.
         """
         attended = self.attended(config.max_conditioned_memories if cap is None else cap)
-        return Recall(
-            conditioned={frame: self.conditioned[frame].memory for frame in attended},
-            bank=self.bank,
-            passing={
-                frame: entry.memory
-                for frame, entry in self.conditioned.items()
-                if frame not in attended
+        return ObjectMemory(
+            conditioning={at: self.prompts[at].memory for at in attended},
+            bank=self.bank.memories,
+            non_conditioning={
+                at: prompt.memory for at, prompt in self.prompts.items() if at not in attended
             },
         )
+
+    def prompt(self, index: int, prompt: ConditioningFrame) -> None:
+        """Condition it on a frame, in place of an earlier prompt there."""
+        self.prompts = {**self.prompts, index: prompt}
+        self.last_seen = max(self.last_seen, index)
+
+    def read(self, newest: int) -> None:
+        """Note that a pass from frame `newest` has read the prompts, and what it left behind."""
+        self.prompts = {
+            at: replace(prompt, read=prompt.tracked_until <= newest)
+            for at, prompt in self.prompts.items()
+        }
+        self.bank = replace(self.bank, since=None)
 
     def forget(self, cap: int, reach: int, newest: int) -> None:
         """Drop prompted frames beyond the cap that nothing later reads (before `reach`).
@@ -114,47 +151,30 @@ class TrackedObject:
         newest: of the window that has closed; later prompts neither count nor go.
         """
         attended = set(self.draft(newest).attended(cap))
-        self.conditioned = {
-            frame: entry
-            for frame, entry in self.conditioned.items()
-            if frame >= min(reach, newest + 1) or frame in attended
+        first = min(reach, newest + 1)
+        self.prompts = {
+            at: prompt for at, prompt in self.prompts.items() if at >= first or at in attended
         }
-        self.passed &= self.conditioned.keys()
-        self.late = {frame: at for frame, at in self.late.items() if frame in self.conditioned}
-
-    @property
-    def unread(self) -> set[int]:
-        """The prompts that no pass has read."""
-        return self.conditioned.keys() - self.passed
-
-    def read(self, newest: int) -> None:
-        """Note that a pass from frame `newest` has read the prompts, and what it left behind."""
-        self.passed = frozenset(f for f in self.conditioned if self.late.get(f, f) <= newest)
-        self.late = {frame: at for frame, at in self.late.items() if at > newest}
-        self.bank_since = -1
 
     def absorb(self, other: TrackedObject, frames: set[int]) -> None:
         """Be one with another object: take over its prompts on some frames, and its bank."""
         self.follow(other, frames)
         self.last_seen = max(self.last_seen, other.last_seen)
-        self.keys += other.keys
-        self.bank += other.bank
-        self.bank_since = max(self.bank_since, other.bank_since)
+        self.bank = self.bank.joined(other.bank)
 
     def follow(self, other: TrackedObject, frames: set[int]) -> None:
-        """Take over another object's prompts on some frames, and its trail if they are as new.
+        """Take over another object's prompts on some frames, and its trail if that is as new.
 
         Then the own trail was of something else, or of nothing: it does not count any more.
         """
-        if max(other.conditioned, default=-1) >= max(self.conditioned, default=-1):
-            self.recent = dict(other.recent)
-        for frame in frames & other.conditioned.keys():
-            self.conditioned.setdefault(frame, other.conditioned[frame])
-        late = {frame: at for frame, at in other.late.items() if frame in frames}
-        self.late = {**self.late, **late}
-        self.recent = {at: m for at, m in self.recent.items() if at not in self.conditioned}
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it was seen or detected; a bank object that is looked for is not."""
-        return self.born >= 0
+        if max(other.prompts, default=-1) >= max(self.prompts, default=-1):
+            self.tracked_memories = dict(other.tracked_memories)
+        new = {
+            at: replace(prompt, read=False)
+            for at, prompt in other.prompts.items()
+            if at in frames and at not in self.prompts
+        }
+        self.prompts = {**self.prompts, **new}
+        self.tracked_memories = {
+            at: memory for at, memory in self.tracked_memories.items() if at not in self.prompts
+        }

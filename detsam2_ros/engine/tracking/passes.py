@@ -4,19 +4,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import torch
 
-from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.stats import StatsRecorder
 from detsam2_ros.engine.tracking.bank_objects import look_for_bank
-from detsam2_ros.engine.tracking.corrections import publish_frame
+from detsam2_ros.engine.tracking.corrections import revise
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import Names
-from detsam2_ros.engine.tracking.intake import Intake
+from detsam2_ros.engine.tracking.identity import IdAssigner
+from detsam2_ros.engine.tracking.intake import detect, encode
 from detsam2_ros.engine.tracking.reverse import Steps
-from detsam2_ros.engine.tracking.state import StreamState
-from detsam2_ros.engine.tracking.window import WindowRun
+from detsam2_ros.engine.tracking.state import StateHolder, StreamState
+from detsam2_ros.engine.tracking.toolbox import Toolbox
+from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.results.errors import DetectorError
 from detsam2_ros.results.frames import FrameResult
 
@@ -42,130 +43,161 @@ class Pace:
         self._last = now
 
 
-class Closing:
-    """Closes one window after the other, the oldest first."""
+@dataclass(frozen=True)
+class Backlog:
+    """What a stream has still to do."""
 
-    def __init__(
-        self, name: str, model: Sam2Model, intake: Intake, stats: StatsRecorder, state: StreamState
-    ):
-        self._name = name
-        self._model = model
-        self._intake = intake
-        self._stats = stats
-        self._state = state
-        self._steps: Steps[list[FrameResult]] | None = None
-        self._begun: list[Frame] = []  # the frames of the window that they close
+    tags: tuple[Any, ...]  # of the frames whose window is not closed, oldest first
+    due: bool  # a window is full, or `step` has begun with one
+    begun: bool  # `step` has begun with a window; what it did is lost when a bank is swapped
+    must_close_first: bool  # the next frame would fill a second window
+    corrections: bool  # prompts, late detections or removals wait for a pass
 
     @property
-    def begun(self) -> int:
-        """How many frames the window has that is being closed, 0 between two windows."""
-        return len(self._begun)
+    def frames(self) -> int:
+        """How many frames wait for their window to close."""
+        return len(self.tags)
 
-    def advance(self, config: EngineConfig) -> list[FrameResult] | None:
+
+class PassRunner:
+    """Closes one window after the other, the oldest first."""
+
+    def __init__(self, holder: StateHolder):
+        self._holder = holder
+        self._steps: Steps[list[FrameResult]] | None = None
+        self.window: tuple[int, ...] = ()  # the frames of the window that is being closed
+
+    def backlog(self, window_size: int) -> Backlog:
+        """Return what is still to do."""
+        state = self._holder.state
+        waiting, begun = len(state.window), len(self.window)
+        closing = begun or (window_size if waiting >= window_size else 0)
+        return Backlog(
+            tags=tuple(state.frames[index].tag for index in state.window),
+            due=closing > 0,
+            begun=begun > 0,
+            must_close_first=closing > 0 and waiting + 1 - closing >= window_size,
+            corrections=state.has_unread_prompts,
+        )
+
+    def advance(self, tools: Toolbox) -> list[FrameResult] | None:
         """Do a part, about one frame of a pass; returns the window's results after its last part.
 
-        The state is as before until then. Raises DetectorError with the results, or anything
-        else: then the window was not closed, and the next call begins with it anew. config:
-        holds for the window that begins.
+        The stream's objects and masks are as before until then. Raises DetectorError with the
+        results, or anything else: then the window was not closed, and the next call begins with
+        it anew. tools: hold for the window that begins.
         """
         if self._steps is None:
             # More than K wait only when one failed, or frames came meanwhile; each closes alone.
-            self._begun = self._state.window[: config.window_size]
-            self._steps = self._close(self._begun, config)
+            self.window = self._holder.state.window[: tools.config.window_size]
+            self._steps = self._close(self.window, tools)
         try:
             next(self._steps)
         except StopIteration as end:
-            self.begin_anew()
+            self.restart()
             results: list[FrameResult] = end.value
             return results
         except BaseException:
-            self.begin_anew()
+            self.restart()
             raise
         return None
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Drop what was done of a window."""
-        self._steps, self._begun = None, []
+        self._steps, self.window = None, ()
 
-    def _close(self, window: list[Frame], config: EngineConfig) -> Steps[list[FrameResult]]:
-        state = self._state
-        if not window:  # a pass for what came late, from the newest frame of the last window
-            window = [state.frames[max(state.frames)]]
-        newest = window[-1].index
-        assert state.composer is not None
-        self._intake.encode([frame for frame in window if frame.features is None])
-        failure = self._intake.detect(window, state.composer)
-        run = WindowRun(
-            model=self._model,
-            config=config,
-            composer=state.composer,
-            stats=self._stats,
-            class_names=self._intake.class_names,
-            frames=dict(state.frames),
-            window=window,
-            objects=state.objects,
-            frames_seen=newest + 1,
+    def _close(self, window: tuple[int, ...], tools: Toolbox) -> Steps[list[FrameResult]]:
+        frames, failure = self._prepare(window, tools)
+        state = self._holder.state
+        newest = frames[-1].index
+        run = WindowPass(
+            tools=tools,
+            frames=state.frames,
+            window=frames,
+            objects=list(state.objects),
             # Frames promised to be final stay so, also when this window closed early.
-            oldest=max(newest - config.max_propagation + 1, state.horizon, 0),
+            oldest=max(newest - tools.config.max_propagation + 1, state.horizon, 0),
         )
-        yield from self._inside(run.steps())
-        names = state.names()
-        horizon = max(state.horizon, newest + config.window_size - config.max_propagation + 1, 0)
-        with self._stats.clock('masks'), self._model.inference():
-            run.finish(state.objects, names)
-            published = [
-                publish_frame(
-                    self._name,
-                    state.frames[index],
-                    found,
-                    run.merged_ids | state.gone,
-                    state.composer,
-                    config.correction_iou,
-                    final=index < horizon,
-                )
-                for index, found in run.masks.items()
-            ]
-        results = [result for result in published if result is not None]
-        self._take_over(run, names, results, horizon)
+        yield from _inside_inference(tools, run.steps())
+        results = self._finish(run, len(window), tools)
         if failure:
             raise DetectorError(failure, results)
         return results
 
-    def _inside(self, steps: Steps[None]) -> Steps[None]:
-        """Do each part inside `Sam2Model.inference()`, and nothing that happens between them."""
-        while True:
-            with self._model.inference():
-                try:
-                    next(steps)
-                except StopIteration:
-                    return
-            yield
+    def _prepare(
+        self, window: tuple[int, ...], tools: Toolbox
+    ) -> tuple[list[Frame], str | None]:
+        """Return the window's frames, encoded and detected on, and what the detector failed at.
 
-    def _take_over(
-        self, run: WindowRun, names: Names, results: list[FrameResult], horizon: int
-    ) -> None:
-        """Make a window's outcome the state of the stream, and drop what is out of reach."""
-        state = self._state
-        for result in results:
-            state.note(result)
-        if run.config.early_stop_iou > 0:
-            for index, found in run.masks.items():
-                state.frames[index].settled |= found.settled()
-        state.objects = run.objects
-        state.ids = names.ids
-        state.horizon = horizon
-        state.window = state.window[len(self._begun) :]
-        state.frames = {index: f for index, f in state.frames.items() if index >= horizon}
-        # Ids that went into others still show on frames that came since; the next pass cleans up.
-        state.gone = (state.gone | run.merged_ids) & state.shown_ids()
-        reach = horizon
-        if run.config.mode == 'online':  # forward tracking reads passing memories too
-            reach = min(reach, run.newest + 2 - self._model.module.max_obj_ptrs_in_encoder)
-        for entry in state.objects:
-            entry.forget(run.config.max_conditioned_memories, reach, run.newest)
-        look_for_bank(state.bank, state.objects, self._model.device)
-        first = sum(result.revision == 0 for result in results)
-        self._stats.add(
-            published_frames=first, corrections=len(results) - first, objects=names.given
+        What was computed of a frame is kept when the pass fails, so that it is computed once.
+        """
+        state = self._holder.state
+        if not window:  # a pass for what came late, from the newest frame of the last window
+            return [state.frames[max(state.frames)]], None
+        frames = encode(tools.model, tools.stats, [state.frames[index] for index in window])
+        self._holder.commit(state.with_frames(frames))
+        frames, failure = detect(tools, frames)
+        self._holder.commit(self._holder.state.with_frames(frames))
+        return frames, failure
+
+    def _finish(self, run: WindowPass, closed: int, tools: Toolbox) -> list[FrameResult]:
+        """Bring a pass together with what came meanwhile, and commit both.
+
+        closed: how many frames of the window have masks now.
+        """
+        state, config = self._holder.state, tools.config
+        ids = state.id_assigner()
+        horizon = max(state.horizon, run.newest + config.window_size - config.max_propagation + 1)
+        results, frames = {}, []
+        with tools.stats.clock('masks'), tools.model.inference():
+            run.finish(state.objects, ids)
+            gone = run.merged_ids | state.merged_or_removed_ids
+            for index, masks in run.masks.items():
+                frame = state.frames[index]
+                result = revise(tools, frame, masks, gone, final=index < horizon)
+                if result is not None:
+                    results[index] = result
+                settled = masks.published_masks() if config.early_stop_iou > 0 else {}
+                frames.append(frame.with_result(result, settled))
+        self._holder.commit(
+            self._taken_over(state.with_frames(frames), run, ids, max(horizon, 0), closed)
         )
-        self._stats.settle()
+        first = sum(result.revision == 0 for result in results.values())
+        tools.stats.add(
+            published_frames=first, corrections=len(results) - first, objects=ids.given
+        )
+        tools.stats.settle()
+        return list(results.values())
+
+    def _taken_over(
+        self, state: StreamState, run: WindowPass, ids: IdAssigner, horizon: int, closed: int
+    ) -> StreamState:
+        """Return a state with a window's outcome, and without what is out of reach."""
+        config, model = run.tools.config, run.tools.model
+        reach = horizon
+        if config.mode == 'online':  # forward tracking reads non-conditioning memories too
+            reach = min(reach, run.newest + 2 - model.module.max_obj_ptrs_in_encoder)
+        for obj in run.objects:
+            obj.forget(config.max_conditioned_memories, reach, run.newest)
+        state = replace(
+            state,
+            ids=ids.ids,
+            horizon=horizon,
+            frames={index: f for index, f in state.frames.items() if index >= horizon},
+            window=state.window[closed:],
+            objects=look_for_bank(state.bank, run.objects, model.device),
+        )
+        # Ids that went into others still show on frames that came since; the next pass cleans up.
+        gone = (state.merged_or_removed_ids | run.merged_ids) & state.shown_ids()
+        return replace(state, merged_or_removed_ids=frozenset(gone))
+
+
+def _inside_inference(tools: Toolbox, steps: Steps[None]) -> Steps[None]:
+    """Do each part inside `Sam2Model.inference()`, and nothing that happens between them."""
+    while True:
+        with tools.model.inference():
+            try:
+                next(steps)
+            except StopIteration:
+                return
+        yield

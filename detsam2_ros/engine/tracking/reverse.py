@@ -12,16 +12,14 @@ from typing import Any, TypeVar
 import torch
 
 from detsam2_ros.engine.sam2.attention import KeyCache
-from detsam2_ros.engine.sam2.context import Recall, select_context
+from detsam2_ros.engine.sam2.context import ObjectMemory, select_context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import (
-    Decoded,
     ImageFeatures,
-    memories_of,
-    memorise,
-    same_layout,
-    track,
+    MaskPrediction,
+    encode_memories,
+    track_objects,
 )
 
 Clock = Callable[[str], AbstractContextManager[None]]
@@ -29,50 +27,36 @@ T = TypeVar('T')
 Steps = Generator[None, None, T]  # work in parts; between two of them other work may be done
 
 
-@dataclass(frozen=True)
-class Tracked:
-    """A mask from memory: float32 logits [S/4, S/4] and the object score logit, float32 []."""
-
-    logits: torch.Tensor
-    score: torch.Tensor
-
-
 @dataclass
 class PassOutput:
-    """What a pass found for one object, by frame index.
+    """What a pass found for one object, by frame index."""
 
-    tracked: every frame of the pass but those in `PassInput.prompted`. memories: those of the
-    newest frames, which tell the object again in the next window.
-    """
-
-    tracked: dict[int, Tracked] = field(default_factory=dict)
+    # Every frame of the pass but those in PassInput.prompted.
+    tracked: dict[int, MaskPrediction] = field(default_factory=dict)
+    # Of the newest frames, which tell the object from others in the next window.
     memories: dict[int, Memory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PassInput:
-    """One object as a pass sees it.
+    """One object as a pass sees it."""
 
-    recall: what it remembers. prompted: frames whose mask is prompted. newest: where the pass
-    begins for this object; None where the pass itself does. settled: masks that a pass may stop
-    at when it finds them again, bool [S/4, S/4] by frame index; see `StopRule`.
-    """
-
-    recall: Recall
-    prompted: frozenset[int] = frozenset()
-    newest: int | None = None
-    settled: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    memory: ObjectMemory
+    prompted: frozenset[int] = frozenset()  # frames whose mask is prompted
+    newest: int | None = None  # where the pass begins for this object; None = where the pass does
+    # Masks that the pass may stop at when it finds them again, bool [S/4, S/4] by frame index.
+    published: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """When a pass is over for an object: it found `frames` settled masks in a row again.
+    """When a pass is over for an object: it found published masks again, several in a row.
 
-    iou: what counts as found again. Frames before that stay as they were published.
+    Frames before that stay as they were published.
     """
 
-    iou: float
-    frames: int
+    iou: float  # what counts as found again
+    frames: int  # how many in a row
 
 
 def reverse_pass(*args: Any, **options: Any) -> list[PassOutput]:
@@ -104,13 +88,13 @@ def reverse_steps(
 
     features: of every frame in between. Reads nothing that another pass has tracked, keeps
     nothing: equal inputs give equal outputs. batch=False tracks one object at a time. stop: ends
-    the pass early for objects whose settled masks it finds again. Do each part inside
+    the pass early for objects whose published masks it finds again. Do each part inside
     `Sam2Model.inference()`. (Det-SAM2 report, section 3; SAM2VideoPredictor.propagate_in_video
     with reverse=True, which starts at newest and tracks newest - oldest frames more.)
     """
     time = clock or (lambda stage: nullcontext())
     outputs = [PassOutput() for _ in objects]
-    neighbours: list[dict[int, Memory]] = [dict(entry.recall.passing or {}) for entry in objects]
+    neighbours = [dict(item.memory.non_conditioning) for item in objects]
     cache = KeyCache()
     streaks = [0] * len(objects)
     done: set[int] = set()
@@ -119,28 +103,26 @@ def reverse_steps(
             break
         contexts = {
             row: select_context(
-                model, entry.recall, neighbours[row], frame, frames_seen, reverse=True
+                model, item.memory, neighbours[row], frame, frames_seen, reverse=True
             )
-            for row, entry in enumerate(objects)
-            if frame not in entry.prompted
+            for row, item in enumerate(objects)
+            if frame not in item.prompted
             and row not in done
-            and frame <= (newest if entry.newest is None else entry.newest)
+            and frame <= (newest if item.newest is None else item.newest)
         }
-        for rows in same_layout(contexts, batch):
-            with time('track'):
-                decoded = track(model, features[frame], [contexts[row] for row in rows], cache)
-            with time('memorise'):
-                spatial = memorise(model, features[frame], decoded, prompted=False)
-            memories = memories_of(decoded, spatial)
-            for i, (row, memory) in enumerate(zip(rows, memories, strict=True)):
-                outputs[row].tracked[frame] = Tracked(decoded.logits[i], decoded.score[i])
-                neighbours[row][frame] = memory
-            if stop is not None:
-                settled = [objects[row].settled.get(frame) for row in rows]
-                for row, again in zip(rows, _found_again(decoded, settled, stop), strict=True):
-                    streaks[row] = streaks[row] + 1 if again else 0
-                    if streaks[row] >= stop.frames:
-                        done.add(row)
+        with time('track'):
+            tracked = track_objects(model, features[frame], contexts, cache, batch)
+        with time('encode_memory'):
+            memories = encode_memories(model, features[frame], tracked)
+        for row in contexts:
+            outputs[row].tracked[frame] = tracked[row]
+            neighbours[row][frame] = memories[row]
+        if stop is not None:
+            known = {row: objects[row].published.get(frame) for row in contexts}
+            for row, again in _found_again(tracked, known, stop.iou).items():
+                streaks[row] = streaks[row] + 1 if again else 0
+                if streaks[row] >= stop.frames:
+                    done.add(row)
         _forget(neighbours, frame, model)
         cache.advance()
         if newest - frame < model.module.num_maskmem - 1:
@@ -151,19 +133,20 @@ def reverse_steps(
 
 
 def _found_again(
-    decoded: Decoded, settled: Sequence[torch.Tensor | None], stop: StopRule
-) -> list[bool]:
-    """Tell for each object of a batch whether its mask is the settled one."""
-    rows = [row for row, mask in enumerate(settled) if mask is not None]
-    answers = [False] * len(settled)
-    if not rows:
+    tracked: Mapping[int, MaskPrediction],
+    published: Mapping[int, torch.Tensor | None],
+    min_iou: float,
+) -> dict[int, bool]:
+    """Tell for each object whether its mask is the published one."""
+    known = {row: mask for row, mask in published.items() if mask is not None}
+    answers = dict.fromkeys(published, False)
+    if not known:
         return answers
-    now = decoded.logits[rows].flatten(1) > 0
-    then = torch.stack([mask for mask in settled if mask is not None]).flatten(1)
+    now = torch.stack([tracked[row].logits for row in known]).flatten(1) > 0
+    then = torch.stack(list(known.values())).flatten(1)
     both, either = (now & then).sum(1), (now | then).sum(1)
-    again = both >= stop.iou * either  # two empty masks agree
-    for row, answer in zip(rows, again.tolist(), strict=True):
-        answers[row] = answer
+    again = both >= min_iou * either  # two empty masks agree
+    answers.update(zip(known, again.tolist(), strict=True))
     return answers
 
 

@@ -1,56 +1,46 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a stream holds between two calls, and nothing else."""
+"""What a stream holds between two calls, and nothing else: a value that is only ever replaced."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.engine.sam2.attention import KeyCache
-from detsam2_ros.engine.sam2.resize import Composer
+from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.tracking.association import IdAllocator
-from detsam2_ros.engine.tracking.frames import Frame, Published
-from detsam2_ros.engine.tracking.identity import Names
+from detsam2_ros.engine.tracking.frames import Frame
+from detsam2_ros.engine.tracking.identity import IdAssigner
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.results.errors import PromptError
-from detsam2_ros.results.frames import FrameResult
 
 
-@dataclass
+@dataclass(frozen=True)
 class StreamState:
-    """A stream's frames and objects; what it knows beyond them outlives a reset.
+    """A stream's frames and objects; ids and bank outlive a reset.
 
-    frames: by index, those that a later pass can reach. window: those of them whose window is not
-    closed. horizon: the first frame that is not final. gone: ids that went into others and still
-    show on frames in reach. composer: once the image size is known. cache: keys of the memories
-    that forward tracking reads; it saves time only.
+    Nothing in here is changed in place: an operation makes a new state from drafts, and
+    `StateHolder.commit` takes that over. So an operation that fails leaves no trace.
     """
 
     ids: IdAllocator = field(default_factory=IdAllocator)
     bank: MemoryBank | None = None
-    composer: Composer | None = None
+    resizer: MaskResizer | None = None  # once the image size is known
     next_index: int = 0
-    horizon: int = 0
-    frames: dict[int, Frame] = field(default_factory=dict)
-    window: list[Frame] = field(default_factory=list)
-    objects: list[TrackedObject] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)
-    cache: KeyCache = field(default_factory=KeyCache)
+    horizon: int = 0  # the first frame that is not final
+    frames: Mapping[int, Frame] = field(default_factory=dict)  # those that a later pass can reach
+    window: tuple[int, ...] = ()  # those of the frames whose window is not closed
+    objects: tuple[TrackedObject, ...] = ()
+    # Ids that went into others, or were removed, and still show on frames in reach.
+    merged_or_removed_ids: frozenset[int] = frozenset()
+    cache: KeyCache = field(default_factory=KeyCache)  # of forward tracking; saves time only
 
-    def add(self, frame: Frame, composer: Composer) -> None:
-        """Take a frame in."""
-        self.composer = composer
-        self.next_index += 1
-        self.frames[frame.index] = frame
-        self.window.append(frame)
-
-    def note(self, result: FrameResult) -> None:
-        """Remember what was published."""
-        self.frames[result.index].published = Published(
-            result.revision, result.objects, result.packed
-        )
+    def with_frames(self, frames: Iterable[Frame]) -> StreamState:
+        """Return the state with other versions of some of its frames."""
+        return replace(self, frames={**self.frames, **{frame.index: frame for frame in frames}})
 
     def find_frame(self, stream: str, stamp: int | None) -> int:
         """Return the newest frame with a stamp, None: of all; PromptError without one."""
@@ -77,29 +67,46 @@ class StreamState:
         return self.frames[index]
 
     @property
-    def news(self) -> bool:
+    def has_unread_prompts(self) -> bool:
         """Whether frames in reach wait for a pass: prompted since, or with objects removed."""
-        frames = [frame for frame in self.frames.values() if frame.published is not None]
-        if not frames:
+        published = [frame.published for frame in self.frames.values() if frame.published]
+        if not published:
             return False
-        if any(index in self.frames for entry in self.objects for index in entry.unread):
+        if any(index in self.frames for tracked in self.objects for index in tracked.unread):
             return True
         return any(
-            shown.id in self.gone and shown.visible
-            for frame in frames
-            for shown in frame.published.objects  # type: ignore[union-attr]
+            shown.visible
+            for frame in published
+            for shown in frame.objects.values()
+            if shown.id in self.merged_or_removed_ids
         )
 
-    def names(self) -> Names:
+    def id_assigner(self) -> IdAssigner:
         """Return a draft of the ids, to give some: not those of living or of shown objects."""
-        living = {entry.id for entry in self.objects if entry.id is not None}
-        return Names(copy.copy(self.ids), living | self.shown_ids())
+        living = {tracked.id for tracked in self.objects if tracked.id is not None}
+        return IdAssigner(copy.copy(self.ids), living | self.shown_ids())
 
     def shown_ids(self) -> set[int]:
         """Return the ids on frames in reach as published, those of retired objects included."""
         return {
-            entry.id
+            id_
             for frame in self.frames.values()
             if frame.published is not None
-            for entry in frame.published.objects
+            for id_ in frame.published.objects
         }
+
+
+class StateHolder:
+    """Holds the state of a stream; `commit` alone replaces it."""
+
+    def __init__(self, state: StreamState):
+        self._state = state
+
+    @property
+    def state(self) -> StreamState:
+        """The state as of the last commit."""
+        return self._state
+
+    def commit(self, state: StreamState) -> None:
+        """Make a state that an operation has made the stream's own."""
+        self._state = state

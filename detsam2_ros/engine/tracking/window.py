@@ -9,201 +9,183 @@ that a window that fails half way leaves the stream as it was and can be closed 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from detsam2_ros.engine.config import EngineConfig, frames_to_be_sure
-from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.resize import Composer
-from detsam2_ros.engine.stats import StatsRecorder
-from detsam2_ros.engine.tracking.conditioning import Prompter
+from detsam2_ros.engine.config import frames_to_be_sure
+from detsam2_ros.engine.sam2.steps import MaskPrediction
+from detsam2_ros.engine.tracking.conditioning import Conditioner
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.identity import (
     FrameMasks,
-    Names,
+    IdAssigner,
     same_before_birth,
     shared_frames,
     shared_masks,
 )
-from detsam2_ros.engine.tracking.objects import Conditioning, TrackedObject
-from detsam2_ros.engine.tracking.reverse import PassInput, Steps, StopRule, Tracked, reverse_steps
-from detsam2_ros.results.masks import PackedMasks
+from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
+from detsam2_ros.engine.tracking.reverse import PassInput, Steps, StopRule, reverse_steps
+from detsam2_ros.engine.tracking.toolbox import Toolbox
+from detsam2_ros.results.masks import Mask
+
+TrackedFrames = dict[int, MaskPrediction]  # what a pass found of one object, by frame index
 
 
 @dataclass
-class WindowRun:
+class WindowPass:
     """One window being closed: do all `steps`, then `finish`.
 
-    frames: all that the pass may reach, by index, window included. frames_seen: frames of the
-    stream up to the window's last. oldest: the last frame of the pass. In the end objects are
-    the drafts to take over, masks hold what was found by frame index, merged_ids are ids that
-    went into others. Nothing that happens to the stream between two steps changes the pass.
+    Nothing that happens to the stream between two steps changes the pass.
     """
 
-    model: Sam2Model
-    config: EngineConfig
-    composer: Composer
-    stats: StatsRecorder
-    class_names: Mapping[int, str]
-    frames: Mapping[int, Frame]
+    tools: Toolbox
+    frames: Mapping[int, Frame]  # all that the pass may reach, by index, window included
     window: Sequence[Frame]
-    objects: list[TrackedObject]
-    frames_seen: int
-    oldest: int
-    merged_ids: set[int] = field(default_factory=set)
-    masks: dict[int, FrameMasks] = field(default_factory=dict)
+    objects: list[TrackedObject]  # the stream's; after `steps` the drafts to take over
+    oldest: int  # the last frame of the pass
+    merged_ids: set[int] = field(default_factory=set)  # ids that went into others
+    masks: dict[int, FrameMasks] = field(default_factory=dict)  # what was found, by frame index
     _absorbed: dict[int, TrackedObject] = field(default_factory=dict)  # by serial: into which
-    _known: dict[int, dict[int, Conditioning]] = field(default_factory=dict)  # by serial: prompts
+    _known: dict[int, Mapping[int, ConditioningFrame]] = field(default_factory=dict)  # by serial
 
     @property
     def newest(self) -> int:
         """The index of the window's last frame."""
         return self.window[-1].index
 
+    @property
+    def _is_online(self) -> bool:
+        return self.tools.config.mode == 'online'
+
     def steps(self) -> Steps[None]:
         """Fill `masks` for every frame in reach, about a frame a step."""
-        drafts = [entry.draft(self.newest) for entry in self.objects]
-        self.objects = [entry for entry in drafts if entry.remembers]
-        self._known = {entry.serial: dict(entry.conditioned) for entry in drafts}
-        if self.config.mode == 'window':
-            Prompter(
-                model=self.model,
-                config=self.config,
-                composer=self.composer,
-                stats=self.stats,
-                class_names=self.class_names,
-                objects=self.objects,
-                frames_seen=self.frames_seen,
-            ).condition_window([frame for frame in self.window if frame.published is None])
+        drafts = [obj.draft(self.newest) for obj in self.objects]
+        self.objects = [obj for obj in drafts if obj.remembers]
+        self._known = {obj.serial: obj.prompts for obj in drafts}
+        if not self._is_online:
+            conditioner = Conditioner(self.tools, self.objects, frames_seen=self.newest + 1)
+            conditioner.condition_window([f for f in self.window if f.published is None])
             yield
-        tracked = yield from self._propagate(self._with_news())
+        tracked = yield from self._propagate(self._to_be_tracked())
         yield from self._collect(tracked)
-        if self.config.association == 'instance':
+        if self.tools.config.association == 'instance':
             yield from self._reunite(tracked)
 
-    def finish(self, live: Sequence[TrackedObject], names: Names) -> None:
-        """Bring the drafts up to date: with what came since, names, sightings, who is one.
+    def finish(self, live: Sequence[TrackedObject], ids: IdAssigner) -> None:
+        """Bring the drafts up to date: with what came since, ids, sightings, who is one.
 
         live: the stream's objects as of now.
         """
         self._rejoin(live)
-        for entry in self.objects:
-            seen = [index for index, found in self.masks.items() if found.visible(entry)]
-            names.note(entry, seen, entry.id is not None or self._sure(entry))
-        if self.config.association == 'instance':
+        for obj in self.objects:
+            seen = [index for index, found in self.masks.items() if found.visible(obj)]
+            ids.note(obj, seen, obj.id is not None or self._surely_seen(obj))
+        if self.tools.config.association == 'instance':
             self._merge()
         self._retire()
 
-    def _sure(self, entry: TrackedObject) -> bool:
+    def _surely_seen(self, obj: TrackedObject) -> bool:
         """Tell whether an object without id was seen well enough, frame after frame."""
         longest = run = 0
         for index in sorted(self.masks):
-            run = run + 1 if self.masks[index].sure(entry, self.config.bank_object_score) else 0
+            sure = self.masks[index].surely_visible(obj, self.tools.config.bank_object_score)
+            run = run + 1 if sure else 0
             longest = max(longest, run)
-        return longest >= frames_to_be_sure(self.config)
+        return longest >= frames_to_be_sure(self.tools.config)
 
-    def _with_news(self) -> list[TrackedObject]:
+    def _to_be_tracked(self) -> list[TrackedObject]:
         """Return the objects that the pass tracks.
 
-        In mode online those with a prompt or a bank that no pass has read: nothing else is news.
+        In mode online those with a prompt or a bank that no pass has read: nothing else is new.
         What a pass found of the others it would find again, and forward tracking went on from
         there.
         """
-        if self.config.mode == 'window':
+        if not self._is_online:
             return list(self.objects)
-        return [entry for entry in self.objects if self._start(entry) >= self.oldest]
+        return [obj for obj in self.objects if self._start(obj) >= self.oldest]
 
-    def _start(self, entry: TrackedObject) -> int:
-        """Return the frame that a pass begins on for an object, -1 where it has no news.
+    def _start(self, obj: TrackedObject) -> int:
+        """Return the frame that a pass begins on for an object, -1 where nothing is unread.
 
         Online, frames after an object's newest prompt were tracked forward from it. A pass from
         the newest frame would find worse masks there, and older ones from these.
         """
-        if self.config.mode == 'window':
+        if not self._is_online:
             return self.newest
-        if entry.unread:
+        if unread := obj.unread:
             # But those that came before a late prompt were tracked without it.
-            late = max(entry.late.get(frame, frame) for frame in entry.unread)
-            return min(max(*entry.conditioned, late), self.newest)
-        return -1 if entry.conditioned else min(entry.bank_since, self.newest)
+            late = max(obj.prompts[at].tracked_until for at in unread)
+            return min(max(*obj.prompts, late), self.newest)
+        if obj.prompts or obj.bank.since is None:
+            return -1
+        return min(obj.bank.since, self.newest)
 
     def _propagate(
         self, objects: Sequence[TrackedObject]
-    ) -> Steps[dict[TrackedObject, dict[int, Tracked]]]:
+    ) -> Steps[dict[TrackedObject, TrackedFrames]]:
         """Run a pass over some objects; returns what was tracked, by object and frame."""
         if not objects:
             return {}
-        config, stop = self.config, None
+        config, stop = self.tools.config, None
         if config.early_stop_iou > 0:
             stop = StopRule(config.early_stop_iou, config.early_stop_frames)
-        starts = [self._start(entry) for entry in objects]
+        starts = [self._start(obj) for obj in objects]
         outputs = yield from reverse_steps(
-            self.model,
-            {
-                index: frame.features
-                for index, frame in self.frames.items()
-                if self.oldest <= index <= self.newest and frame.features is not None
-            },
+            self.tools.model,
+            {i: self.frames[i].encoded for i in range(self.oldest, self.newest + 1)},
             [
                 PassInput(
-                    recall=entry.recall(config),
-                    prompted=frozenset(entry.conditioned),
+                    memory=obj.memory(config),
+                    prompted=frozenset(obj.prompts),
                     newest=start,
-                    settled=self._settled(entry, start) if stop is not None else {},
+                    published=self._published_masks(obj, start) if stop is not None else {},
                 )
-                for entry, start in zip(objects, starts, strict=True)
+                for obj, start in zip(objects, starts, strict=True)
             ],
             newest=max(starts),
             oldest=self.oldest,
-            frames_seen=self.frames_seen,
-            clock=self.stats.clock,
+            frames_seen=self.newest + 1,
+            clock=self.tools.stats.clock,
             stop=stop,
         )
-        for entry, output in zip(objects, outputs, strict=True):
-            entry.read(self.newest)
-            if config.mode == 'window':
-                entry.recent = output.memories
-        self.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
-        return {entry: output.tracked for entry, output in zip(objects, outputs, strict=True)}
+        for obj, output in zip(objects, outputs, strict=True):
+            obj.read(self.newest)
+            if not self._is_online:
+                obj.tracked_memories = output.memories
+        self.tools.stats.add(passes=1, tracked_frames=sum(len(o.tracked) for o in outputs))
+        return {obj: output.tracked for obj, output in zip(objects, outputs, strict=True)}
 
-    def _settled(self, entry: TrackedObject, start: int) -> dict[int, torch.Tensor]:
-        """Return the object's published masks, of frames before all prompts that are news."""
-        if entry.id is None:
+    def _published_masks(self, obj: TrackedObject, start: int) -> dict[int, torch.Tensor]:
+        """Return the object's published masks, of frames before all unread prompts."""
+        if obj.id is None:
             return {}
-        before = min(entry.unread, default=start + 1)
+        before = min(obj.unread, default=start + 1)
         return {
-            index: frame.settled[entry.id]
+            index: frame.published_masks[obj.id]
             for index, frame in self.frames.items()
-            if entry.id in frame.settled and index < before
+            if obj.id in frame.published_masks and index < before
         }
 
-    def _collect(
-        self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]
-    ) -> Steps[None]:
+    def _collect(self, tracked: Mapping[TrackedObject, TrackedFrames]) -> Steps[None]:
         """Gather each frame's masks: of objects that were tracked or have a prompt there."""
         for index in range(self.oldest, self.newest + 1):
-            found = {entry: tracked.get(entry, {}).get(index) for entry in self.objects}
-            with self.stats.clock('masks'):
-                self.masks[index] = FrameMasks.gather(index, found, self.composer)
+            found = {obj: tracked.get(obj, {}).get(index) for obj in self.objects}
+            with self.tools.stats.clock('masks'):
+                self.masks[index] = FrameMasks.gather(index, found, self.tools.resizer)
             yield
 
-    def _reunite(self, tracked: dict[TrackedObject, dict[int, Tracked]]) -> Steps[None]:
+    def _reunite(self, tracked: dict[TrackedObject, TrackedFrames]) -> Steps[None]:
         """Recognise new objects that the pass followed back to an older one's own masks.
 
         Then the detection was of the older object, which had been lost on the way to it: it
         takes over the prompts, and its pass is run again with them.
         """
-        published = {
-            index: frame.published
-            for index, frame in self.frames.items()
-            if index < self.window[0].index
-        }
-        pairs = same_before_birth(
-            self.masks, published, self.config.match_iou, self.window[0].index
-        )
+        first = self.window[0].index
+        published = {i: frame.published for i, frame in self.frames.items() if i < first}
+        pairs = same_before_birth(self.masks, published, self.tools.config.match_iou, first)
         for older, younger in pairs:
-            self._absorb(older, younger, set(younger.conditioned))
+            self._absorb(older, younger, set(younger.prompts))
             del tracked[younger]
         if pairs:
             tracked.update((yield from self._propagate([older for older, _ in pairs])))
@@ -215,25 +197,25 @@ class WindowRun:
         In mode online that is the trail of forward tracking, and what frames after the window's
         last brought: prompts, ids, sightings, new objects. Late prompts are for the next pass.
         """
-        drafts = {entry.serial: entry for entry in self.objects}
-        for entry in live:
-            draft = drafts.get(entry.serial)
-            if draft is not None and self.config.mode == 'online':
-                draft.id, draft.born = entry.id, entry.born
-                draft.last_seen = max(draft.last_seen, entry.last_seen)
-                draft.recent = dict(entry.recent)
-                draft.sightings = entry.sightings
-                if entry.bank_since > self.newest:
-                    draft.bank_since = entry.bank_since
-        for entry in live:
-            known = self._known.get(entry.serial, {})
-            later = {f for f, prompt in entry.conditioned.items() if known.get(f) is not prompt}
-            draft = drafts.get(entry.serial)
-            own = draft or self._absorbed.get(entry.serial)
+        drafts = {obj.serial: obj for obj in self.objects}
+        for obj in live:
+            draft = drafts.get(obj.serial)
+            if draft is not None and self._is_online:
+                draft.id, draft.born = obj.id, obj.born
+                draft.last_seen = max(draft.last_seen, obj.last_seen)
+                draft.tracked_memories = dict(obj.tracked_memories)
+                draft.sightings = obj.sightings
+                if obj.bank.since is not None and obj.bank.since > self.newest:
+                    draft.bank = replace(draft.bank, since=obj.bank.since)
+        for obj in live:
+            known = self._known.get(obj.serial, {})
+            later = {at for at, prompt in obj.prompts.items() if known.get(at) is not prompt}
+            draft = drafts.get(obj.serial)
+            own = draft or self._absorbed.get(obj.serial)
             if own is None:
-                self.objects.append(entry.draft())
+                self.objects.append(obj.draft())
             elif later or draft is None:
-                own.follow(entry, later)
+                own.follow(obj, later)
 
     def _absorb(self, older: TrackedObject, younger: TrackedObject, frames: set[int]) -> None:
         """Make one object of two; the older's id lives."""
@@ -245,25 +227,26 @@ class WindowRun:
 
     def _merge(self) -> None:
         """Make one object of those that came to share one mask; the older id lives."""
-        limit, window = self.config.merge_iou, [frame.index for frame in self.window]
-        for older, younger in shared_masks(self.objects, window, self._view, limit):
-            frames = shared_frames(self.masks, self._view, older, younger, limit)
-            later = {frame for frame in younger.conditioned if frame > self.newest}
+        limit, window = self.tools.config.merge_iou, [frame.index for frame in self.window]
+        for pair in shared_masks(self.objects, window, self._mask, limit):
+            frames = shared_frames(self.masks, self._mask, pair, limit)
+            older, younger = pair
+            later = {at for at in younger.prompts if at > self.newest}
             self._absorb(older, younger, frames | later)
 
-    def _view(self, index: int, entry: TrackedObject) -> tuple[PackedMasks, int] | None:
-        """Return where an object's mask on a frame is: as found, else as published."""
-        view = self.masks[index].view(entry)
+    def _mask(self, index: int, obj: TrackedObject) -> Mask | None:
+        """Return an object's mask on a frame: as found, else as published."""
+        mask = self.masks[index].mask(obj)
         published = self.frames[index].published
-        if view is not None or published is None:
-            return view
-        rows = [row for row, shown in enumerate(published.objects) if shown.id == entry.id]
-        return (published.packed, rows[0]) if rows else None
+        if mask is not None or published is None or obj.id is None:
+            return mask
+        shown = published.objects.get(obj.id)
+        return None if shown is None else shown.mask
 
     def _retire(self) -> None:
         """Let go of objects that were not seen for long; their ids are not given again soon."""
         self.objects = [
-            entry
-            for entry in self.objects
-            if entry.id is None or self.newest - entry.last_seen < self.config.max_lost_frames
+            obj
+            for obj in self.objects
+            if obj.id is None or self.newest - obj.last_seen < self.tools.config.max_lost_frames
         ]

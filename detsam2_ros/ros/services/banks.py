@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 from detsam2_msgs.srv import ListMemoryBanks, LoadMemoryBank, SaveMemoryBank
 from detsam2_ros.engine import MemoryBank
 from detsam2_ros.ros.services.bank_directory import confined, list_banks
-from detsam2_ros.ros.services.base import Answering, RequestError, known_camera, one_camera
+from detsam2_ros.ros.services.base import RequestError, ServiceBase, known_camera, one_camera
 from detsam2_ros.ros.session import Session
 
 
@@ -29,7 +29,7 @@ class LoadedBank:
     entry_count: int
 
 
-class Services(Answering):
+class BankServices(ServiceBase):
     """Memory banks in and out, and starting anew."""
 
     quiet = ('list_memory_banks',)

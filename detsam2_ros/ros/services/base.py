@@ -20,7 +20,7 @@ class RequestError(Exception):
     """A request that cannot be served; the message says why and what to do."""
 
 
-class Answering:
+class ServiceBase:
     """Answers every request with a readable message, whatever state the node is in.
 
     session: returns the configured node's machinery, None before configure.

@@ -18,15 +18,14 @@ from detsam2_ros.engine import Stream
 from detsam2_ros.engine.sam2.prompts import Prompt
 from detsam2_ros.messages.pixels import ImageRefused
 from detsam2_ros.results.frames import Prompted
-from detsam2_ros.results.masks import mask_box
 from detsam2_ros.ros.images import label_image, mask_of
-from detsam2_ros.ros.services.base import Answering, RequestError, class_name_of, one_camera
+from detsam2_ros.ros.services.base import RequestError, ServiceBase, class_name_of, one_camera
 from detsam2_ros.ros.session import Session
 
 REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses others unanswered
 
 
-class ObjectServices(Answering):
+class ObjectServices(ServiceBase):
     """Acts on the objects of a camera between two steps of inference, and answers then."""
 
     def __init__(self, node: Node, session: Callable[[], Session | None]):
@@ -57,7 +56,7 @@ class ObjectServices(Answering):
         answer_with(response, prompted, header)
         response.message = (
             f'object {prompted.object.id} ({prompted.object.class_name}) is prompted on frame '
-            f'{prompted.index}, where it has {np.count_nonzero(prompted.mask)} pixels')
+            f'{prompted.index}, where it has {prompted.object.mask.area} pixels')
         response.success = True
 
     def _remove(self, session: Session, request: Any, response: Any) -> None:
@@ -118,15 +117,15 @@ def stamp_of(request: Any) -> int | None:
 
 def answer_with(response: Any, prompted: Prompted, header: Header) -> None:
     """Fill AddObject's answer; header: that of the image."""
-    found, mask = prompted.object, prompted.mask
-    x0, y0, x1, y1 = mask_box(mask) or (0, 0, 0, 0)
+    found = prompted.object
+    x0, y0, x1, y1 = found.mask.box or (0, 0, 0, 0)
     response.object_id = found.id
     response.class_id, response.class_name = found.class_id, found.class_name
     response.header, response.frame_index = header, prompted.index
     response.score = float(found.score)
-    response.roi.x_offset, response.roi.y_offset = int(x0), int(y0)
-    response.roi.width, response.roi.height = int(x1 - x0), int(y1 - y0)
-    patch = np.where(mask[y0:y1, x0:x1], np.uint16(found.id), np.uint16(0))
+    response.roi.x_offset, response.roi.y_offset = x0, y0
+    response.roi.width, response.roi.height = x1 - x0, y1 - y0
+    patch = np.where(found.mask.crop(), np.uint16(found.id), np.uint16(0))
     response.patch = label_image(header, patch)
 
 

@@ -10,7 +10,7 @@ from detsam2_ros.results.errors import DetectorError, WindowError
 from detsam2_ros.results.frames import FrameResult
 
 
-class Outcome:
+class ResultCollector:
     """Collects results of a stream's steps, and what went wrong with the detector."""
 
     def __init__(self, stream: str):
