@@ -40,8 +40,8 @@ def run(given: argparse.Namespace) -> None:
     for sentence in notes.sentences():
         print(f'note: {sentence}')
     bank, _ = prune(bank, given.max_entries)
-    objects = bank.objects().items()
-    print('bank: ' + ', '.join(f'{key} ({len(own[2])} entries)' for key, own in objects))
+    objects = bank.objects().values()
+    print('bank: ' + ', '.join(f'{o.key} ({len(o.entries)} entries)' for o in objects))
     if given.save is not None:
         bank.save(given.save, overwrite=False)
 

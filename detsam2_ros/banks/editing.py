@@ -28,12 +28,13 @@ def merge(banks: Sequence[tuple[str, MemoryBank]]) -> MemoryBank:
         except BankError as error:
             raise BankError(f'{name} does not go with {first_name}: {error}') from error
         objects = merged.objects()
-        for key, (class_id, class_name, _) in bank.objects().items():
-            known = objects.get(key)
-            if known is not None and known[:2] != (class_id, class_name):
+        for key, new in bank.objects().items():
+            known = objects.get(key, new)
+            if (known.class_id, known.class_name) != (new.class_id, new.class_name):
                 raise BankError(
-                    f'object {key!r} is class {known[0]} ({known[1]}) in {owners[key]} and '
-                    f'{class_id} ({class_name}) in {name}; rename it in one of them'
+                    f'object {key!r} is class {known.class_id} ({known.class_name}) in '
+                    f'{owners[key]} and {new.class_id} ({new.class_name}) in {name}; rename it '
+                    f'in one of them'
                 )
             owners.setdefault(key, name)
         _check_classes([merged, bank], name)
@@ -45,12 +46,12 @@ def _check_classes(banks: Sequence[MemoryBank], name: str) -> None:
     """Refuse one class name with two ids: a subscriber could not tell them apart."""
     ids: dict[str, int] = {}
     for bank in banks:
-        for class_id, class_name, _ in bank.objects().values():
-            known = ids.setdefault(class_name, class_id)
-            if known != class_id:
+        for banked in bank.objects().values():
+            known = ids.setdefault(banked.class_name, banked.class_id)
+            if known != banked.class_id:
                 raise BankError(
-                    f'class {class_name!r} has id {known} and, in {name}, {class_id}; give it one '
-                    f'id first: memory_bank rename --class-id'
+                    f'class {banked.class_name!r} has id {known} and, in {name}, '
+                    f'{banked.class_id}; give it one id first: memory_bank rename --class-id'
                 )
 
 
@@ -67,7 +68,7 @@ def remove(
     """
     objects = bank.objects()
     _check_known('object', keys, objects)
-    _check_known('class', classes, {name for _, name, _ in objects.values()})
+    _check_known('class', classes, {o.class_name for o in objects.values()})
     for place in entries:
         if not 0 <= place < len(bank):
             raise BankError(f'there is no entry {place}; the bank has 0 to {len(bank) - 1}')
@@ -96,7 +97,7 @@ def rename(
     keys, classes, class_ids = keys or {}, classes or {}, class_ids or {}
     objects = bank.objects()
     _check_known('object', keys, objects)
-    _check_known('class', classes, {name for _, name, _ in objects.values()})
+    _check_known('class', classes, {o.class_name for o in objects.values()})
     entries = []
     for entry in bank.entries:
         name = classes.get(entry.class_name, entry.class_name)

@@ -206,16 +206,17 @@ def random_bank(like: MemoryBank, pool: MemoryBank, seed: int) -> MemoryBank:
     pool.check(like.model)
     rng = np.random.default_rng(seed)
     drawn = []
-    for key, (class_id, class_name, entries) in like.objects().items():
-        own = [e for e in pool.entries if (e.object_key, e.class_name) == (key, class_name)]
-        own = own or [e for e in pool.entries if e.class_name == class_name]
-        if len(own) < len(entries):
+    for key, banked in like.objects().items():
+        of_class = [entry for entry in pool.entries if entry.class_name == banked.class_name]
+        own = [entry for entry in of_class if entry.object_key == key] or of_class
+        count = len(banked.entries)
+        if len(own) < count:
             raise BankError(
-                f"the pool has {len(own)} entries of '{key}' ({class_name}), the bank has "
-                f'{len(entries)}: give a pool that it could have been chosen from'
+                f"the pool has {len(own)} entries of '{key}' ({banked.class_name}), the bank has "
+                f'{count}: give a pool that it could have been chosen from'
             )
-        rows = sorted(rng.permutation(len(own))[: len(entries)])
-        drawn += [replace(own[i], object_key=key, class_id=class_id) for i in rows]
+        rows = sorted(rng.permutation(len(own))[:count])
+        drawn += [replace(own[i], object_key=key, class_id=banked.class_id) for i in rows]
     return MemoryBank(like.model, tuple(drawn), source=f'random, seed {seed}')
 
 

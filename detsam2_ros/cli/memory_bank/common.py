@@ -70,7 +70,7 @@ def save(bank: MemoryBank, path: Path, overwrite: bool) -> None:
 def told(bank: MemoryBank) -> str:
     """Return the counts of a bank in words."""
     objects = bank.objects()
-    classes = {name for _, name, _ in objects.values()}
+    classes = {o.class_name for o in objects.values()}
     return (
         f'{counted(len(objects), "object")} of {counted(len(classes), "class", "classes")}, '
         f'{counted(len(bank), "entry", "entries")}, {bank.nbytes} bytes'

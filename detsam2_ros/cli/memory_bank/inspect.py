@@ -76,12 +76,12 @@ def facts(path: Path, bank: MemoryBank) -> dict[str, Any]:
     objects = [
         {
             'key': key,
-            'class_id': class_id,
-            'class_name': name,
-            'entries': len(entries),
-            'bytes': sum(_bytes(entry) for entry in entries),
+            'class_id': banked.class_id,
+            'class_name': banked.class_name,
+            'entries': len(banked.entries),
+            'bytes': sum(_bytes(entry) for entry in banked.entries),
         }
-        for key, (class_id, name, entries) in bank.objects().items()
+        for key, banked in bank.objects().items()
     ]
     entries = [
         {

@@ -49,12 +49,12 @@ class BankEntry:
 
 @dataclass(frozen=True)
 class BankObject:
-    """An object of a bank: its key, its class and how many entries it has."""
+    """An object of a bank: its class and its entries, in the bank's order."""
 
-    key: str
+    key: str  # within the bank
     class_id: int
     class_name: str
-    entries: int
+    entries: tuple[BankEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,13 @@ class BankInfo:
     model: ModelIdentity
     created: str
     source: str
-    objects: tuple[BankObject, ...]
+    labels: tuple[EntryLabel, ...]  # a label for each entry, in the file's order
     file_bytes: int
+
+    @property
+    def entry_counts(self) -> dict[str, int]:
+        """The number of entries of each object, by object key in the file's order."""
+        return dict(Counter(label.key for label in self.labels))
 
     def check(self, model: ModelIdentity) -> None:
         """Raise BankError, naming both sides, when the bank is not one of this model."""
@@ -114,13 +119,15 @@ class MemoryBank:
         """Bytes of all its tensors."""
         return sum(t.nbytes for e in self.entries for t in _tensors(e.memory).values())
 
-    def objects(self) -> dict[str, tuple[int, str, tuple[BankEntry, ...]]]:
-        """Return per object key the class id, class name and entries, in the bank's order."""
-        table: dict[str, tuple[int, str, tuple[BankEntry, ...]]] = {}
-        for e in self.entries:
-            before = table.get(e.object_key, (0, '', ()))[2]
-            table[e.object_key] = (e.class_id, e.class_name, (*before, e))
-        return table
+    def objects(self) -> dict[str, BankObject]:
+        """Return the objects by their keys, in the bank's order."""
+        entries: dict[str, list[BankEntry]] = {}
+        for entry in self.entries:
+            entries.setdefault(entry.object_key, []).append(entry)
+        return {
+            key: BankObject(key, own[0].class_id, own[0].class_name, tuple(own))
+            for key, own in entries.items()
+        }
 
     def check(self, model: ModelIdentity) -> None:
         """Raise BankError, naming both sides, when the bank is not one of this model."""
@@ -177,10 +184,7 @@ def inspect(path: str | os.PathLike[str], max_bytes: int = DEFAULT_MAX_BANK_BYTE
     """Read what a bank file says of itself, not its tensors; BankError as from `load`."""
     try:
         with open_tensors(Path(path), max_bytes) as file:
-            model, created, source, labels = read_header(file)
-            counts = Counter(label[:3] for label in labels)
-            objects = tuple(BankObject(*label, count) for label, count in counts.items())
-            return BankInfo(model, created, source, objects, file.size)
+            return BankInfo(*read_header(file), file.size)
     except BankError as error:
         raise BankError(f'cannot load memory bank {path}: {error}') from error
 

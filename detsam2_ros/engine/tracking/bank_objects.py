@@ -33,15 +33,15 @@ def bank_objects(
     return [
         TrackedObject(
             id=None,
-            class_id=class_id,
-            class_name=class_name,
+            class_id=banked.class_id,
+            class_name=banked.class_name,
             born=-1,
             last_seen=-1,
             keys=(key,),
-            bank=tuple(entry.memory.to(device) for entry in entries),
+            bank=tuple(entry.memory.to(device) for entry in banked.entries),
             bank_since=since,
         )
-        for key, (class_id, class_name, entries) in bank.objects().items()
+        for key, banked in bank.objects().items()
         if keys is None or key in keys
     ]
 
@@ -60,7 +60,7 @@ def look_for_bank(
         return
     held = {(key, e.class_id) for e in objects if e.bank for key in e.keys}
     missing = [
-        key for key, (class_id, _, _) in bank.objects().items() if (key, class_id) not in held
+        key for key, banked in bank.objects().items() if (key, banked.class_id) not in held
     ]
     if missing:
         objects += bank_objects(bank, device, missing, since)
@@ -185,8 +185,8 @@ def export_bank(
         while not tracked.keys and key in used:
             key += "'"
         used.add(key)
-        given = [e for k in tracked.keys if tracked.bank and k in banked for e in banked[k][2]]
-        given = [] if new_only else given
+        loaded = [banked[k] for k in tracked.keys if tracked.bank and k in banked]
+        given = [] if new_only else [entry for own in loaded for entry in own.entries]
         kept = [(entry.stamp, entry.memory) for entry in given]
         kept += [
             (entry.stamp, entry.memory.to(torch.device('cpu')))
