@@ -35,7 +35,7 @@ def run(given: argparse.Namespace) -> None:
 
     # Every object that is marked in an image becomes an entry; all of one class are one object.
     notes = Notes()
-    pictures = open_pictures(given.images, apart=given.masks)
+    pictures = open_pictures(given.images, exclude=given.masks)
     bank = build(model, pictures, LabelMasks(given.masks), notes)
     for sentence in notes.sentences():
         print(f'note: {sentence}')

@@ -103,8 +103,8 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog):
     figures = json.loads(out.read_text())
     assert list(figures['runs']) == ['bank', 'random bank']
     assert figures['runs']['bank']['iou'] > 0.8 and figures['runs']['bank']['frames'] == 4
-    told = capsys.readouterr().out
-    assert 'compared with the truth' in told and 'rename' not in told
+    printed = capsys.readouterr().out
+    assert 'compared with the truth' in printed and 'rename' not in printed
     (tmp_path / 'truth' / 'classes.json').write_text(
         json.dumps(dict.fromkeys(range(1, 8), 'cup')))
     assert bank_evaluate.main(given) == 0

@@ -79,9 +79,9 @@ def test_classes_are_matched_by_name():
     run.push(*[image] * 8)
     result = run.latest()[7]
     assert [(o.class_id, o.class_name) for o in result.objects] == [(0, 'red'), (1, 'green')]
-    for entry in result.objects:
-        assert iou(mask(result, entry.id), colour_mask(image, entry.class_name)) > 0.5
-        assert run.stream.conditioned_frames(entry.id) == (0, 4)
+    for obj in result.objects:
+        assert iou(mask(result, obj.id), colour_mask(image, obj.class_name)) > 0.5
+        assert run.stream.conditioned_frames(obj.id) == (0, 4)
     assert run.engine.stats().objects == 2
 
 
