@@ -235,13 +235,13 @@ class Bench:
         bank = pool.bank(job.entries, job.choice, job.views)
         scale = max(self._model.module.max_obj_ptrs_in_encoder - 1, 1)
         contexts = {
-            class_id: engine_memory.Context(
-                tuple((e.memory, self._model.module.num_maskmem - 1) for e in entries),
+            banked.class_id: engine_memory.Context(
+                tuple((e.memory, self._model.module.num_maskmem - 1) for e in banked.entries),
                 ()
                 if job.pointer is None
-                else tuple((e.memory, job.pointer / scale) for e in entries),
+                else tuple((e.memory, job.pointer / scale) for e in banked.entries),
             )
-            for class_id, _, entries in bank.objects().values()
+            for banked in bank.objects().values()
         }
         cache = KeyCache()
         frames, found = [film[i] for i in LOOKS if i < len(film)], []

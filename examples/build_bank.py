@@ -35,13 +35,13 @@ def run(given: argparse.Namespace) -> None:
 
     # Every object that is marked in an image becomes an entry; all of one class are one object.
     notes = Notes()
-    pictures = open_pictures(given.images, apart=given.masks)
+    pictures = open_pictures(given.images, exclude=given.masks)
     bank = build(model, pictures, LabelMasks(given.masks), notes)
     for sentence in notes.sentences():
         print(f'note: {sentence}')
     bank, _ = prune(bank, given.max_entries)
-    objects = bank.objects().items()
-    print('bank: ' + ', '.join(f'{key} ({len(own[2])} entries)' for key, own in objects))
+    objects = bank.objects().values()
+    print('bank: ' + ', '.join(f'{o.key} ({len(o.entries)} entries)' for o in objects))
     if given.save is not None:
         bank.save(given.save, overwrite=False)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the kinds of annotation have in common: their interface, names, boxes in an image."""
+"""What all kinds of annotation share: the interface, names, and boxes in an image."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ import yaml
 from detsam2_ros.banks.notes import CUT, Notes
 from detsam2_ros.banks.pictures import Picture
 from detsam2_ros.banks.views import Mark
+from detsam2_ros.engine.bank.header import MAX_CLASS_ID
 from detsam2_ros.media.video import InputError
 
 GROUPS = ('class', 'instance')
-_LONGEST_NAME = 200
-_MOST_ID = 2**31 - 1
+_MAX_NAME = 200  # characters; the key of an object adds more
 
 Box = tuple[float, float, float, float]
 
 
 class Annotations(Protocol):
-    """A kind of annotation, opened. what: in a few words, for the bank's source text."""
+    """An opened source of annotations."""
 
-    what: str
+    what: str  # a few words for the bank's source text
 
     def has(self, picture: Picture) -> bool:
-        """Tell whether there is an annotation for a picture, be it an empty one."""
+        """Return whether a picture has an annotation, which may be empty."""
         ...
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
-        """Return what is marked in a picture; what cannot be used is counted in notes."""
+        """Return the marks of a picture; annotations that cannot be used are counted in notes."""
         ...
 
     def unused(self, notes: Notes) -> None:
-        """Count annotations that no picture was there for, after the last picture."""
+        """Count the annotations without a picture, after the last picture."""
         ...
 
 
 def object_key(group: str, class_name: str, instance: object) -> str:
-    """Return the bank object that a mark is a view of: its class, or the instance."""
+    """Return the key of the bank object that a mark shows: its class, or the instance."""
     return class_name if group == 'class' else f'{class_name}-{instance}'
 
 
 def check_name(name: Any, where: str) -> str:
-    """Return a class or object name that a bank can hold; raises InputError naming the place."""
+    """Return a class or object name that a bank can hold; raises InputError naming where."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise InputError(f'{where}: {name!r:.80} is no name; write printable text')
-    if len(name) > _LONGEST_NAME:
-        raise InputError(f'{where}: a name of {len(name)} characters; at most {_LONGEST_NAME}')
+    if len(name) > _MAX_NAME:
+        raise InputError(f'{where}: a name of {len(name)} characters; at most {_MAX_NAME}')
     return name.strip()
 
 
@@ -61,13 +61,13 @@ def check_id(value: Any, where: str) -> int:
     """Return a class id; raises InputError unless it is a whole number from 0."""
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 12:
         value = int(value)
-    if type(value) is not int or not 0 <= value <= _MOST_ID:
+    if type(value) is not int or not 0 <= value <= MAX_CLASS_ID:
         raise InputError(f'{where}: {value!r:.80} is no id; ids are whole numbers from 0')
     return value
 
 
 def check_distinct(names: Mapping[int, str], where: str) -> None:
-    """Raise InputError when two ids have one class name: entries of both would mix."""
+    """Raise InputError when two ids have one class name: the bank would mix both classes."""
     ids: dict[str, int] = {}
     for number, name in names.items():
         if name in ids:
@@ -90,7 +90,7 @@ def read_table(path: Path, what: str) -> Any:
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """Read the lines of a text file without trailing empty ones; raises InputError naming it."""
+    """Read the lines of a text file without empty last lines; raises InputError naming it."""
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
     except OSError as error:
@@ -103,7 +103,7 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def numbers(values: Any) -> list[float] | None:
-    """Return a list of finite numbers as floats, None for anything else."""
+    """Return a list of finite numbers as floats; None for other values."""
     if not isinstance(values, Sequence) or isinstance(values, str):
         return None
     good = [
@@ -115,10 +115,10 @@ def numbers(values: Any) -> list[float] | None:
 
 
 def inside(box: Box, size: tuple[int, int], example: str, notes: Notes) -> Box | None:
-    """Return the part of a box, xyxy pixels, in an image of (width, height); counted in notes.
+    """Return the part of a box, xyxy pixels, that lies in an image of (width, height).
 
-    None for a box with less than one pixel in the image. Boxes that stick out are cut; up to
-    half a pixel is rounding and not told.
+    Returns None for a box with less than one pixel in the image. Notes count these boxes, and
+    the boxes that were cut by more than half a pixel; a smaller cut is rounding.
     """
     width, height = size
     x0, y0, x1, y1 = box
@@ -135,7 +135,7 @@ def inside(box: Box, size: tuple[int, int], example: str, notes: Notes) -> Box |
 
 
 def filled(mask: np.ndarray, example: str, notes: Notes) -> bool:
-    """Tell whether a mask, bool [H, W], has a pixel; counts it in notes when not."""
+    """Return whether a mask, bool [H, W], has a pixel; an empty mask is counted in notes."""
     if mask.any():
         return True
     notes.add('mask', 'empty', example)

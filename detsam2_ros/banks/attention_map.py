@@ -1,17 +1,16 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What an entry of a bank knows of an image: where it is read, and the mask it gives there.
+"""What a bank entry does on an image: where the image reads the entry, and the resulting mask.
 
-Heat. Each place of the image (a token, 16 pixels wide) reads the entry's tokens with the weights
-of memory attention, which sum to 1: with one entry alone the plain sum over its tokens would be 1
-everywhere. So a place's heat is the share of its weights, the mean of all layers, that lies on
-the *object* in the entry: weights times how far each of the entry's tokens is covered by the
-object's mask.
+Heat. Each token of the image, 16 pixels wide, reads the entry's tokens with the weights of memory
+attention. These weights sum to 1, so with a single entry their plain sum is 1 everywhere. The
+heat of a token is therefore the share of its weights that lies on the *object* in the entry: each
+weight times the share of the entry's token that the object's mask covers, as the mean over layers.
 
-Coverage. A bank has no masks, but the memory encoder writes the mask into each token. The way it
-does that is learnt from the image at hand: memories of discs with known places are made of it, and
-ridge regression finds the direction in which covered tokens differ. On the shipped model it tells
-the coverage of an unseen entry with a correlation of 0.97.
+Coverage. A bank has no masks, but the memory encoder writes the mask into each token. How the
+encoder does so is learnt from the given image: the image is memorised with discs as known masks,
+and ridge regression finds the direction in which covered tokens differ. On the shipped model the
+predicted coverage of an unseen entry has a correlation of 0.97 with the true coverage.
 """
 
 from __future__ import annotations
@@ -41,22 +40,16 @@ _RIDGE = 1e-2  # of the tokens' variance
 
 @dataclass(frozen=True)
 class Look:
-    """What one entry does on one image.
+    """What one entry does on one image; heat and coverage are explained above."""
 
-    heat: float32 [h, w] 0..1, see above; None for models whose attention cannot be watched.
-    coverage: float32 [h, w] 0..1, where the object is in the entry itself, by the same reading.
-    mask: bool [H, W] of the image, what the entry alone gives. score: object score, 0..1; at 0.5
-    and below the object counts as not there and the mask is empty.
-    """
-
-    heat: np.ndarray | None
-    coverage: np.ndarray
-    mask: np.ndarray
-    score: float
+    heat: np.ndarray | None  # float32 [h, w] 0..1; None when attention cannot be watched
+    coverage: np.ndarray  # float32 [h, w] 0..1, where the object is in the entry
+    mask: np.ndarray  # bool [H, W] of the image, from this entry alone
+    score: float  # object score, 0..1; up to 0.5 the object is absent and the mask is empty
 
 
 def looks(model: Sam2Model, entries: Sequence[BankEntry], image: np.ndarray) -> Iterator[Look]:
-    """Show an image, uint8 [H, W, 3] RGB, to each entry alone, as a stream shows it to a bank."""
+    """Look for each entry alone in an image, uint8 [H, W, 3] RGB, as a stream does for a bank."""
     height, width = image.shape[:2]
     with model.inference():
         features = encode_image(model, model.preprocess(image)[None])[0]
@@ -77,7 +70,7 @@ def _look(
     side = model.feature_size
     tokens_lc = memory.spatial.float().flatten(1).T
     coverage_l = _read(tokens_lc, reading).clamp(0, 1)
-    layers: list[torch.Tensor] = []  # what each reads of the object; the weights are too large
+    layers: list[torch.Tensor] = []  # the object's share per layer; all weights would not fit
 
     def watch(weights_bln: torch.Tensor) -> None:
         layers.append(weights_bln[0].float() @ coverage_l)
@@ -97,7 +90,7 @@ def _look(
 
 
 def _coverage_reading(model: Sam2Model, features: ImageFeatures) -> torch.Tensor:
-    """Return the linear reading, [C + 1], that tells a memory token's coverage by the mask."""
+    """Return the linear weights, [C + 1], that predict a memory token's coverage by the mask."""
     discs = torch.from_numpy(_discs(model.mask_size)).to(model.device)
     count = len(discs)
     decoded = MaskPrediction(
@@ -125,7 +118,7 @@ def _read(tokens_lc: torch.Tensor, reading: torch.Tensor) -> torch.Tensor:
 
 
 def _discs(size: int) -> np.ndarray:
-    """Return masks of ellipses of many sizes, the same ones each time, bool [n, size, size]."""
+    """Return masks of ellipses of many sizes, bool [n, size, size]; each call gives the same."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]
     discs = [np.zeros((size, size), bool)]

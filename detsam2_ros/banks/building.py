@@ -1,14 +1,11 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A memory bank from annotated pictures: an entry for each object that is marked in one."""
+"""A memory bank from annotated pictures, with an entry for each marked object of a picture."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
-
-import torch
 
 from detsam2_ros.banks.annotations import Annotations
 from detsam2_ros.banks.notes import Notes
@@ -18,8 +15,8 @@ from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES, BankEntry, Memo
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.results.errors import BankError
 
-MANY_ENTRIES = 16  # of one object; each is attended to on every frame
-_MOST_SOURCE = 1000
+MANY_ENTRIES = 16  # of one object; every frame attends to each of them
+_MAX_SOURCE = 1000  # characters
 
 
 def build(
@@ -30,10 +27,10 @@ def build(
     progress: Callable[[int], None] | None = None,
     max_bytes: int = DEFAULT_MAX_BANK_BYTES,
 ) -> MemoryBank:
-    """Make a bank of everything marked in the pictures; what is left out is counted in notes.
+    """Make a bank of all marks in the pictures; notes count what is left out.
 
     progress: called after each picture with the number of entries so far. Raises BankError when
-    nothing at all is marked, and before a bank gets larger than max_bytes.
+    nothing is marked, and when the bank would exceed max_bytes.
     """
     entries: list[BankEntry] = []
     seen: set[tuple[str, bytes]] = set()
@@ -43,15 +40,15 @@ def build(
         view = _view(picture, annotations, notes, classes)
         if view is not None:
             before = len(entries)
-            for entry in remember(model, view, _absent(picture, notes)):
-                content = entry.object_key, _digest(entry)
+            for entry in remember(model, view, _note_absent(picture, notes)):
+                content = entry.object_key, entry.digest()
                 if content in seen:
                     example = f'{entry.object_key} in {picture.name}'
                     notes.add('object', 'the same view twice', example)
                     continue
                 seen.add(content)
                 entries.append(entry)
-                held += _bytes_of(entry)
+                held += entry.nbytes
                 if held > max_bytes:
                     raise BankError(
                         f'the bank would have more than {max_bytes} bytes at {picture.name}, '
@@ -60,17 +57,17 @@ def build(
             used += len(entries) > before
         if progress is not None:
             progress(len(entries))
-    if pictures.every == 1:  # else many belong to images that were not asked for
+    if pictures.every == 1:  # otherwise many belong to images that were skipped
         annotations.unused(notes)
     if not entries:
         raise BankError('no object is marked in any image that could be used')
     source = f'{used} images of {pictures.path.name}, {annotations.what}'
-    source = ''.join(c if c.isprintable() else '?' for c in source)[:_MOST_SOURCE]
+    source = ''.join(c if c.isprintable() else '?' for c in source)[:_MAX_SOURCE]
     return MemoryBank(model.identity, tuple(entries), source=source)
 
 
 def crowded(bank: MemoryBank) -> list[tuple[str, int]]:
-    """Return the objects that have more entries than any frame should attend to."""
+    """Return the keys and entry counts of objects with more than MANY_ENTRIES entries."""
     counts = Counter(entry.object_key for entry in bank.entries)
     return [(key, count) for key, count in counts.items() if count > MANY_ENTRIES]
 
@@ -96,18 +93,8 @@ def _view(
     return View(image, tuple(marks), picture.stamp) if marks else None
 
 
-def _absent(picture: Picture, notes: Notes) -> Callable[[Mark], None]:
+def _note_absent(picture: Picture, notes: Notes) -> Callable[[Mark], None]:
     def note(mark: Mark) -> None:
         notes.add('object', 'SAM 2 finds nothing there', f'{mark.key} in {picture.name}')
 
     return note
-
-
-def _digest(entry: BankEntry) -> bytes:
-    spatial = entry.memory.spatial.contiguous().view(torch.uint8)
-    return hashlib.sha256(spatial.numpy().tobytes()).digest()
-
-
-def _bytes_of(entry: BankEntry) -> int:
-    memory = entry.memory
-    return memory.spatial.nbytes + memory.pointer.nbytes + memory.score.nbytes

@@ -30,10 +30,11 @@ from detsam2_ros.media.video import InputError
 class CocoFile:
     """The objects of a COCO JSON file ('images', 'annotations', 'categories').
 
-    An annotation with a segmentation is a mask, one with a bbox alone a box. Images are found by
-    the file name in the JSON, with or without its folders. Grouped by instance, annotations with
-    one track_id (or attributes.track_id, as CVAT writes it) are one object, others are one each.
-    Crowds are left out. Raises InputError naming what makes the file unusable as a whole.
+    An annotation with a segmentation becomes a mask, an annotation with a bbox alone a box.
+    Images are found by the file name in the JSON, with or without folders. Grouped by instance,
+    annotations of one track_id (or attributes.track_id, as CVAT writes it) are one object, and
+    an annotation without track_id is an object of its own. Crowds are left out. Raises InputError
+    naming the reason when the whole file cannot be used.
     """
 
     def __init__(self, path: Path, group: str = 'class', is_video: bool = False) -> None:
@@ -45,10 +46,10 @@ class CocoFile:
             self._list(table, name, path) for name in ('images', 'annotations', 'categories')
         )
         self._names = {
-            check_id(entry.get('id'), f'COCO file {path}, categories'): check_name(
-                entry.get('name'), f'COCO file {path}, categories'
+            check_id(category.get('id'), f'COCO file {path}, categories'): check_name(
+                category.get('name'), f'COCO file {path}, categories'
             )
-            for entry in categories
+            for category in categories
         }
         check_distinct(self._names, f'COCO file {path}')
         self._images: dict[str, dict[str, Any]] = {}
@@ -76,13 +77,13 @@ class CocoFile:
 
     @staticmethod
     def _list(table: Any, name: str, path: Path) -> list[dict[str, Any]]:
-        entries = table.get(name) if isinstance(table, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        rows = table.get(name) if isinstance(table, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise InputError(f'COCO file {path}: it has no list {name!r}')
-        return entries
+        return rows
 
     def _short_names(self) -> dict[str, str]:
-        """Return the keys of images by their names without folders, where these are unique."""
+        """Return the keys of images by unique names without folders."""
         short: dict[str, list[str]] = defaultdict(list)
         for key in self._images:
             short[PurePosixPath(key).name].append(key)
@@ -95,14 +96,14 @@ class CocoFile:
         return self._short.get(PurePosixPath(key).name)
 
     def has(self, picture: Picture) -> bool:
-        """Tell whether the file knows the picture."""
+        """Return whether the file has the picture."""
         key = self._find(picture)
         if key is not None:
             self._used.add(key)
         return key is not None
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
-        """Return a mark for each annotation of the picture that can be used."""
+        """Return a mark for each usable annotation of the picture."""
         key = self._find(picture)
         assert key is not None
         record = self._images[key]
@@ -148,7 +149,7 @@ class CocoFile:
         return None if kept is None else Mark(key, class_id, name, box=kept)
 
     def unused(self, notes: Notes) -> None:
-        """Count what the file has beyond the images that were there."""
+        """Count images of the file without a picture, and annotations without an image."""
         for key, image in self._images.items():
             if key not in self._used:
                 notes.add('image of the COCO file', 'not there', str(image['file_name']))
@@ -157,7 +158,7 @@ class CocoFile:
 
 
 def _instance(annotation: dict[str, Any]) -> object:
-    """Return what tells an object from others of its class."""
+    """Return what distinguishes an object from others of its class."""
     attributes = annotation.get('attributes')
     tracks = [annotation.get('track_id')]
     tracks += [attributes.get('track_id')] if isinstance(attributes, dict) else []

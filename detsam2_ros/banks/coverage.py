@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Which entries to keep: those that lie nearest to all others (the k-centre problem)."""
+"""Choosing the entries to keep: those that lie nearest to all others (k-centre problem)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,24 @@ from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.sam2.memory import summary
 from detsam2_ros.results.errors import BankError
 
-_MOST_SETS = 50_000  # that are tried one by one; beyond, greedy from each start
+_MAX_SETS = 50_000  # sets that are tried one by one; beyond that, the search is greedy
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """An entry that went: its place in the bank before, its nearest kept one, the distance.
+    """An entry that was dropped from a bank, and the kept entry nearest to it."""
 
-    distance: between the unit vectors that stand for both, 0 for the same and at most 2.
-    """
-
-    index: int
+    index: int  # of the entry in the bank before
     entry: BankEntry
-    nearest: int
-    distance: float
+    nearest: int  # index of the nearest kept entry in the bank before
+    distance: float  # between the summaries of both, unit vectors: 0 for equal ones, at most 2
 
 
 def prune(bank: MemoryBank, max_entries: int) -> tuple[MemoryBank, list[Dropped]]:
-    """Keep at most so many entries of each object, those that cover the others best.
+    """Keep at most max_entries entries of each object: those that cover the others best.
 
-    Returns the bank, its entries in their old order, and what was dropped. Raises BankError for
-    max_entries below 1.
+    Returns the bank, with the kept entries in their old order, and the dropped entries. Raises
+    BankError for max_entries below 1.
     """
     if max_entries < 1:
         raise BankError(f'max_entries must be >= 1, got {max_entries}')
@@ -62,9 +59,9 @@ def prune(bank: MemoryBank, max_entries: int) -> tuple[MemoryBank, list[Dropped]
 
 
 def distances(entries: list[BankEntry]) -> np.ndarray:
-    """Return how far entries are from one another, float64 [n, n].
+    """Return the distances between entries, float64 [n, n].
 
-    Between the pooled, normalised memories that the engine itself chooses by (memory.summary).
+    A distance is that between summaries (memory.summary), by which the engine also chooses.
     """
     vectors = torch.stack([summary(entry.memory) for entry in entries]).double()
     apart: np.ndarray = torch.cdist(
@@ -74,24 +71,25 @@ def distances(entries: list[BankEntry]) -> np.ndarray:
 
 
 def cover(apart: np.ndarray, count: int) -> list[int]:
-    """Choose count of n points so that the one farthest from its nearest is nearest.
+    """Choose count of n points so that the largest distance to a nearest chosen point is least.
 
-    apart: distances, [n, n]. Of equal sets the one with the smaller sum of distances, then the
-    first. Exact where few sets are possible; else the best of the greedy choices (each next point
-    is the farthest one, at most twice as far as need be) from every start. Returns places.
+    apart: distances, [n, n]. Returns the indices of the chosen points. Among equal sets the one
+    with the smallest sum of distances wins, then the first. The choice is exact up to _MAX_SETS
+    possible sets. Beyond that it is the best greedy choice over all starts, where each next point
+    is the farthest one; the largest distance is then at most twice the optimum.
     """
     n = len(apart)
     if count >= n:
         return list(range(n))
     sets = (
         itertools.combinations(range(n), count)
-        if math.comb(n, count) <= _MOST_SETS
+        if math.comb(n, count) <= _MAX_SETS
         else (_greedy(apart, start, count) for start in range(n))
     )
     best: tuple[float, float, tuple[int, ...]] | None = None
     for chosen in sets:
         nearest = apart[:, chosen].min(axis=1)
-        # Rounded: the order in which equal distances were added up must not decide.
+        # Rounded, so that the order of summation does not decide between equal sets.
         found = (round(float(nearest.max()), 9), round(float(nearest.sum()), 9), chosen)
         if best is None or found < best:
             best = found

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The detector as the one who annotates: its boxes are the marks."""
+"""The detector as annotator: its boxes are the marks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Detected:
     """Boxes that a detector finds in each picture.
 
     Grouped by instance, each box is an object of its own, named by class, picture and number: a
-    detector alone does not tell objects again.
+    detector alone does not re-identify objects.
     """
 
     def __init__(self, detector: Detector, name: str, group: str = 'class') -> None:
@@ -32,7 +32,7 @@ class Detected:
         check_distinct(self._names, f'the detector {name}')
 
     def has(self, picture: Picture) -> bool:
-        """Tell that every picture can be looked at."""
+        """Return True: the detector can look at every picture."""
         return True
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
@@ -54,4 +54,4 @@ class Detected:
         return marks
 
     def unused(self, notes: Notes) -> None:
-        """Nothing can be left over."""
+        """Do nothing: a detector has no annotations without a picture."""

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Banks made of banks: merged, with objects or entries removed, with other names."""
+"""Banks made of other banks: merged, without some objects or entries, or with other names."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from detsam2_ros.results.errors import BankError
 
 
 def merge(banks: Sequence[tuple[str, MemoryBank]]) -> MemoryBank:
-    """Return one bank with the entries of all; (name, bank) pairs, at least one.
+    """Return one bank with the entries of all banks.
 
-    Objects of one key and class become one; an entry that comes twice is taken once. Raises
-    BankError naming both banks when they are of different models, or when a key or a class name
-    means something else in each.
+    banks: (name, bank) pairs, at least one. Objects of one key and class become one object. An
+    entry that several banks hold is taken once. Raises BankError, naming both banks, when their
+    models differ, or when a key or a class name means something else in each bank.
     """
     first_name, merged = banks[0]
     owners = dict.fromkeys(merged.objects(), first_name)
@@ -28,12 +28,13 @@ def merge(banks: Sequence[tuple[str, MemoryBank]]) -> MemoryBank:
         except BankError as error:
             raise BankError(f'{name} does not go with {first_name}: {error}') from error
         objects = merged.objects()
-        for key, (class_id, class_name, _) in bank.objects().items():
-            known = objects.get(key)
-            if known is not None and known[:2] != (class_id, class_name):
+        for key, new in bank.objects().items():
+            known = objects.get(key, new)
+            if (known.class_id, known.class_name) != (new.class_id, new.class_name):
                 raise BankError(
-                    f'object {key!r} is class {known[0]} ({known[1]}) in {owners[key]} and '
-                    f'{class_id} ({class_name}) in {name}; rename it in one of them'
+                    f'object {key!r} is class {known.class_id} ({known.class_name}) in '
+                    f'{owners[key]} and {new.class_id} ({new.class_name}) in {name}; rename it '
+                    f'in one of them'
                 )
             owners.setdefault(key, name)
         _check_classes([merged, bank], name)
@@ -42,15 +43,15 @@ def merge(banks: Sequence[tuple[str, MemoryBank]]) -> MemoryBank:
 
 
 def _check_classes(banks: Sequence[MemoryBank], name: str) -> None:
-    """Refuse one class name with two ids: a subscriber could not tell them apart."""
+    """Refuse a class name with two ids: a subscriber could not distinguish the classes."""
     ids: dict[str, int] = {}
     for bank in banks:
-        for class_id, class_name, _ in bank.objects().values():
-            known = ids.setdefault(class_name, class_id)
-            if known != class_id:
+        for banked in bank.objects().values():
+            known = ids.setdefault(banked.class_name, banked.class_id)
+            if known != banked.class_id:
                 raise BankError(
-                    f'class {class_name!r} has id {known} and, in {name}, {class_id}; give it one '
-                    f'id first: memory_bank rename --class-id'
+                    f'class {banked.class_name!r} has id {known} and, in {name}, '
+                    f'{banked.class_id}; give it one id first: memory_bank rename --class-id'
                 )
 
 
@@ -62,23 +63,23 @@ def remove(
 ) -> tuple[MemoryBank, list[BankEntry]]:
     """Return the bank without objects of these keys or classes and without these entries.
 
-    entries: their places in the bank, from 0. Also returns what went. Raises BankError for one
-    that is not there, and when nothing would be left.
+    entries: indices in the bank, from 0. Also returns the removed entries. Raises BankError for
+    a key, class or index that the bank does not have, and when no entry would be left.
     """
     objects = bank.objects()
     _check_known('object', keys, objects)
-    _check_known('class', classes, {name for _, name, _ in objects.values()})
-    for place in entries:
-        if not 0 <= place < len(bank):
-            raise BankError(f'there is no entry {place}; the bank has 0 to {len(bank) - 1}')
-    gone: list[BankEntry] = []
+    _check_known('class', classes, {o.class_name for o in objects.values()})
+    for index in entries:
+        if not 0 <= index < len(bank):
+            raise BankError(f'there is no entry {index}; the bank has 0 to {len(bank) - 1}')
+    removed: list[BankEntry] = []
     left: list[BankEntry] = []
     for i, entry in enumerate(bank.entries):
         goes = i in entries or entry.object_key in keys or entry.class_name in classes
-        (gone if goes else left).append(entry)
+        (removed if goes else left).append(entry)
     if not left:
         raise BankError('nothing would be left; delete the file instead')
-    return replace(bank, entries=tuple(left)), gone
+    return replace(bank, entries=tuple(left)), removed
 
 
 def rename(
@@ -87,16 +88,17 @@ def rename(
     classes: Mapping[str, str] | None = None,
     class_ids: Mapping[str, int] | None = None,
 ) -> MemoryBank:
-    """Return the bank with other object keys, class names and class ids, by their old names.
+    """Return the bank with other object keys, class names and class ids.
 
-    class_ids: by the name of a class, the new one if it gets one. All keys change at once, so
-    two may swap. Objects that get one key become one. Raises BankError for a name that is not
-    there, and when two classes would meet in one key or one name.
+    keys, classes: new names by old names. class_ids: new ids by class names, after renaming. All
+    keys change at once, so two objects may swap their keys. Objects that get one key become one
+    object. Raises BankError for a name that the bank does not have, and when two classes would
+    share a key or a name.
     """
     keys, classes, class_ids = keys or {}, classes or {}, class_ids or {}
     objects = bank.objects()
     _check_known('object', keys, objects)
-    _check_known('class', classes, {name for _, name, _ in objects.values()})
+    _check_known('class', classes, {o.class_name for o in objects.values()})
     entries = []
     for entry in bank.entries:
         name = classes.get(entry.class_name, entry.class_name)

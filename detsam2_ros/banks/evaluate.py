@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a memory bank finds in a video by itself, against the truth or against the detector."""
+"""What a memory bank alone finds in a video, compared with the truth or with the detector."""
 
 from __future__ import annotations
 
@@ -19,46 +19,44 @@ from detsam2_ros.engine.engine import Engine
 from detsam2_ros.results.errors import BankError
 from detsam2_ros.results.frames import FrameResult
 
-FOUND_IOU = 0.5  # from here on an object is found on a frame
+FOUND_IOU = 0.5  # an object is found on a frame from this IoU on
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What there is on a frame.
+    """The true objects of a frame."""
 
-    labels: integer [H, W], 0 = nothing. names: class names by label; a label without one may be
-    found under any name.
-    """
-
-    labels: np.ndarray
+    labels: np.ndarray  # integer [H, W], 0 = no object
+    # Class names by label; an object without a name may be found under any class name.
     names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FrameImage:
-    """A frame to segment: uint8 [H, W, 3] RGB, its stamp in nanoseconds, its truth if known."""
+    """A frame to segment, with its truth where that is known."""
 
-    image: np.ndarray
-    stamp: int
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    stamp: int  # nanoseconds
     truth: Truth | None = None
 
 
 @dataclass
 class Tally:
-    """What one run found: sums over frames, by the name or label of each true object."""
+    """What one run found, summed over frames."""
 
     frames: int = 0
-    seconds: float = 0.0  # of this process
+    seconds: float = 0.0  # CPU time of this process
+    # By class name or label of the true object: its best IoU on each frame.
     ious: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    shown: Counter[int] = field(default_factory=Counter)  # frames on which an object is visible
+    shown: Counter[int] = field(default_factory=Counter)  # frames that show an object, by its id
     stray: Counter[int] = field(default_factory=Counter)  # of these, without a true object
     keys: dict[int, str] = field(default_factory=dict)  # class names by object id
     scored: bool = True  # False: there was nothing to compare with
 
     def add(self, result: FrameResult, truth: Truth | None) -> None:
-        """Score a frame: pairs of a true object and a mask, one to one, of one class name."""
+        """Score a frame by one-to-one pairs of a true object and a mask of its class name."""
         self.frames += 1
-        visible = {entry.id: entry.class_name for entry in result.objects if entry.visible}
+        visible = {obj.id: obj.class_name for obj in result.objects if obj.visible}
         self.keys |= visible
         self.shown.update(visible.keys())
         if truth is None:
@@ -83,7 +81,7 @@ class Tally:
 
     @property
     def false_objects(self) -> list[int]:
-        """Ids that show no true object on more than half of the frames that show them."""
+        """Ids of objects that match no true object on more than half of their frames."""
         return sorted(i for i, count in self.shown.items() if self.stray[i] > count / 2)
 
     def summary(self) -> dict[str, Any]:
@@ -127,10 +125,10 @@ def iou_table(
 def final_results(
     engine: Engine, frames: Iterable[FrameImage], bank: MemoryBank | None
 ) -> Iterator[tuple[FrameResult, Truth | None]]:
-    """Segment a video in a stream of its own; yields each frame's final masks, in order.
+    """Segment a video in a new stream; yields each frame's final masks, in order.
 
-    At most the frames that a pass can reach wait. Raises what the engine raises, BankError for a
-    bank that does not fit.
+    Only frames that a pass can still correct are held back. Raises what the engine raises, and
+    BankError for a bank of another model.
     """
     stream = engine.open_stream('evaluate')
     waiting: dict[int, FrameResult] = {}
@@ -164,8 +162,8 @@ def measure(
 ) -> Tally:
     """Run a video through an engine and score its final masks.
 
-    reference: what to compare frames with that have no truth of their own. watch: gets each
-    frame's final result.
+    reference: stands in for the truth on frames without one. watch: called with each frame's
+    final result.
     """
     tally = Tally()
     others = iter(reference) if reference is not None else None
@@ -180,14 +178,14 @@ def measure(
 
 
 class Recorder:
-    """Keeps the final masks of a run, compressed, to compare other runs with them."""
+    """Keeps the final masks of a run, compressed, as a reference for other runs."""
 
     def __init__(self) -> None:
         self._frames: list[tuple[bytes, tuple[int, ...], dict[int, str]]] = []
 
     def __call__(self, result: FrameResult) -> None:
         """Keep a frame."""
-        names = {entry.id: entry.class_name for entry in result.objects if entry.visible}
+        names = {obj.id: obj.class_name for obj in result.objects if obj.visible}
         packed = zlib.compress(np.ascontiguousarray(result.labels).tobytes(), 1)
         self._frames.append((packed, result.labels.shape, names))
 
@@ -200,22 +198,24 @@ class Recorder:
 def random_bank(like: MemoryBank, pool: MemoryBank, seed: int) -> MemoryBank:
     """Draw a bank of the same size, object by object, from the entries of a pool.
 
-    An object's entries come from the pool's object of that key, else from all of its class name.
-    Raises BankError, naming the object, where the pool has none or another model made it.
+    An object's entries come from the pool's object of the same key and class, and without such
+    an object from all of its class. Raises BankError, naming the object, when the pool has too
+    few entries, and when another model made the pool.
     """
     pool.check(like.model)
     rng = np.random.default_rng(seed)
     drawn = []
-    for key, (class_id, class_name, entries) in like.objects().items():
-        own = [e for e in pool.entries if (e.object_key, e.class_name) == (key, class_name)]
-        own = own or [e for e in pool.entries if e.class_name == class_name]
-        if len(own) < len(entries):
+    for key, banked in like.objects().items():
+        of_class = [entry for entry in pool.entries if entry.class_name == banked.class_name]
+        own = [entry for entry in of_class if entry.object_key == key] or of_class
+        count = len(banked.entries)
+        if len(own) < count:
             raise BankError(
-                f"the pool has {len(own)} entries of '{key}' ({class_name}), the bank has "
-                f'{len(entries)}: give a pool that it could have been chosen from'
+                f"the pool has {len(own)} entries of '{key}' ({banked.class_name}), the bank has "
+                f'{count}: give a pool that it could have been chosen from'
             )
-        rows = sorted(rng.permutation(len(own))[: len(entries)])
-        drawn += [replace(own[i], object_key=key, class_id=class_id) for i in rows]
+        rows = sorted(rng.permutation(len(own))[:count])
+        drawn += [replace(own[i], object_key=key, class_id=banked.class_id) for i in rows]
     return MemoryBank(like.model, tuple(drawn), source=f'random, seed {seed}')
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Label masks: a PNG an image, in which each object has a pixel value of its own."""
+"""Label masks: a PNG for each image, in which each object has its own pixel value."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from detsam2_ros.banks.pictures import Picture, lookup_key
 from detsam2_ros.banks.views import Mark
 from detsam2_ros.media.video import InputError
 
-# Modes of PIL in which a pixel is one whole number; 'P' is a palette's index.
+# Modes of PIL in which a pixel is one whole number; with 'P' it is an index into the palette.
 _MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B', 'I;16L')
-_MOST_PIXELS = 1 << 28  # of a picture that is not taken for an attack
+_MAX_PIXELS = 1 << 28  # a larger picture is taken for an attack
 
 
 class LabelMasks:
-    """A folder of label masks beside images of the same names; pixel 0 is background.
+    """A folder of label masks for images of the same names; pixel 0 is background.
 
-    Classes come from, in this order: names (see `read_names`), class_name for all values, a
-    names file in the folder or the one around it, or folders: masks/CLASS/IMAGE.png, where each
-    value is an object of that class. ignore: values that stand for nothing (a rim, 255).
-    Grouped by instance, a value without a key is the same object in all images. Raises
-    InputError naming what cannot be used.
+    Classes come from the first of these that is given: the names file (see `read_names`);
+    class_name, for all values; a names file in the folder or in its parent; folders, as in
+    masks/CLASS/IMAGE.png, where each value is an object of the class. ignore: values that stand
+    for no object, such as 255 for a rim. Grouped by instance, a value without a key is the same
+    object in all images. Raises InputError naming what cannot be used.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LabelMasks:
         if names is not None:
             self._names = read_names(names)
         by_class = names is None and class_name is None
-        self._class_ids = self._folders(files) if by_class else {}
+        self._class_ids = self._read_folders(files) if by_class else {}
         self._files: dict[str, list[tuple[str | None, Path]]] = {}
         for file in files:
             parts = file.relative_to(folder).with_suffix('').parts
@@ -67,8 +67,8 @@ class LabelMasks:
             self._files.setdefault(key, []).append((owner, file))
         self._used: set[str] = set()
 
-    def _folders(self, files: Sequence[Path]) -> dict[str, int]:
-        """Return the classes that folders stand for, numbered in the order of their names."""
+    def _read_folders(self, files: Sequence[Path]) -> dict[str, int]:
+        """Return the ids of the classes that folders stand for, in the order of their names."""
         relative = [file.relative_to(self._folder) for file in files]
         loose = next((path for path in relative if len(path.parts) == 1), None)
         if loose is not None:
@@ -81,7 +81,7 @@ class LabelMasks:
         return {check_name(name, f'folder {name}'): i for i, name in enumerate(folders)}
 
     def has(self, picture: Picture) -> bool:
-        """Tell whether there is a mask of the picture's name."""
+        """Return whether there is a mask of the picture's name."""
         key = lookup_key(picture.stem, self._is_video)
         self._used.add(key)
         return key in self._files
@@ -98,10 +98,13 @@ class LabelMasks:
             elif labels.shape != image.shape[:2]:
                 notes.add('mask', 'of another size than its image', name)
             elif filled(labels > 0, name, notes):
-                marks += self._of(labels, owner, name, notes)
+                marks += self._split(labels, owner, name, notes)
         return marks
 
-    def _of(self, labels: np.ndarray, owner: str | None, name: str, notes: Notes) -> list[Mark]:
+    def _split(
+        self, labels: np.ndarray, owner: str | None, name: str, notes: Notes
+    ) -> list[Mark]:
+        """Return a mark for each named pixel value of a label mask."""
         marks = []
         for value in np.unique(labels).tolist():
             if value in self._ignore:
@@ -131,16 +134,16 @@ class LabelMasks:
 
 
 def read_labels(file: Path) -> np.ndarray | None:
-    """Read a label mask, whole numbers [H, W]; None when it cannot be read.
+    """Read a label mask, whole numbers [H, W]; returns None when the file cannot be read.
 
-    8 and 16 bit grey, 1 bit, and palettes, of which the index counts. Raises InputError for
-    a picture in colour: its colours stand for nothing by themselves.
+    The picture may be grey with 1, 8 or 16 bits, or have a palette, of which the index counts.
+    Raises InputError for a picture in colour, since a colour stands for no object.
     """
     try:
-        # Not Image.open, which ultralytics replaces by one that wants to install a decoder of
-        # HEIF for whatever cannot be read.
+        # Not Image.open: ultralytics replaces it by a function that tries to install a HEIF
+        # decoder for every file that cannot be read.
         with PngImageFile(file) as image:
-            if image.width * image.height > _MOST_PIXELS:
+            if image.width * image.height > _MAX_PIXELS:
                 return None
             if image.mode not in _MODES:
                 raise InputError(

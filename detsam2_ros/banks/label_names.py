@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the pixel values of label masks stand for, read from a names file."""
+"""The names file of label masks, which says what each pixel value stands for."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _BACKGROUND = ('background', '_background_', '__background__')
 
 @dataclass(frozen=True)
 class LabelName:
-    """What a pixel value stands for: a class, and an object of its own where it has a key."""
+    """What a pixel value stands for."""
 
     class_id: int
     class_name: str
-    key: str | None = None
+    key: str | None = None  # of the object, where the value stands for one
 
 
 def find_names(*folders: Path) -> Path | None:
-    """Return the names file that lies in one of the folders, the first one found."""
+    """Return the first names file in the folders, None without one."""
     for folder in folders:
         for name in NAMES_FILES:
             if (folder / name).is_file():
@@ -38,11 +38,11 @@ def read_names(path: Path) -> dict[int, LabelName]:
     """Read what each pixel value stands for; raises InputError naming the file and the line.
 
     YAML or JSON: {1: cup, 2: {class: cup, key: my-cup, id: 7}}. Text: line 1 names value 1; a
-    first line 'background' names value 0. objects.jsonl: as segment_video writes it beside its
-    masks, values are object ids. A class without an id gets the least value that it has.
+    first line 'background' names value 0. objects.jsonl, which segment_video writes beside its
+    masks: values are object ids. A class without an id gets its smallest value as id.
     """
     if path.suffix == '.jsonl':
-        return _of_segment_video(path)
+        return _read_segment_video(path)
     if path.suffix.lower() in ('.yaml', '.yml', '.json'):
         table = read_table(path, 'names file')
         if isinstance(table, dict) and isinstance(table.get('names'), (dict, list)):
@@ -71,7 +71,7 @@ def _parse(table: dict[Any, Any], path: Path) -> dict[int, LabelName]:
             key = None if given.get('key') is None else check_name(given['key'], where)
             class_id = None if given.get('id') is None else check_id(given['id'], where)
             given = given['class']
-        if pixel:  # 0 is background, whatever it is called
+        if pixel:  # 0 is background under any name
             found[pixel] = class_id, check_name(given, where), key
     if not found:
         raise InputError(f'names file {path}: it names no pixel value above 0')
@@ -83,16 +83,15 @@ def _parse(table: dict[Any, Any], path: Path) -> dict[int, LabelName]:
     return {pixel: LabelName(ids[name], name, key) for pixel, (_, name, key) in found.items()}
 
 
-def _of_segment_video(path: Path) -> dict[int, LabelName]:
+def _read_segment_video(path: Path) -> dict[int, LabelName]:
     names: dict[int, LabelName] = {}
     for number, line in enumerate(read_lines(path, 'names file'), 1):
         where = f'names file {path}, line {number}'
         try:
-            entries = json.loads(line)['objects']
-            for entry in entries:
-                pixel = check_id(entry['id'], where)
-                name = check_name(entry['class_name'], where)
-                names[pixel] = LabelName(check_id(entry['class_id'], where), name)
+            for row in json.loads(line)['objects']:
+                pixel = check_id(row['id'], where)
+                name = check_name(row['class_name'], where)
+                names[pixel] = LabelName(check_id(row['class_id'], where), name)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f'{where}: it is not as segment_video writes it') from error
     if not names:

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What was left out or changed while annotations were read: counted, and told once a kind."""
+"""Counts of what was left out or cut while annotations were read, reported once per kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Notes:
         self._kinds: dict[tuple[str, str, str], tuple[int, str]] = {}
 
     def add(self, noun: str, why: str, example: str, done: str = LEFT_OUT) -> None:
-        """Count one thing: 'image', 'unreadable', 'a.png' gives '1 image left out: unreadable'."""
+        """Count a case: 'image', 'unreadable', 'a.png' gives '1 image left out: unreadable'."""
         count, first = self._kinds.get((noun, done, why), (0, example))
         self._kinds[noun, done, why] = count + 1, first
 
@@ -25,11 +25,11 @@ class Notes:
         return bool(self._kinds)
 
     def count(self, why: str) -> int:
-        """Return how many things were counted for a reason."""
+        """Return the number of cases with a reason."""
         return sum(n for (_, _, reason), (n, _) in self._kinds.items() if reason == why)
 
     def sentences(self) -> Iterator[str]:
-        """Give a sentence for each kind of trouble, in the order of their first cases."""
+        """Yield a sentence for each kind of trouble, in the order of the first cases."""
         for (noun, done, why), (count, first) in self._kinds.items():
             many = noun if count == 1 else _plural(noun)
             yield f'{count} {many} {done}: {why} (first: {first})'

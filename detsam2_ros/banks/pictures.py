@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The images that annotations belong to: a folder with its subfolders, or frames of a video."""
+"""The images of annotations: a folder with its subfolders, or the frames of a video."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ _NUMBER = re.compile(r'(\d+)$')
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that is not read yet.
+    """An image that has not been read yet."""
 
-    name: its path inside the folder, or the number of the frame; without suffix it finds its
-    annotation. stamp: nanoseconds, another for each picture. load: reads it, uint8 [H, W, 3]
-    RGB, None when that fails; of a video only until the next picture is taken.
-    """
-
-    name: str
-    stamp: int
+    name: str  # path inside the folder, or number of the frame; an annotation has the same stem
+    stamp: int  # nanoseconds, different for each picture
+    # Reads the image, uint8 [H, W, 3] RGB; returns None when that fails. The picture of a video
+    # can be read only until the next picture is taken.
     load: Callable[[], np.ndarray | None]
 
     @property
@@ -40,28 +37,25 @@ class Picture:
 
 
 class Pictures(Protocol):
-    """Images in order, each every-th one.
-
-    is_video: they are frames, found by the number that ends a name.
-    """
+    """Images in order."""
 
     path: Path
-    is_video: bool
-    every: int
+    is_video: bool  # True: the images are frames, found by the number that ends a name
+    every: int  # each every-th image is taken
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Picture]: ...
 
 
-def open_pictures(path: Path, every: int = 1, apart: Path | None = None) -> Pictures:
+def open_pictures(path: Path, every: int = 1, exclude: Path | None = None) -> Pictures:
     """Open a folder of images or a video, taking each every-th image; raises InputError.
 
-    apart: a folder of what are no pictures, though it may lie among them: label masks.
+    exclude: a folder whose files are not taken, such as label masks among the images.
     """
     if not path.exists():
         raise InputError(f'images {path}: there is no such file or folder')
-    return PictureFolder(path, every, apart) if path.is_dir() else PictureVideo(path, every)
+    return PictureFolder(path, every, exclude) if path.is_dir() else PictureVideo(path, every)
 
 
 class PictureFolder:
@@ -69,9 +63,9 @@ class PictureFolder:
 
     is_video = False
 
-    def __init__(self, path: Path, every: int = 1, apart: Path | None = None) -> None:
+    def __init__(self, path: Path, every: int = 1, exclude: Path | None = None) -> None:
         self.path = path
-        other = None if apart is None else apart.resolve()
+        other = None if exclude is None else exclude.resolve()
         if other == path.resolve():
             other = None
         found = [
@@ -115,10 +109,10 @@ class PictureVideo:
 
 
 def lookup_key(stem: str, is_video: bool) -> str:
-    """Return what a picture and its annotation have in common.
+    """Return the key by which a picture finds its annotation.
 
-    In a folder that is the path without suffix; of a video the number that ends the name
-    ('000012', 'frame_12'), as annotation tools name frames.
+    In a folder the key is the path without suffix. For a video it is the number that ends the
+    name ('000012', 'frame_12'), as annotation tools name frames.
     """
     number = _NUMBER.search(stem) if is_video else None
     return str(int(number[1])) if number else stem
@@ -129,10 +123,10 @@ def _same(image: np.ndarray) -> np.ndarray:
 
 
 def read_picture(file: Path) -> np.ndarray | None:
-    """Read an image, uint8 [H, W, 3] RGB; None when that cannot be done."""
+    """Read an image, uint8 [H, W, 3] RGB; returns None when the file cannot be read."""
     try:
         image = cv2.imread(str(file), cv2.IMREAD_COLOR) if file.is_file() else None
-    except cv2.error:  # more pixels than OpenCV takes
+    except cv2.error:  # the image has more pixels than OpenCV accepts
         return None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

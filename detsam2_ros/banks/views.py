@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""From images in which somebody marked objects to the entries of a memory bank."""
+"""From images with marked objects to the entries of a memory bank."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ from detsam2_ros.engine.sam2.steps import (
 )
 from detsam2_ros.results.errors import BankError
 
-_BATCH = 16  # marks at once, so that a crowded image decides nothing about memory
+_BATCH = 16  # marks at once, so that a crowded image does not need more memory
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One object in one image: a mask, or a box that SAM 2 makes a mask of.
+    """One object in one image: a mask, or a box from which SAM 2 makes a mask.
 
-    key: the bank object that it is a view of. mask: bool [H, W]. box: (x0, y0, x1, y1) pixels.
-    Raises ValueError unless there is exactly one of both, and a box that has an area.
+    Raises ValueError unless exactly one of mask and box is given, and for a box without area.
     """
 
-    key: str
+    key: str  # of the bank object that the mark shows
     class_id: int
     class_name: str
-    mask: np.ndarray | None = None
-    box: tuple[float, float, float, float] | None = None
+    mask: np.ndarray | None = None  # bool [H, W]
+    box: tuple[float, float, float, float] | None = None  # (x0, y0, x1, y1) pixels
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.box is None):
@@ -52,17 +51,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class View:
-    """An image, uint8 [H, W, 3] RGB, and what is marked in it; stamp in nanoseconds."""
+    """An image and its marks."""
 
-    image: np.ndarray
+    image: np.ndarray  # uint8 [H, W, 3] RGB
     marks: tuple[Mark, ...]
-    stamp: int = 0
+    stamp: int = 0  # nanoseconds
 
 
 def build_bank(model: Sam2Model, views: Iterable[View], source: str) -> MemoryBank:
-    """Make a bank with an entry for each mark; BankError when that cannot be one.
+    """Make a bank with an entry for each mark; raises BankError as `remember` does.
 
-    source: free text, kept in the file.
+    source: free text that the file keeps.
     """
     entries = [entry for view in views for entry in remember(model, view)]
     return MemoryBank(model.identity, tuple(entries), source=source)
@@ -73,8 +72,8 @@ def remember(
 ) -> Iterator[BankEntry]:
     """Make an entry of each mark of a view, as SAM 2 remembers a frame with prompts.
 
-    absent: called with a mark that SAM 2 finds nothing in, which then has no entry; without it,
-    and for a mask of another size than the image, raises BankError.
+    absent: called with each mark in which SAM 2 finds nothing; the mark then has no entry. Raises
+    BankError for such a mark when absent is None, and for a mask of another size than the image.
     """
     for mark in view.marks:
         if mark.mask is not None and mark.mask.shape != view.image.shape[:2]:
@@ -94,11 +93,11 @@ def remember(
             if absent is None:
                 raise BankError(
                     f'{mark.key}: nothing is found in what is marked at stamp {view.stamp}; mark '
-                    f'it anew or leave it out'
+                    f'it again or leave it out'
                 )
             absent(mark)
             continue
-        # Copied: a view would keep the memories of the whole image alive.
+        # A slice without a copy would keep the memories of the whole image alive.
         memory = Memory(memory.spatial.clone(), memory.pointer.clone(), memory.score.clone())
         yield BankEntry(mark.key, mark.class_id, mark.class_name, view.stamp, memory)
 
@@ -106,7 +105,7 @@ def remember(
 def _decoded(
     model: Sam2Model, features: ImageFeatures, view: View
 ) -> Iterator[tuple[list[int], MaskPrediction]]:
-    """Give the rows of the marks that are masks, and what SAM 2 says of them; then the boxes."""
+    """Yield rows of marks and their decoded masks: the marks with masks first, then the boxes."""
     for rows in _batches([row for row, mark in enumerate(view.marks) if mark.mask is not None]):
         masks = np.stack([np.asarray(view.marks[row].mask, bool) for row in rows])
         yield rows, decode_masks(model, features, mask_prompts(model, masks))

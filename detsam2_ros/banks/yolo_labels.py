@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""YOLO label files: a text file an image, a line an object, in shares of the image's size."""
+"""YOLO label files: a text file for each image, with a line for each object."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from detsam2_ros.banks.views import Mark
 from detsam2_ros.media.video import InputError
 
 NAMES_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt', 'obj.names')
-_FAR = 2.0  # a coordinate beyond is no rounding, but a mistake
-_SUBPIXEL = 4  # bits of a polygon's coordinates behind the point
+_FAR = 2.0  # a coordinate beyond this is a mistake, not rounding
+_SUBPIXEL = 4  # fractional bits of a polygon's coordinates
 
 
 class YoloLabels:
     """Label files of the images' names: 'class cx cy w h' is a box, 'class x y x y ...' a mask.
 
-    place: the folder of the files, or a data.yaml; then the labels are where ultralytics looks
-    for them, in 'labels' in place of 'images'. names: the classes, where they are not in a
-    data.yaml (or classes.txt, obj.names) in that folder or the two around it. A confidence behind
-    the numbers is dropped; keypoints are where data.yaml has kpt_shape. Grouped by instance, each
-    line is an object. Raises InputError naming what cannot be used.
+    Coordinates are shares of the image's size. place: the folder of the label files, or a
+    data.yaml; with a data.yaml the labels are in the folder 'labels' in place of 'images', where
+    ultralytics looks for them. names: a file of class names; without it a data.yaml, classes.txt
+    or obj.names is looked for in the folder and the two around it. A confidence after the numbers
+    is ignored, and so are keypoints, which lines have where data.yaml has kpt_shape. Grouped by
+    instance, each line is an object. Raises InputError naming what cannot be used.
     """
 
     def __init__(
@@ -67,13 +68,13 @@ class YoloLabels:
         self._used: set[str] = set()
 
     def has(self, picture: Picture) -> bool:
-        """Tell whether there is a label file of the picture's name."""
+        """Return whether there is a label file of the picture's name."""
         key = lookup_key(picture.stem, self._is_video)
         self._used.add(key)
         return key in self._files
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
-        """Return a mark for each line that can be used."""
+        """Return a mark for each usable line."""
         key = lookup_key(picture.stem, self._is_video)
         file = self._files[key]
         marks = []
@@ -121,10 +122,10 @@ class YoloLabels:
 def polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Fill a polygon, [n, 2] xy in pixels, in an image of (width, height); bool [H, W].
 
-    A pixel is in when its centre is, and on the outline.
+    A pixel is filled when its centre is inside, or when it lies on the outline.
     """
     canvas = np.zeros((size[1], size[0]), np.uint8)
-    # OpenCV's pixel 0 is centred at 0, a picture's at 0.5.
+    # The centre of pixel 0 is at 0 in OpenCV, and at 0.5 in the label files.
     fixed = np.rint((points - 0.5) * 2**_SUBPIXEL).astype(np.int32)
     cv2.fillPoly(canvas, [fixed], 1, shift=_SUBPIXEL)
     return canvas.astype(bool)
@@ -139,7 +140,7 @@ def _numbers(line: str) -> list[float] | None:
 
 
 def _beside(images: Path) -> Path:
-    """Return where ultralytics looks for the labels of a folder of images."""
+    """Return the folder in which ultralytics looks for the labels of a folder of images."""
     parts = list(images.absolute().parts)
     if 'images' not in parts:
         raise InputError(

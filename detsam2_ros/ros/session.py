@@ -176,7 +176,7 @@ class Session:
             done()
             self.on_classes(streams[0].class_names)
             used = streams[0].bank
-            return {key: own[0] for key, own in used.objects().items()} if used else {}
+            return {key: o.class_id for key, o in used.objects().items()} if used else {}
 
         return self.worker.call(swap).result()
 

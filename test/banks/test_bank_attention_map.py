@@ -20,7 +20,7 @@ from detsam2_ros.scene.scene import render
 
 @pytest.fixture(scope='module')
 def seen():
-    """Return the model, an entry a ball of frame 0 with its mask, frame 1, and the looks at it."""
+    """Return the model, an entry for each ball of frame 0, their masks, frame 1, and its looks."""
     model = load_sam2('demo')
     first, second = render(seed=3, length=2)
     marks = tuple(

@@ -156,7 +156,7 @@ def test_marks_that_do_not_fit_the_image_are_refused():
 def test_label_masks_among_the_images_are_none(tmp_path):
     for folder in ('', 'masks', 'masks/more', 'masks_too'):
         write_image(tmp_path / folder / '0.png')
-    names = [picture.name for picture in open_pictures(tmp_path, apart=tmp_path / 'masks')]
+    names = [picture.name for picture in open_pictures(tmp_path, exclude=tmp_path / 'masks')]
     assert names == ['0.png', 'masks_too/0.png']
     # A folder that holds both by other names is taken whole.
-    assert len(open_pictures(tmp_path, apart=tmp_path)) == 4
+    assert len(open_pictures(tmp_path, exclude=tmp_path)) == 4

@@ -28,7 +28,7 @@ def images(tmp_path):
     return write_image(tmp_path / 'images' / 'a.png').parent
 
 
-def marks_of(table, images, **options):
+def read_marks(table, images, **options):
     marks, noted = read(CocoFile(write_coco(images.parent, table), **options), images)
     return marks.get('a.png', []), noted
 
@@ -124,7 +124,7 @@ def test_boxes_masks_and_classes(images):
             {'category_id': 3, 'bbox': BOX, 'segmentation': []},
         ]
     )
-    marks, noted = marks_of(table, images)
+    marks, noted = read_marks(table, images)
     assert not noted
     assert [(m.key, m.class_id, m.box) for m in marks] == [
         ('cup', 3, (10.0, 5.0, 30.0, 15.0)),
@@ -132,7 +132,7 @@ def test_boxes_masks_and_classes(images):
         ('cup', 3, (10.0, 5.0, 30.0, 15.0)),
     ]
     np.testing.assert_array_equal(marks[1].mask, mask)
-    marks, _ = marks_of(table, images, group='instance')
+    marks, _ = read_marks(table, images, group='instance')
     assert [m.key for m in marks] == ['cup-annotation-0', 'bowl-8', 'cup-annotation-2']
 
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_counted(images):
         ]
     )
     table['images'].append({'id': 2, 'file_name': 'gone.png'})
-    marks, noted = marks_of(table, images)
+    marks, noted = read_marks(table, images)
     assert [m.box for m in marks] == [(50.0, 5.0, 60.0, 10.0)]
     assert noted == [
         '2 annotations left out: a crowd, not one object (first: annotation 0 of a.png)',
@@ -174,14 +174,14 @@ def test_what_cannot_be_used_is_counted(images):
 def test_an_image_of_another_size_is_left_out(images):
     table = coco([{'category_id': 3, 'bbox': BOX}])
     table['images'][0]['width'] = 61
-    marks, noted = marks_of(table, images)
+    marks, noted = read_marks(table, images)
     assert not marks and 'its size is not the one in the COCO file' in noted[0]
 
 
 def test_images_are_found_without_the_folders_of_the_file(images):
     table = coco([{'category_id': 3, 'bbox': BOX}])
     table['images'][0]['file_name'] = 'train2017/a.png'
-    assert len(marks_of(table, images)[0]) == 1
+    assert len(read_marks(table, images)[0]) == 1
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_greedy_is_at_most_twice_as_far(places, count):
     apart = line(*places)
     exact = radius(apart, cover(apart, count))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage, '_MOST_SETS', 0)
+        patch.setattr(coverage, '_MAX_SETS', 0)
         kept = cover(apart, count)
     assert len(kept) == min(count, len(places))
     assert radius(apart, kept) <= 2 * exact + 1e-6

@@ -23,7 +23,7 @@ OTHER = make_bank(
 
 def test_merged_objects_add_up_and_twins_are_taken_once():
     merged = merge([('a', make_bank()), ('b', OTHER)])
-    found = {key: [e.stamp for e in own[2]] for key, own in merged.objects().items()}
+    found = {key: [e.stamp for e in o.entries] for key, o in merged.objects().items()}
     assert found == {'cup-1': [10, 20, 30], 'ball': [10], 'plate': [1]}
     assert merged.source == 'video.mp4; other.mp4'
     assert same(merge([('a', make_bank())]), make_bank())
@@ -90,7 +90,7 @@ def test_rename_keys_classes_and_ids():
 
 def test_objects_of_one_class_may_become_one():
     bank = make_bank(entries=(entry('a', 1, 1), entry('b', 1, 2)))
-    assert [o[2] for o in rename(bank, {'b': 'a'}).objects().values()] == [
+    assert [o.entries for o in rename(bank, {'b': 'a'}).objects().values()] == [
         rename(bank, {'b': 'a'}).entries
     ]
 

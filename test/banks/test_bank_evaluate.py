@@ -71,7 +71,8 @@ def test_a_random_bank_has_as_many_entries_of_each_object():
     pool = make_bank(entries=(*bank.entries, *(entry('cup-1', i, i) for i in range(30, 34))))
     drawn = [random_bank(bank, pool, seed) for seed in range(6)]
     for each in drawn:
-        assert [(k, len(v[2])) for k, v in each.objects().items()] == [('cup-1', 2), ('ball', 1)]
+        counts = [(key, len(o.entries)) for key, o in each.objects().items()]
+        assert counts == [('cup-1', 2), ('ball', 1)]
     assert len({tuple(e.stamp for e in each.entries) for each in drawn}) > 1
     assert [e.stamp for e in random_bank(bank, pool, 3).entries] == [
         e.stamp for e in drawn[3].entries]  # fmt: skip
@@ -102,8 +103,8 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog):
     figures = json.loads(out.read_text())
     assert list(figures['runs']) == ['bank', 'random bank']
     assert figures['runs']['bank']['iou'] > 0.8 and figures['runs']['bank']['frames'] == 4
-    told = capsys.readouterr().out
-    assert 'compared with the truth' in told and 'rename' not in told
+    printed = capsys.readouterr().out
+    assert 'compared with the truth' in printed and 'rename' not in printed
     (tmp_path / 'truth' / 'classes.json').write_text(
         json.dumps(dict.fromkeys(range(1, 8), 'cup')))
     assert bank_evaluate.main(given) == 0

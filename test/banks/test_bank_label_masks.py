@@ -126,7 +126,7 @@ def test_a_picture_in_colour_is_refused_by_name(images, masks):
         read(LabelMasks(masks, class_name='cup'), images)
 
 
-def test_without_names_the_way_out_is_told(masks):
+def test_without_names_the_solution_is_reported(masks):
     with pytest.raises(InputError, match='names.yaml .* --class-name'):
         LabelMasks(masks)
 

@@ -26,7 +26,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def marks_of(data, text, place='labels', **options):
+def read_marks(data, text, place='labels', **options):
     (data / 'labels' / 'train' / 'a.txt').write_text(text)
     images = data / 'images'
     labels = YoloLabels(data / place, open_pictures(images), **options)
@@ -42,7 +42,7 @@ corner = st.floats(0, 1)
 def test_boxes_come_back(data, ax, ay, bx, by, class_id, confident):
     x0, x1, y0, y1 = min(ax, bx), max(ax, bx), min(ay, by), max(ay, by)
     line = f'{class_id} {(x0 + x1) / 2:.6f} {(y0 + y1) / 2:.6f} {x1 - x0:.6f} {y1 - y0:.6f}'
-    marks, noted = marks_of(data, line + (' 0.87' if confident else ''))
+    marks, noted = read_marks(data, line + (' 0.87' if confident else ''))
     expected = np.array([x0 * WIDTH, y0 * HEIGHT, x1 * WIDTH, y1 * HEIGHT])
     small = min(expected[2] - expected[0], expected[3] - expected[1])
     if small < 0.999:
@@ -53,7 +53,7 @@ def test_boxes_come_back(data, ax, ay, bx, by, class_id, confident):
 
 
 def test_an_outline_is_a_mask(data):
-    marks, noted = marks_of(data, '3 0.5 0.25 1 0.25 1 0.75 0.5 0.75\n\n0 0 0 .5 0 .5 .5 0.9')
+    marks, noted = read_marks(data, '3 0.5 0.25 1 0.25 1 0.75 0.5 0.75\n\n0 0 0 .5 0 .5 .5 0.9')
     assert not noted
     assert [m.class_name for m in marks] == ['bowl', 'cup']
     expected = np.zeros((HEIGHT, WIDTH), bool)
@@ -78,12 +78,12 @@ def test_whole_pixels_are_filled_as_they_are(x, y, w, h):
 def test_keypoints_are_no_outline(data, tmp_path):
     names = tmp_path / 'pose.yaml'
     names.write_text('kpt_shape: [2, 3]\nnames: [cup]\n')
-    marks, _ = marks_of(data, '0 .5 .5 .5 .5 .1 .1 2 .9 .9 2', names=names)
+    marks, _ = read_marks(data, '0 .5 .5 .5 .5 .1 .1 2 .9 .9 2', names=names)
     assert marks[0].box == (15, 10, 45, 30)
 
 
 def test_data_yaml_alone_finds_the_labels_as_ultralytics_does(data):
-    marks, _ = marks_of(data, '0 .5 .5 .5 .5', place='data.yaml', group='instance')
+    marks, _ = read_marks(data, '0 .5 .5 .5 .5', place='data.yaml', group='instance')
     assert [m.key for m in marks] == ['cup-train/a-1']
 
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_used_is_counted(data):
         'cup .5 .5 .5 .5', '0 .5 .5 .5', '0 .5 .5 .5 nan', '1 .5 .5 .5 .5', '0.5 .5 .5 .5 .5',
         '0 30 20 5 5', '0 1.5 .5 .1 .1', '0 .95 .5 .4 .4', '0 1.5 1.5 1.6 1.6 1.7 1.5',
     ]  # fmt: skip
-    marks, noted = marks_of(data, '\n'.join(lines))
+    marks, noted = read_marks(data, '\n'.join(lines))
     assert len(marks) == 1 and marks[0].box == pytest.approx((45, 12, 60, 28))
     assert noted == [
         '3 lines left out: it is not a class and four or more numbers '
@@ -112,7 +112,7 @@ def test_what_cannot_be_used_is_counted(data):
     lambda v: ' '.join(map(str, v))))  # fmt: skip
 def test_any_text_is_read_or_counted(data, text):
     try:
-        marks_of(data, text.encode('utf-8', 'ignore').decode())
+        read_marks(data, text.encode('utf-8', 'ignore').decode())
     except InputError as error:
         raise AssertionError(text) from error
 

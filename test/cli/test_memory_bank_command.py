@@ -95,7 +95,7 @@ def test_what_was_marked_is_found(model, scene, command, tmp_path, kind, monkeyp
     assert 'left out' not in err
     bank = MemoryBank.load(path)
     assert bank.source.startswith('2 images of images, ')
-    classes = {name for _, name, _ in bank.objects().values()}
+    classes = {o.class_name for o in bank.objects().values()}
     assert set(bank.objects()) == classes, 'grouped by class'
     visible = sum(int(clip[i].visible.sum()) for i in range(0, FRAMES, EVERY))
     assert len(bank) == visible
@@ -163,8 +163,9 @@ def test_inspect_tells_all_of_a_bank(small, command):
     code, out, _ = command('inspect', small, '--entries')
     bank = MemoryBank.load(small)
     assert code == 0 and bank.source in out and bank.created in out and 'model    demo' in out
-    for key, (class_id, _, entries) in bank.objects().items():
-        assert re.search(rf'^  {key} +{key} +{class_id} +{len(entries)} +\d+$', out, re.MULTILINE)
+    for key, banked in bank.objects().items():
+        line = rf'^  {key} +{key} +{banked.class_id} +{len(banked.entries)} +\d+$'
+        assert re.search(line, out, re.MULTILINE)
     code, out, _ = command('inspect', small, '--json')
     told = json.loads(out)
     assert len(told['entries']) == len(bank) and told['bytes'] == bank.nbytes
@@ -180,7 +181,7 @@ def test_the_sheet_shows_each_entry(small, scene, command, tmp_path):
     options = ['inspect', small, '--image', image, '--key', key]
     code, _, err = command(*options, '--html', page, '--png', picture)
     assert code == 0
-    entries = len(MemoryBank.load(small).objects()[key][2])
+    entries = len(MemoryBank.load(small).objects()[key].entries)
     assert re.search(rf'\d of {entries} entries find something in look.png', err)
     text = page.read_text()
     tiles = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
@@ -199,7 +200,9 @@ def test_editing_writes_banks(small, command, tmp_path):
     code, out, _ = command('remove', small, '-o', second, '--key', key)
     assert code == 0 and re.match(r'removed \d+ entries?, and with them 1 object\n', out)
     code, out, _ = command('rename', small, '-o', third, '--key', key, 'x', '--class-id', key, 77)
-    assert code == 0 and MemoryBank.load(third).objects()['x'][:2] == (77, key)
+    assert code == 0
+    renamed = MemoryBank.load(third).objects()['x']
+    assert (renamed.class_id, renamed.class_name) == (77, key)
     code, out, _ = command('prune', third, '-o', third, '--max-entries', 1, '--overwrite')
     assert code == 0 and re.search(r'dropped entry \d+ \(\w+, stamp \d+\): 0\.\d+ from entry', out)
     whole = tmp_path / '4.safetensors'

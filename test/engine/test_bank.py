@@ -95,11 +95,14 @@ def test_objects_and_inspect(path: Path):
     bank.save(path)
     assert len(bank) == 3
     assert bank.objects() == {
-        'cup-1': (7, 'cup', bank.entries[:2]),
-        'ball': (0, 'bäll', bank.entries[2:]),
+        'cup-1': BankObject('cup-1', 7, 'cup', bank.entries[:2]),
+        'ball': BankObject('ball', 0, 'bäll', bank.entries[2:]),
     }
     info = inspect(path)
-    assert info.objects == (BankObject('cup-1', 7, 'cup', 2), BankObject('ball', 0, 'bäll', 1))
+    assert info.labels == (
+        ('cup-1', 7, 'cup', 10), ('cup-1', 7, 'cup', 20), ('ball', 0, 'bäll', 10),
+    )  # fmt: skip
+    assert info.entry_counts == {'cup-1': 2, 'ball': 1}
     assert (info.model, info.created, info.source) == (bank.model, bank.created, bank.source)
     assert info.file_bytes == path.stat().st_size
 

@@ -30,7 +30,7 @@ def test_a_detection_conditions_the_bank_object_that_it_overlaps_and_no_other():
     by_name = {o.class_name: o.id for o in run.latest()[3].objects if o.visible}
     assert sorted(by_name) == ['green', 'red'] and run.engine.stats().objects == 2
     assert run.stream.conditioned_frames(by_name['red']) == (0,)
-    assert run.stream.export_bank(9).objects()['red-1'][2]  # still the bank's object
+    assert run.stream.export_bank(9).objects()['red-1'].entries  # still the bank's object
 
 
 def test_a_detection_elsewhere_is_another_object():
@@ -73,15 +73,15 @@ def test_classes_are_matched_by_name():
     run = Run(ColourDetector(['red', 'green']), **USUAL)
     run.stream.load_bank(numbered(make_bank('red', 'green'), red=1, green=0))
     assert run.stream.bank is not None
-    assert {k: v[:2] for k, v in run.stream.bank.objects().items()} == {
+    assert {k: (o.class_id, o.class_name) for k, o in run.stream.bank.objects().items()} == {
         'red-1': (0, 'red'), 'green-2': (1, 'green')}  # fmt: skip
     image = picture('red', 'green')
     run.push(*[image] * 8)
     result = run.latest()[7]
     assert [(o.class_id, o.class_name) for o in result.objects] == [(0, 'red'), (1, 'green')]
-    for entry in result.objects:
-        assert iou(mask(result, entry.id), colour_mask(image, entry.class_name)) > 0.5
-        assert run.stream.conditioned_frames(entry.id) == (0, 4)
+    for obj in result.objects:
+        assert iou(mask(result, obj.id), colour_mask(image, obj.class_name)) > 0.5
+        assert run.stream.conditioned_frames(obj.id) == (0, 4)
     assert run.engine.stats().objects == 2
 
 
@@ -94,7 +94,7 @@ def test_a_name_that_the_detector_does_not_know_gets_an_id_of_its_own():
     # A second bank that numbers it otherwise means the same class.
     run.stream.load_bank(numbered(make_bank('green'), green=1), replace=False)
     assert run.stream.bank is not None
-    assert run.stream.bank.objects()['green-1'][0] == classes['green']
+    assert run.stream.bank.objects()['green-1'].class_id == classes['green']
 
 
 def test_a_bank_with_the_right_numbers_is_taken_as_it_is():

@@ -29,9 +29,10 @@ pytestmark = pytest.mark.usefixtures('both_modes')
 
 def test_a_bank_holds_what_was_seen():
     bank = make_bank('red', 'green', entries=3)
-    assert {key: (id_, name, len(entries)) for key, (id_, name, entries) in bank.objects().items()}
-    assert list(bank.objects()) == ['red-1', 'green-2']
-    assert [len(entries) for _, _, entries in bank.objects().values()] == [3, 3]
+    objects = bank.objects()
+    assert {key: (o.class_id, o.class_name, len(o.entries)) for key, o in objects.items()}
+    assert list(objects) == ['red-1', 'green-2']
+    assert [len(o.entries) for o in objects.values()] == [3, 3]
     assert {e.stamp for e in bank.entries} <= {0, 4000, 8000, 12000}
     assert max(e.stamp for e in bank.entries) == 12000
     assert bank.source == 'recording'
@@ -174,7 +175,7 @@ def test_exporting_keeps_key_and_entries_of_the_bank():
     exported = run.stream.export_bank(10)
     objects = exported.objects()
     assert list(objects) == ['red-1', 'green-2']
-    assert [len(entries) for _, _, entries in objects.values()] == [2 + 2, 2]
+    assert [len(o.entries) for o in objects.values()] == [2 + 2, 2]
     assert len(run.stream.export_bank(1)) == 2
     # A bank that was only looked for is exported too.
     idle = Run(None, **USUAL)

@@ -154,7 +154,7 @@ def test_every_file_is_listed_by_path_with_what_it_holds(banks):
     assert [b.file_bytes for b in found] == [
         (banks / b.path).stat().st_size for b in found]
     assert found[1].info is not None and found[1].info.source == 'kitchen'
-    assert sum(o.entries for o in found[0].info.objects) == 3
+    assert found[0].info is not None and sum(found[0].info.entry_counts.values()) == 3
 
 
 def test_files_that_cannot_be_loaded_are_listed_with_the_reason(banks):

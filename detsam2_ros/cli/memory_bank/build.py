@@ -23,8 +23,8 @@ from detsam2_ros.banks.yolo_labels import YoloLabels
 from detsam2_ros.cli.memory_bank.common import (
     add_model,
     add_output,
-    check_least,
     check_output,
+    check_positive,
     load_model,
     save,
 )
@@ -38,18 +38,31 @@ def add_parser(subparsers: Any) -> None:
         'build',
         help='make a bank from annotated images or video frames',
         description='Make a memory bank with an entry for each object that is marked in an image. '
-        'An annotation belongs to the image of the same name, of a video to the frame whose '
-        'number ends its name.',
+        'An annotation belongs to the image of the same name. For a video it belongs to the frame '
+        "whose number ends the annotation's name.",
     )
     verb.add_argument('images', type=Path, help='a folder of images, or a video file')
     add_output(verb)
+    _add_annotations(verb)
+    _add_selection(verb)
+    add_model(
+        verb,
+        'demo',
+        "'demo' (shipped, knows billiard balls only; the default), a Hugging Face id, or a "
+        'checkpoint; only this model can use the bank',
+    )
+    verb.add_argument('-q', '--quiet', action='store_true', help='no progress bar')
+    verb.set_defaults(run=run)
+
+
+def _add_annotations(verb: argparse.ArgumentParser) -> None:
     kind = verb.add_mutually_exclusive_group(required=True)
     kind.add_argument(
         '--masks',
         type=Path,
         metavar='DIR',
-        help='label masks: PNG, a pixel is the number of its object, 0 is background; in folders '
-        'by class, or with a names file',
+        help='label masks: PNG, where a pixel is the number of its object and 0 is background; in '
+        'a folder for each class, or with a names file',
     )
     kind.add_argument('--coco', type=Path, metavar='FILE', help='COCO JSON')
     kind.add_argument(
@@ -60,45 +73,42 @@ def add_parser(subparsers: Any) -> None:
         nargs='?',
         const='demo',
         metavar='MODEL',
-        help="boxes of a YOLO detector: 'demo' (the default), a file, a published name",
+        help="boxes of a YOLO detector: 'demo' (the default), a file, or a published name",
     )
-    more = verb.add_argument_group('what is taken')
+
+
+def _add_selection(verb: argparse.ArgumentParser) -> None:
+    more = verb.add_argument_group('selection')
     more.add_argument(
         '--group',
         choices=GROUPS,
         default='class',
-        help='what becomes one object of the bank: all that is of one class (the default), or '
+        help='what becomes one object of the bank: all objects of one class (the default), or '
         'each instance',
     )
-    more.add_argument('--every', type=int, default=1, metavar='N', help='each N-th image only')
+    more.add_argument('--every', type=int, default=1, metavar='N', help='only each N-th image')
     more.add_argument(
         '--max-entries',
         type=int,
         metavar='N',
-        help='most an object: the N that cover the others best, as prune does; default all',
+        help='keep at most N entries of each object: those that cover the others best, as prune '
+        'does; default: all',
     )
     more.add_argument('--names', type=Path, metavar='FILE', help='class names (masks, YOLO)')
-    more.add_argument('--class-name', metavar='NAME', help='of all objects (masks)')
-    more.add_argument('--ignore', metavar='A,B', help='pixel values that are no object (masks)')
+    more.add_argument('--class-name', metavar='NAME', help='class name of all objects (masks)')
+    more.add_argument('--ignore', metavar='A,B', help='pixel values of no object (masks)')
     more.add_argument('--classes', metavar='A,B', help='class names or ids to detect (--detect)')
     more.add_argument(
-        '--confidence', type=float, default=0.5, help='least of a detection; default 0.5'
-    )
-    add_model(
-        verb,
-        'demo',
-        "'demo' (shipped, knows billiard balls only; the default), a Hugging Face id, or a "
-        'checkpoint; the bank is for this model only',
-    )
-    verb.add_argument('-q', '--quiet', action='store_true', help='no progress bar')
-    verb.set_defaults(run=run)
+        '--confidence', type=float, default=0.5,
+        help='minimum confidence of a detection (--detect); default 0.5',
+    )  # fmt: skip
 
 
 def run(given: argparse.Namespace) -> int:
     """Build and write; raises InputError or EngineError."""
-    # The cheap checks first: a typo should not wait for a model to load.
-    check_least(given.every, '--every')
-    check_least(given.max_entries, '--max-entries')
+    # The cheap checks come first: a typo should not wait for a model to load.
+    check_positive(given.every, '--every')
+    check_positive(given.max_entries, '--max-entries')
     _check_belongs(given)
     check_output(given.output, given.overwrite)
     pictures = open_pictures(given.images, given.every, given.masks)
@@ -131,7 +141,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check_belongs(given: argparse.Namespace) -> None:
-    """Refuse options of another kind of annotation: they would do nothing."""
+    """Raise ConfigError for options of another kind of annotation, which would do nothing."""
     kinds = {
         '--names': (given.names, given.masks or given.yolo, '--masks and --yolo'),
         '--class-name': (given.class_name, given.masks, '--masks'),

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the verbs of memory_bank share: options, the file that is written, how banks are told."""
+"""What the verbs of memory_bank share: options, checks of files, and reports about banks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def add_output(verb: Any) -> None:
 
 def add_overwrite(verb: Any) -> None:
     """Add --overwrite."""
-    verb.add_argument(
-        '--overwrite', action='store_true', help='replace a file that is there already'
-    )
+    verb.add_argument('--overwrite', action='store_true', help='replace an existing file')
 
 
 def add_model(verb: Any, default: str | None, text: str) -> None:
@@ -36,17 +34,17 @@ def add_model(verb: Any, default: str | None, text: str) -> None:
     group.add_argument('--sam2', default=default, metavar='MODEL', help=text)
     group.add_argument('--sam2-config', metavar='YAML', help='config of a checkpoint file')
     group.add_argument('--device', help='default: cuda when there is a GPU, else cpu')
-    group.add_argument('--dtype', choices=('float32', 'bfloat16'), help="of SAM 2's arithmetic")
+    group.add_argument('--dtype', choices=('float32', 'bfloat16'), help="of SAM 2's computation")
 
 
 def load_model(given: argparse.Namespace, name: str) -> Sam2Model:
-    """Load the model that the options of `add_model` say; raises ModelError."""
+    """Load the model that the options of `add_model` name; raises ModelError."""
     device = given.device or default_device()
     return load_sam2(name, config=given.sam2_config, device=device, dtype=given.dtype)
 
 
 def check_output(path: Path, overwrite: bool, option: str = '--output') -> None:
-    """Refuse a file that cannot be written, before any work; raises InputError."""
+    """Raise InputError for a file that cannot be written; to be called before any work."""
     if not path.absolute().parent.is_dir():
         raise InputError(f'{option} {path}: there is no such folder')
     if path.is_dir():
@@ -55,22 +53,22 @@ def check_output(path: Path, overwrite: bool, option: str = '--output') -> None:
         raise InputError(f'{option} {path} is there already; give another name or --overwrite')
 
 
-def check_least(value: int | None, option: str, least: int = 1) -> None:
-    """Refuse a number below the least; raises ConfigError."""
-    if value is not None and value < least:
-        raise ConfigError(f'{option} must be >= {least}, got {value}')
+def check_positive(value: int | None, option: str) -> None:
+    """Raise ConfigError for a number below 1; None is accepted."""
+    if value is not None and value < 1:
+        raise ConfigError(f'{option} must be >= 1, got {value}')
 
 
 def save(bank: MemoryBank, path: Path, overwrite: bool) -> None:
-    """Write a bank and say what is in it; raises BankError."""
+    """Write a bank and report its counts; raises BankError."""
     bank.save(path, overwrite)
-    print(f'{path}: {told(bank)}')
+    print(f'{path}: {describe(bank)}')
 
 
-def told(bank: MemoryBank) -> str:
+def describe(bank: MemoryBank) -> str:
     """Return the counts of a bank in words."""
     objects = bank.objects()
-    classes = {name for _, name, _ in objects.values()}
+    classes = {o.class_name for o in objects.values()}
     return (
         f'{counted(len(objects), "object")} of {counted(len(classes), "class", "classes")}, '
         f'{counted(len(bank), "entry", "entries")}, {bank.nbytes} bytes'

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""memory_bank merge, remove and rename: banks made of banks."""
+"""memory_bank merge, remove and rename: banks made of other banks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from typing import Any
 from detsam2_ros.banks.editing import merge, remove, rename
 from detsam2_ros.cli.memory_bank.common import add_output, check_output, counted, save
 from detsam2_ros.engine import ConfigError, MemoryBank
-
-_MOST_ID = 2**31 - 1
+from detsam2_ros.engine.bank.header import MAX_CLASS_ID
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verbs."""
     verb = subparsers.add_parser(
         'merge',
-        help='one bank of several',
-        description='Write one bank with the entries of several, all of one model. Objects of '
-        'one key and class become one; an entry that several have is taken once.',
+        help='join several banks into one',
+        description='Write one bank with the entries of several banks of one model. Objects of '
+        'one key and class become one object. An entry that several banks have is taken once.',
     )
     verb.add_argument('banks', type=Path, nargs='+', help='the banks')
     add_output(verb)
@@ -30,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
 
     verb = subparsers.add_parser(
         'remove',
-        help='a bank without some objects or entries',
+        help='write a bank without some objects or entries',
         description='Write a bank without some of its objects or entries.',
     )
     verb.add_argument('bank', type=Path, help='the bank')
@@ -48,15 +47,15 @@ def add_parser(subparsers: Any) -> None:
 
     verb = subparsers.add_parser(
         'rename',
-        help='a bank with other names',
+        help='write a bank with other names',
         description='Write a bank with other object keys, class names or class ids. Objects that '
-        'get one key become one.',
+        'get one key become one object.',
     )
     verb.add_argument('bank', type=Path, help='the bank')
     for option, new, text in (
         ('--key', 'NEW', "an object's key"),
         ('--class', 'NEW', "a class's name"),
-        ('--class-id', 'ID', "a class's number, by its (new) name"),
+        ('--class-id', 'ID', "a class's number, by the (new) name of the class"),
     ):
         verb.add_argument(
             option, nargs=2, action='append', default=[], metavar=('NAME', new),
@@ -82,10 +81,10 @@ def run_remove(given: argparse.Namespace) -> int:
     check_output(given.output, given.overwrite)
     if not (given.key or given.classes or given.entry):
         raise ConfigError('say what to remove: --key, --class or --entry')
-    bank, gone = remove(MemoryBank.load(given.bank), given.key, given.classes, given.entry)
-    objects = {entry.object_key for entry in gone} - set(bank.objects())
+    bank, removed = remove(MemoryBank.load(given.bank), given.key, given.classes, given.entry)
+    objects = {entry.object_key for entry in removed} - set(bank.objects())
     print(
-        f'removed {counted(len(gone), "entry", "entries")}, '
+        f'removed {counted(len(removed), "entry", "entries")}, '
         f'and with them {counted(len(objects), "object")}'
     )
     save(bank, given.output, given.overwrite)
@@ -98,8 +97,10 @@ def run_rename(given: argparse.Namespace) -> int:
     keys, classes = _table(given.key, '--key'), _table(given.classes, '--class')
     ids = {}
     for name, text in _table(given.class_id, '--class-id').items():
-        if not text.isdecimal() or int(text) > _MOST_ID:
-            raise ConfigError(f'--class-id {name}: {text!r} is no whole number in 0..{_MOST_ID}')
+        if not text.isdecimal() or int(text) > MAX_CLASS_ID:
+            raise ConfigError(
+                f'--class-id {name}: {text!r} is no whole number in 0..{MAX_CLASS_ID}'
+            )
         ids[name] = int(text)
     if not (keys or classes or ids):
         raise ConfigError('say what to rename: --key, --class or --class-id')

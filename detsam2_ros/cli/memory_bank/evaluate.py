@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""memory_bank evaluate: what a bank finds in a video by itself, and what the detector does."""
+"""memory_bank evaluate: what a bank alone finds in a video, and what the detector finds."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 BANK, DETECTOR, RANDOM = 'bank', 'detector', 'random bank'
 
 _DESCRIPTION = """\
-Segment a video with a memory bank alone, without detector and prompts, and say what it found:
-IoU and share of frames on which each object was found (IoU >= 0.5), false objects (no true object
-on more than half of the frames that show them), stray masks. The same for the detector, unless
---no-detector, and for a bank of as many entries drawn at random from --pool. Without TRUTH the
-detector's final masks stand in for it.
+Segment a video with a memory bank alone, without detector and prompts, and report what it found:
+IoU, the share of frames on which each object was found (IoU >= 0.5), false objects (they match no
+true object on more than half of their frames), and stray masks. Report the same for the detector,
+unless --no-detector is given, and for a bank of as many entries drawn at random from --pool.
+Without TRUTH the detector's final masks stand in for the truth.
 """
 
 
@@ -39,27 +39,27 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb."""
     verb = subparsers.add_parser(
         'evaluate',
-        help='what a bank finds in a video, against the truth and the detector',
+        help='compare what a bank finds in a video with the truth and the detector',
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument('bank', type=Path, help='the bank')
     verb.add_argument(
-        'video', help="a video file, a folder of images, or 'scene:SEED', the demo's scene"
+        'video', help="a video file, a folder of images, or 'scene:SEED' for the demo's scene"
     )
     verb.add_argument(
         'truth',
         type=Path,
         nargs='?',
-        help='folder of label PNGs, one a frame in the order of their names: pixel = object, '
-        '0 = none; a classes.json in it, {"1": "cup"}, gives objects the class that they must '
-        'be found as. A scene has its own',
+        help='folder of label PNGs, one for each frame in the order of their names: pixel = '
+        'object, 0 = none. A classes.json in the folder, {"1": "cup"}, names the classes as which '
+        'objects must be found. A scene has its own truth',
     )
     verb.add_argument('--pool', type=Path, metavar='BANK', help='a larger bank to draw from')
-    verb.add_argument('--seed', type=int, default=0, help='of the draw; default 0')
+    verb.add_argument('--seed', type=int, default=0, help='seed of the random draw; default 0')
     verb.add_argument('--max-frames', type=int, metavar='N', help='stop after N; scenes: 60')
-    verb.add_argument('--fps', type=float, help='replaces the rate of the video')
-    verb.add_argument('--json', type=Path, metavar='FILE', help='write the figures')
+    verb.add_argument('--fps', type=float, help='frame rate in place of that of the video')
+    verb.add_argument('--json', type=Path, metavar='FILE', help='also write the figures')
     verb.add_argument('-q', '--quiet', action='store_true', help='no progress bar')
     command_line.add_models(verb.add_argument_group('models'))
     command_line.add_parameters(verb.add_argument_group('parameters of the method'))
@@ -67,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Evaluate and tell; raises InputError or EngineError."""
+    """Evaluate and report; raises InputError or EngineError."""
     config = command_line.engine_config(given)
     _check(given)
     bank = MemoryBank.load(given.bank)
@@ -84,7 +84,7 @@ def run(given: argparse.Namespace) -> int:
         tallies[DETECTOR] = measure(
             engine, _frames(source, given, DETECTOR), None, watch=recorder
         )
-    # Without detector, and without its prompts on any frame.
+    # Neither the detector nor its prompts take part on any frame.
     alone = Engine(engine.model, None, replace(config, detect_interval=0))
     for name, each in ((BANK, bank), (RANDOM, drawn)):
         if each is not None:
@@ -164,7 +164,7 @@ def _figures(
 
 
 def _check(given: argparse.Namespace) -> None:
-    """Refuse options that cannot work, by name; raises ConfigError."""
+    """Raise ConfigError, naming the option, for values that cannot work."""
     if given.max_frames is not None and given.max_frames < 1:
         raise ConfigError(f'--max-frames must be >= 1, got {given.max_frames}')
     if given.fps is not None and not 0 < given.fps <= 1000:

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""memory_bank inspect: what is in a bank, as a table, as JSON, and as a sheet on an image."""
+"""memory_bank inspect: a bank as a table, as JSON, and as a sheet on an image."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from detsam2_ros.cli.memory_bank.common import (
     add_overwrite,
     check_output,
     counted,
+    describe,
     load_model,
-    told,
 )
 from detsam2_ros.cli.memory_bank.sheet import Shown, draw, write_html, write_sheet
 from detsam2_ros.engine import ConfigError, MemoryBank
@@ -33,12 +33,12 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb."""
     verb = subparsers.add_parser(
         'inspect',
-        help='what is in a bank, and what it finds in an image',
-        description='Tell what is in a bank. With --image also draw, for each entry alone, where '
-        'the image reads the object in it and which mask it gives there.',
+        help='report what is in a bank, and what it finds in an image',
+        description='Report what is in a bank. With --image also draw, for each entry alone, '
+        'where the image reads the object in the entry, and the mask that the entry gives.',
     )
     verb.add_argument('bank', type=Path, help='the bank')
-    verb.add_argument('--entries', action='store_true', help='a line for each entry too')
+    verb.add_argument('--entries', action='store_true', help='also print a line for each entry')
     verb.add_argument('--json', action='store_true', help='everything as JSON instead of a table')
     sheet = verb.add_argument_group('sheet')
     sheet.add_argument('--image', type=Path, metavar='FILE', help='the image to look at')
@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Tell and draw; raises InputError or EngineError."""
+    """Report and draw; raises InputError or EngineError."""
     wanted = [(path, o) for path, o in ((given.html, '--html'), (given.png, '--png')) if path]
     if wanted and given.image is None:
         raise ConfigError(f'{wanted[0][1]} needs --image FILE: what the bank is shown')
@@ -72,16 +72,16 @@ def run(given: argparse.Namespace) -> int:
 
 
 def facts(path: Path, bank: MemoryBank) -> dict[str, Any]:
-    """Return all that is told of a bank, as JSON takes it."""
+    """Return everything reported about a bank, as a JSON value."""
     objects = [
         {
             'key': key,
-            'class_id': class_id,
-            'class_name': name,
-            'entries': len(entries),
-            'bytes': sum(_bytes(entry) for entry in entries),
+            'class_id': banked.class_id,
+            'class_name': banked.class_name,
+            'entries': len(banked.entries),
+            'bytes': sum(entry.nbytes for entry in banked.entries),
         }
-        for key, (class_id, name, entries) in bank.objects().items()
+        for key, banked in bank.objects().items()
     ]
     entries = [
         {
@@ -107,19 +107,19 @@ def facts(path: Path, bank: MemoryBank) -> dict[str, Any]:
 
 def table(given: argparse.Namespace, bank: MemoryBank) -> str:
     """Return the bank as a table for people."""
-    told_facts = facts(given.bank, bank)
+    reported = facts(given.bank, bank)
     model = bank.model
     lines = [
-        f'{given.bank}: {told(bank)}',
+        f'{given.bank}: {describe(bank)}',
         f'  model    {model.name}, {model.image_size} pixels, sha256 {model.sha256[:12]}',
         f'  created  {bank.created}',
-        f'  source   {bank.source or "not said"}',
+        f'  source   {bank.source or "not given"}',
         '',
     ]
     rows = [('object', 'class', 'id', 'entries', 'bytes')]
     rows += [
         (o['key'], o['class_name'], str(o['class_id']), str(o['entries']), str(o['bytes']))
-        for o in told_facts['objects']
+        for o in reported['objects']
     ]
     lines += _aligned(rows, numbers=3)
     if given.entries:
@@ -127,14 +127,14 @@ def table(given: argparse.Namespace, bank: MemoryBank) -> str:
         rows += [
             (str(e['entry']), e['key'], e['class_name'], f'{e["stamp"] / 1e9:.3f} s',
              f'{e["score"]:.2f}')
-            for e in told_facts['entries']
+            for e in reported['entries']
         ]  # fmt: skip
         lines += ['', *_aligned(rows, numbers=2)]
     return '\n'.join(lines)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]], numbers: int) -> list[str]:
-    """Return rows as lines, the last so many columns to the right."""
+    """Return rows as lines of aligned columns, the last `numbers` columns to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     left = len(widths) - numbers
     return [
@@ -147,26 +147,21 @@ def _aligned(rows: Sequence[tuple[str, ...]], numbers: int) -> list[str]:
     ]
 
 
-def _bytes(entry: Any) -> int:
-    memory = entry.memory
-    return int(memory.spatial.nbytes + memory.pointer.nbytes + memory.score.nbytes)
-
-
 def _sheet(given: argparse.Namespace, bank: MemoryBank) -> None:
     image = read_picture(given.image)
     if image is None:
         raise InputError(f'--image {given.image}: it cannot be read')
     model = load_model(given, given.sam2 or bank.model.name)
     bank.check(model.identity)
-    places = [
+    indices = [
         i for i, entry in enumerate(bank.entries) if not given.key or entry.object_key in given.key
     ]
-    found_by = looks(model, [bank.entries[i] for i in places], image)
-    # A bar only where a person waits: large models take seconds an entry on a CPU.
-    bar = tqdm(found_by, total=len(places), unit='entry', disable=None, dynamic_ncols=True)
+    found_by = looks(model, [bank.entries[i] for i in indices], image)
+    # A bar appears only on a terminal. Large models take seconds for each entry on a CPU.
+    bar = tqdm(found_by, total=len(indices), unit='entry', disable=None, dynamic_ncols=True)
     shown = [
-        draw(image, Shown(place, bank.entries[place], look))
-        for place, look in zip(places, bar, strict=True)
+        draw(image, Shown(index, bank.entries[index], look))
+        for index, look in zip(indices, bar, strict=True)
     ]
     title = f'{given.bank.name} on {given.image.name}'
     if given.html is not None:
@@ -175,7 +170,7 @@ def _sheet(given: argparse.Namespace, bank: MemoryBank) -> None:
         if len(shown) > 60:
             raise InputError(f'--png: {len(shown)} entries are too many; take --html or --key')
         write_sheet(given.png, shown)
-    # Not to standard output: that may be JSON for a program.
+    # Standard output may be JSON for a program.
     found = sum(item.found for item in shown)
     print(
         f'memory_bank: {found} of {counted(len(shown), "entry", "entries")} find something in '

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""memory_bank: design memory banks - build, look at, put together, thin out."""
+"""memory_bank: build, inspect, merge, prune and evaluate memory banks."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from detsam2_ros.media.video import InputError
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
-# Each has add_parser(subparsers), whose parser sets `run`: what gets the options and returns the
-# exit code.
+# Each module has add_parser(subparsers), whose parser sets `run`: a function that takes the
+# options and returns the exit code.
 VERBS = (bank_build, bank_inspect, bank_edit, bank_prune, bank_evaluate)
 
 _EPILOG = """\
@@ -46,7 +46,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 2 for what the user can put right, 130 Ctrl-C."""
+    """Run the command; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
     given = parser().parse_args(arguments)
     logging.basicConfig(format='memory_bank: %(message)s', level=logging.WARNING)
     try:
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog='memory_bank',
-        description='Design memory banks: what SAM 2 is to look for in new videos, in a file.',
+        description='Design memory banks: files of objects for SAM 2 to look for in new videos.',
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from detsam2_ros.banks.coverage import prune
-from detsam2_ros.cli.memory_bank.common import add_output, check_least, check_output, counted, save
+from detsam2_ros.cli.memory_bank.common import (
+    add_output,
+    check_output,
+    check_positive,
+    counted,
+    save,
+)
 from detsam2_ros.engine import MemoryBank
 
 
@@ -18,12 +24,15 @@ def add_parser(subparsers: Any) -> None:
     verb = subparsers.add_parser(
         'prune',
         help='keep the entries that cover the others best',
-        description='Write a bank with at most N entries an object: those for which the entry '
-        'that is farthest from its nearest kept one is nearest (k-centre, on pooled memories). '
-        'Distances are 0 for the same memory and at most 2.',
+        description='Write a bank with at most N entries of each object. The kept entries are '
+        'those for which the largest distance of an entry to its nearest kept entry is smallest '
+        '(k-centre, on pooled memories). Distances are 0 for the same memory and at most 2.',
     )
     verb.add_argument('bank', type=Path, help='the bank')
-    verb.add_argument('--max-entries', type=int, required=True, metavar='N', help='most an object')
+    verb.add_argument(
+        '--max-entries', type=int, required=True, metavar='N',
+        help='maximum number of entries of an object',
+    )  # fmt: skip
     verb.add_argument('-q', '--quiet', action='store_true', help='no line for each dropped entry')
     add_output(verb)
     verb.set_defaults(run=run)
@@ -31,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Prune and write; raises InputError or EngineError."""
-    check_least(given.max_entries, '--max-entries')
+    check_positive(given.max_entries, '--max-entries')
     check_output(given.output, given.overwrite)
     bank, dropped = prune(MemoryBank.load(given.bank), given.max_entries)
     if not dropped:

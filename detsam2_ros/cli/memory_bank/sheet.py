@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The sheet of a bank on an image: for each entry where it is read, and the mask it gives."""
+"""The sheet of a bank on an image: for each entry its heat map, its mask, its coverage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from detsam2_ros.media.video import InputError, write_png
 COLUMNS = ('where the image reads the object', 'mask by this entry alone', 'object in the entry')
 _TILE = 420
 _TINT = (0, 214, 160)
-_FAINT = 0.05  # an entry read less than this everywhere must not look hot
+_FAINT = 0.05  # heat maps below this everywhere must not look hot
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -46,22 +46,22 @@ img { max-width: 100%; height: auto; display: block; border-radius: 4px; }
 """
 
 _TEXT = (
-    'Left: how much of what each place of the image reads in this entry lies on the object there '
-    '(weights of memory attention, mean of all layers, times where the object is in the entry; '
-    'the scale is that of the entry, its largest value stands in the title). Middle: the mask '
-    'that this entry alone gives in the image. Right: where the object is in the entry itself, '
-    'as read from the memory; a bank keeps no picture.'
+    'Left: the share of what each place of the image reads in this entry that lies on the object '
+    'in the entry (weights of memory attention, mean of all layers, times the coverage by the '
+    'object; each entry has its own scale, and the title gives its largest value). Middle: the '
+    'mask that this entry alone gives in the image. Right: where the object is in the entry '
+    'itself, as read from the memory; a bank keeps no picture.'
 )
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An entry on the sheet: its place in the bank, what it does, its drawn tiles."""
+    """An entry on the sheet."""
 
-    place: int
+    index: int  # of the entry in the bank
     entry: BankEntry
-    look: Look
-    tiles: tuple[np.ndarray, ...] = ()
+    look: Look  # what the entry does on the image
+    tiles: tuple[np.ndarray, ...] = ()  # drawn, uint8 [h, w, 3] RGB, one for each of COLUMNS
 
     @property
     def found(self) -> bool:
@@ -74,7 +74,7 @@ class Shown:
         found = f'{self.look.mask.mean():.1%} of the image' if self.found else 'finds nothing'
         heat = '' if self.look.heat is None else f', read at most {self.look.heat.max():.0%}'
         return (
-            f'entry {self.place}: {self.entry.object_key}, stamp {self.entry.stamp / 1e9:.3f} s: '
+            f'entry {self.index}: {self.entry.object_key}, stamp {self.entry.stamp / 1e9:.3f} s: '
             f'score {self.look.score:.2f}, {found}{heat}'
         )
 
@@ -88,7 +88,7 @@ def draw(image: np.ndarray, shown: Shown) -> Shown:
         _masked(small, mask),
         _coverage(small, shown.look.coverage),
     )
-    return Shown(shown.place, shown.entry, shown.look, tiles)
+    return Shown(shown.index, shown.entry, shown.look, tiles)
 
 
 def write_sheet(path: Path, shown: Sequence[Shown]) -> None:
@@ -102,7 +102,7 @@ def write_sheet(path: Path, shown: Sequence[Shown]) -> None:
 def write_html(
     path: Path, title: str, table: str, image: np.ndarray, shown: Sequence[Shown]
 ) -> None:
-    """Write the entries as a page that needs nothing beside it; raises InputError."""
+    """Write the entries as a page without other files; raises InputError."""
     keys = list(dict.fromkeys(item.entry.object_key for item in shown))
     parts = [
         f'<h1>{escape(title)}</h1>',
@@ -134,7 +134,7 @@ def _entry(item: Shown) -> str:
 
 
 def _image(picture: np.ndarray, alt: str, kind: str = '') -> str:
-    # As JPEG: a camera's noise makes a PNG ten times as large, and there are many tiles.
+    # JPEG, since the noise of a camera makes a PNG ten times as large, and there are many tiles.
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     good, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])
     if not good:
@@ -144,7 +144,7 @@ def _image(picture: np.ndarray, alt: str, kind: str = '') -> str:
 
 
 def _heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lay a heat map, [h, w] from 0, over the image in grey."""
+    """Draw a heat map, [h, w] from 0, over the image in grey."""
     scaled = (heat / max(float(heat.max()), _FAINT)).astype(np.float32)
     height, width = image.shape[:2]
     wide = cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
@@ -155,7 +155,7 @@ def _heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def _masked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Darken what is not mask and draw the mask's outline."""
+    """Darken the image outside the mask and draw the mask's outline."""
     height, width = image.shape[:2]
     small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     drawn = np.where(small[..., None] > 0, image, image // 2).astype(np.uint8)
@@ -165,7 +165,7 @@ def _masked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _coverage(image: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """Draw where the object is in the entry, at the shape of the image."""
+    """Draw where the object is in the entry, at the size of the image."""
     height, width = image.shape[:2]
     wide = cv2.resize(coverage, (width, height), interpolation=cv2.INTER_NEAREST)
     return _map('Greys_r')[np.rint(wide.clip(0, 1) * 255).astype(int)].astype(np.uint8)
@@ -192,5 +192,5 @@ def _map(name: str) -> Any:
 
 
 def _plain(text: str) -> str:
-    """Return what OpenCV's font can write."""
+    """Return a text with '?' for characters that OpenCV's font lacks."""
     return text.encode('ascii', 'replace').decode()

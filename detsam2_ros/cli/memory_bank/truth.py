@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Videos with their truth: a file or folder with label images beside it, or the demo's scene."""
+"""Videos and their truth: a video with label images, or the demo's scene."""
 
 from __future__ import annotations
 
@@ -19,27 +19,24 @@ from detsam2_ros.scene.scene import CLASS_NAMES, Scene
 
 SCENE = 'scene:'
 _SCENE_FRAMES = 60
-_LEAST_VISIBLE = 0.25  # of a ball: a sliver behind a hand says little about masks
+_MIN_VISIBLE = 0.25  # fraction of a ball; a sliver behind a hand is no test of masks
 
 
 @dataclass(frozen=True)
 class Input:
-    """A video that can be read again and again; its frames have a truth if has_truth.
-
-    limit: stop after so many frames. count: of frames to come, None when unknown.
-    """
+    """A video that can be read several times."""
 
     name: str
-    has_truth: bool
-    frames: Callable[[], Iterator[FrameImage]]
-    limit: int | None
-    count: int | None
+    has_truth: bool  # whether its frames have a truth
+    frames: Callable[[], Iterator[FrameImage]]  # reads the video from its start
+    limit: int | None  # stop after this number of frames
+    count: int | None  # number of frames to come, None when unknown
 
 
 def open_input(
     video: str, truth: Path | None, limit: int | None = None, fps: float | None = None
 ) -> Input:
-    """Open what the command line names; raises InputError for what cannot be used."""
+    """Open the video and truth of the command line; raises InputError for unusable ones."""
     if video.startswith(SCENE):
         return _scene(video, truth, limit)
     source = open_source(Path(video), fps)
@@ -83,7 +80,7 @@ def _scene(video: str, truth: Path | None, limit: int | None) -> Input:
 
     def frames() -> Iterator[FrameImage]:
         for frame in scene:
-            seen = frame.ids[frame.visible_fraction >= _LEAST_VISIBLE]
+            seen = frame.ids[frame.visible_fraction >= _MIN_VISIBLE]
             labels = np.where(np.isin(frame.labels, seen), frame.labels, 0)
             yield FrameImage(frame.image, round(frame.index * 1e9 / 30), Truth(labels, names))
 

@@ -34,27 +34,33 @@ DEFAULT_MAX_BANK_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class BankEntry:
-    """One conditioned memory of an object of the bank.
+    """One conditioned memory of an object of the bank."""
 
-    object_key: the object within this bank. class_id: 0..2^31-1. stamp: of the frame that it was
-    made on, nanoseconds. memory: on the CPU.
-    """
-
-    object_key: str
-    class_id: int
+    object_key: str  # the object within this bank
+    class_id: int  # 0..2^31-1
     class_name: str
-    stamp: int
-    memory: Memory
+    stamp: int  # of the frame that the memory was made on, nanoseconds
+    memory: Memory  # on the CPU
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory's tensors."""
+        return sum(tensor.nbytes for tensor in _tensors(self.memory).values())
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the spatial memory; equal memories have equal digests."""
+        spatial = self.memory.spatial.contiguous().view(torch.uint8)
+        return hashlib.sha256(spatial.numpy().tobytes()).digest()
 
 
 @dataclass(frozen=True)
 class BankObject:
-    """An object of a bank: its key, its class and how many entries it has."""
+    """An object of a bank: its class and its entries, in the bank's order."""
 
-    key: str
+    key: str  # within the bank
     class_id: int
     class_name: str
-    entries: int
+    entries: tuple[BankEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,18 @@ class BankInfo:
     """What the header of a bank file says, without its tensors; from `inspect`."""
 
     model: ModelIdentity
-    created: str
-    source: str
-    objects: tuple[BankObject, ...]
+    created: str  # ISO 8601 in UTC
+    source: str  # free text: what the bank was recorded from
+    labels: tuple[EntryLabel, ...]  # a label for each entry, in the file's order
     file_bytes: int
 
+    @property
+    def entry_counts(self) -> dict[str, int]:
+        """The number of entries of each object, by object key in the file's order."""
+        return dict(Counter(label.key for label in self.labels))
+
     def check(self, model: ModelIdentity) -> None:
-        """Raise BankError, naming both sides, when the bank is not one of this model."""
+        """Raise BankError, naming both models, when another model made the bank."""
         check_model(self.model, model)
 
 
@@ -78,30 +89,29 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class MemoryBank:
-    """Conditioned memories, by object, and the model that made them.
+    """Conditioned memories of objects, and the model that made the memories.
 
-    created: ISO 8601 in UTC. source: free text, what it was recorded from. Raises BankError when
-    the entries do not fit the model or one another: memories of other shapes or dtypes, with NaN
-    or infinity or not on the CPU, an object of two classes, an entry that comes twice.
+    Raises BankError for a memory whose shape or dtype is not the model's, that holds NaN or
+    infinity, or that is not on the CPU. Raises BankError for an object of two classes and for an
+    entry that comes twice.
     """
 
     model: ModelIdentity
     entries: tuple[BankEntry, ...]
-    created: str = field(default_factory=_now)
-    source: str = ''
+    created: str = field(default_factory=_now)  # ISO 8601 in UTC
+    source: str = ''  # free text: what the bank was recorded from
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'entries', tuple(self.entries))
         check_header(self._header())
-        # Stamps may repeat (a source without a clock), a memory attended to twice may not.
+        # Stamps may repeat (a source may have no clock); no memory may be attended to twice.
         frames = Counter((e.object_key, e.stamp) for e in self.entries)
         seen: set[tuple[str, bytes]] = set()
         for i, entry in enumerate(self.entries):
             for part, tensor in _tensors(entry.memory).items():
                 _check_tensor(f'entry {i} ({entry.object_key}): {part}', part, tensor, self.model)
             if frames[entry.object_key, entry.stamp] > 1:
-                spatial = entry.memory.spatial.contiguous().view(torch.uint8)
-                content = (entry.object_key, hashlib.sha256(spatial.numpy().tobytes()).digest())
+                content = (entry.object_key, entry.digest())
                 if content in seen:
                     raise BankError(f'entry {i} ({entry.object_key}) is there twice')
                 seen.add(content)
@@ -111,19 +121,21 @@ class MemoryBank:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all its tensors."""
-        return sum(t.nbytes for e in self.entries for t in _tensors(e.memory).values())
+        """Bytes of all tensors of the bank."""
+        return sum(entry.nbytes for entry in self.entries)
 
-    def objects(self) -> dict[str, tuple[int, str, tuple[BankEntry, ...]]]:
-        """Return per object key the class id, class name and entries, in the bank's order."""
-        table: dict[str, tuple[int, str, tuple[BankEntry, ...]]] = {}
-        for e in self.entries:
-            before = table.get(e.object_key, (0, '', ()))[2]
-            table[e.object_key] = (e.class_id, e.class_name, (*before, e))
-        return table
+    def objects(self) -> dict[str, BankObject]:
+        """Return the objects by their keys, in the bank's order."""
+        entries: dict[str, list[BankEntry]] = {}
+        for entry in self.entries:
+            entries.setdefault(entry.object_key, []).append(entry)
+        return {
+            key: BankObject(key, own[0].class_id, own[0].class_name, tuple(own))
+            for key, own in entries.items()
+        }
 
     def check(self, model: ModelIdentity) -> None:
-        """Raise BankError, naming both sides, when the bank is not one of this model."""
+        """Raise BankError, naming both models, when another model made the bank."""
         check_model(self.model, model)
 
     def _header(self) -> Header:
@@ -136,9 +148,9 @@ class MemoryBank:
     def load(
         cls, path: str | os.PathLike[str], max_bytes: int = DEFAULT_MAX_BANK_BYTES
     ) -> MemoryBank:
-        """Read a bank; BankError, naming the file and both sides, for anything but a sound one.
+        """Read a bank; raises BankError, naming the file, for a file that is not a sound bank.
 
-        The header is judged before a tensor is read; max_bytes limits the size of the file.
+        The header is checked before any tensor is read. max_bytes limits the size of the file.
         """
         try:
             with open_tensors(Path(path), max_bytes) as file:
@@ -154,8 +166,9 @@ class MemoryBank:
     def save(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the bank to a file that appears whole or not at all.
 
-        The same bank gives the same bytes. On failure (no space, no permission, no folder, a
-        file of this name and overwrite=False) raises BankError; a file that was there stays.
+        The same bank gives the same bytes. Raises BankError when the file cannot be written, and
+        when a file of this name exists and overwrite is False. A failure leaves an existing file
+        as it was.
         """
         if not self.entries:
             raise BankError(
@@ -174,13 +187,10 @@ class MemoryBank:
 
 
 def inspect(path: str | os.PathLike[str], max_bytes: int = DEFAULT_MAX_BANK_BYTES) -> BankInfo:
-    """Read what a bank file says of itself, not its tensors; BankError as from `load`."""
+    """Read the header of a bank file without its tensors; raises BankError as `load` does."""
     try:
         with open_tensors(Path(path), max_bytes) as file:
-            model, created, source, labels = read_header(file)
-            counts = Counter(label[:3] for label in labels)
-            objects = tuple(BankObject(*label, count) for label, count in counts.items())
-            return BankInfo(model, created, source, objects, file.size)
+            return BankInfo(*read_header(file), file.size)
     except BankError as error:
         raise BankError(f'cannot load memory bank {path}: {error}') from error
 

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON header of a memory bank file: written, read, and checked before any tensor is."""
+"""The JSON header of a memory bank file, which is checked before any tensor is read."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ METADATA_KEY = 'detsam2_memory_bank'
 PARTS = ('spatial', 'pointer', 'score')
 _SPATIAL_DTYPE = 'bfloat16'
 _MAX_DIM = 1 << 20
-_MAX_CLASS_ID = 2**31 - 1
+MAX_CLASS_ID = 2**31 - 1
 MAX_TEXT = 1024
 _UTC_TIME = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)', re.ASCII)
 
 
 class EntryLabel(NamedTuple):
-    """An entry without its memory: object key, class id and name, frame stamp in nanoseconds."""
+    """An entry of a bank without its memory."""
 
-    key: str
+    key: str  # of the object
     class_id: int
     class_name: str
-    stamp: int
+    stamp: int  # of the frame, nanoseconds
 
 
 class Header(NamedTuple):
-    """All that a memory bank file says of itself."""
+    """Everything in a memory bank file but its tensors."""
 
     model: ModelIdentity
-    created: str
-    source: str
-    labels: tuple[EntryLabel, ...]
+    created: str  # ISO 8601 in UTC
+    source: str  # free text
+    labels: tuple[EntryLabel, ...]  # a label for each entry
 
 
 def tensor_name(i: int, part: str) -> str:
@@ -65,7 +65,10 @@ def write_header(header: Header) -> dict[str, str]:
 
 
 def read_header(file: TensorFile) -> Header:
-    """Read the header and check that the file holds exactly the tensors that it declares."""
+    """Read the header and check that the file holds exactly the tensors that it declares.
+
+    Raises BankError for a header that is not valid.
+    """
     text = file.metadata.get(METADATA_KEY)
     if not isinstance(text, str):
         raise BankError('this is a safetensors file, but not a memory bank')
@@ -110,7 +113,7 @@ def _parse(table: dict[str, Any]) -> Header:
     shape, entries = table['memory_shape'], table['entries']
     if not isinstance(shape, list) or not isinstance(entries, list):
         raise BankError('its memory bank header has no list of entries or no memory shape')
-    if not all(isinstance(entry, list) and len(entry) == 4 for entry in entries):
+    if not all(isinstance(label, list) and len(label) == 4 for label in entries):
         raise BankError('an entry in its header is not [object key, class id, class name, stamp]')
     model = ModelIdentity(
         table['model_name'],
@@ -119,14 +122,14 @@ def _parse(table: dict[str, Any]) -> Header:
         tuple(shape),
         table['pointer_dim'],
     )
-    labels = tuple(EntryLabel(*entry) for entry in entries)
+    labels = tuple(EntryLabel(*label) for label in entries)
     return Header(model, table['created'], table['source'], labels)
 
 
 def check_header(header: Header) -> None:
-    """Check types and ranges of everything but the tensors, as it may come from any file."""
+    """Check the types and ranges of a header that may come from any file; raises BankError."""
     model, created, source, labels = header
-    _check_text('model name', model.name, least=1)
+    _check_text('model name', model.name, minimum=1)
     sha = model.sha256
     if not isinstance(sha, str) or len(sha) != 64 or set(sha) - set('0123456789abcdef'):
         raise BankError(f'the model sha256 must be 64 hex digits, got {sha!r:.80}')
@@ -141,14 +144,14 @@ def check_header(header: Header) -> None:
     ):
         _check_int(what, number, 1, _MAX_DIM)
     _check_text('source', source)
-    _check_text('creation time', created, least=1)
+    _check_text('creation time', created, minimum=1)
     if not _UTC_TIME.fullmatch(created):
         raise BankError(f'the creation time must be ISO 8601 in UTC, got {created!r:.80}')
     classes: dict[str, tuple[int, str]] = {}
     for i, (key, class_id, class_name, stamp) in enumerate(labels):
-        _check_text(f'entry {i}: object key', key, least=1)
+        _check_text(f'entry {i}: object key', key, minimum=1)
         _check_text(f'entry {i}: class name', class_name)
-        _check_int(f'entry {i} ({key}): class id', class_id, 0, _MAX_CLASS_ID)
+        _check_int(f'entry {i} ({key}): class id', class_id, 0, MAX_CLASS_ID)
         _check_int(f'entry {i} ({key}): stamp', stamp, -(2**63), 2**63 - 1)
         first = classes.setdefault(key, (class_id, class_name))
         if first != (class_id, class_name):
@@ -158,23 +161,26 @@ def check_header(header: Header) -> None:
             )
 
 
-def _check_text(what: str, value: Any, least: int = 0) -> None:
-    # Not printable: control characters and halves of surrogate pairs, which cannot be encoded.
+def _check_text(what: str, value: Any, minimum: int = 0) -> None:
+    # isprintable is False for control characters and for halves of surrogate pairs, which UTF-8
+    # cannot encode.
     if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_TEXT:
         raise BankError(f'{what} must be a text of at most {MAX_TEXT} printable characters')
-    if len(value) < least:
+    if len(value) < minimum:
         raise BankError(f'{what} must not be empty')
 
 
-def _check_int(what: str, value: Any, least: int, most: int) -> None:
-    if type(value) is not int or not least <= value <= most:
-        raise BankError(f'{what} must be a whole number in {least}..{most}, got {value!r:.40}')
+def _check_int(what: str, value: Any, minimum: int, maximum: int) -> None:
+    if type(value) is not int or not minimum <= value <= maximum:
+        raise BankError(
+            f'{what} must be a whole number in {minimum}..{maximum}, got {value!r:.40}'
+        )
 
 
 def check_layout(
     what: str, part: str, dtype: torch.dtype, shape: tuple[int, ...], model: ModelIdentity
 ) -> None:
-    """Check that a part of an entry is as the model makes it."""
+    """Raise BankError unless a part of an entry has the dtype and shape that the model makes."""
     expected = {
         'spatial': (torch.bfloat16, model.memory_shape),
         'pointer': (torch.float32, (model.pointer_dim,)),
@@ -188,7 +194,7 @@ def check_layout(
 
 
 def check_model(bank: ModelIdentity, model: ModelIdentity) -> None:
-    """Raise BankError, naming both sides, when one model's memories mean nothing to the other."""
+    """Raise BankError, naming both models, unless one model can read the other's memories."""
 
     def same(identity: ModelIdentity) -> tuple[object, ...]:
         return (
@@ -201,7 +207,7 @@ def check_model(bank: ModelIdentity, model: ModelIdentity) -> None:
     if same(bank) != same(model):
         raise BankError(
             f'the memory bank was made with {_describe(bank)}, the loaded model is '
-            f'{_describe(model)}: make the bank anew with this model, or load that model'
+            f'{_describe(model)}: make the bank again with this model, or load that model'
         )
 
 

@@ -1,10 +1,14 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Safetensors files, read with nothing taken on trust and written whole or not at all.
+"""Safetensors files, read without trust in their header and written whole or not at all.
 
 The layout is the public one (8 bytes length, JSON header, tensor bytes), so any safetensors
-library reads these files. Reading is done here, through one open file, because a header has to be
-judged before its tensors are read, and a file may be replaced while it is read.
+library reads these files. The library `safetensors` cannot read them here: on a file that shrinks
+its memory map gives zeros or ends the process (both tests
+`test_a_file_that_shrinks_while_it_is_read`), and its refusals do not name the tensor at fault
+(`test_a_container_that_lies_is_refused`), so the header would have to be parsed here all the same.
+Its `save` holds the file in memory as a whole, and orders tensors by their names as text; banks
+of more than ten entries would get other bytes.
 """
 
 from __future__ import annotations
@@ -27,23 +31,23 @@ import torch
 from detsam2_ros.results.errors import BankError
 
 MAX_HEADER_BYTES = 4 << 20
-_MOST_DIMS = 8
+_MAX_DIMS = 8
 _DTYPES = {'F32': torch.float32, 'BF16': torch.bfloat16}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """What the header says of a tensor; begin and end are bytes after the header."""
+    """Dtype, shape and place of a tensor, as the header declares them."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
-    begin: int
+    begin: int  # of its bytes, counted from the end of the header
     end: int
 
 
 class TensorFile:
-    """An open safetensors file whose header fits its size; see `open_tensors`."""
+    """An open safetensors file whose header fits the file's size; see `open_tensors`."""
 
     def __init__(self, file: BinaryIO, max_bytes: int):
         self._file = file
@@ -67,7 +71,7 @@ class TensorFile:
         self._check_extent()
 
     def read(self, name: str) -> torch.Tensor:
-        """Read a tensor into memory of its own."""
+        """Read a tensor into new memory; raises BankError when the file became shorter."""
         place = self.tensors[name]
         data = bytearray(self._read(self._data_start + place.begin, place.end - place.begin))
         return torch.frombuffer(data, dtype=place.dtype).reshape(place.shape)
@@ -102,9 +106,12 @@ class TensorFile:
 
 @contextlib.contextmanager
 def open_tensors(path: Path, max_bytes: int) -> Iterator[TensorFile]:
-    """Open a safetensors file for reading; BankError without the path when it is unsound."""
+    """Open a safetensors file for reading.
+
+    Raises BankError, without the path, when the file cannot be read or its header is not valid.
+    """
     try:
-        # A named pipe would block in open(), a folder has no bytes to read.
+        # A named pipe would block in open(); a folder has no bytes to read.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BankError('it is not a regular file')
         with open(path, 'rb') as file:
@@ -119,10 +126,10 @@ def write_tensors(
     """Write CPU tensors (float32, bfloat16) and metadata to a safetensors file, atomically.
 
     The bytes depend on the arguments alone. The file appears under its name when it is complete
-    and on the disk; on any failure the old file, if there was one, is untouched. Raises
-    BankError without the path.
+    and on the disk. A failure leaves an existing file as it was. Raises BankError without the
+    path.
     """
-    # Wide elements first: so every tensor starts at a multiple of its element size.
+    # Wide elements come first, so that every tensor starts at a multiple of its element size.
     ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())
     header: dict[str, Any] = {'__metadata__': metadata}
     end = 0
@@ -148,7 +155,7 @@ def write_tensors(
 
 
 def parse_json(data: bytes | str, what: str) -> dict[str, Any]:
-    """Parse a JSON table; BankError for anything else, for keys given twice and for NaN."""
+    """Parse a JSON table; raises BankError for other values, keys given twice, and NaN."""
     try:
         value = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -174,16 +181,16 @@ def _write_atomically(
             file.writelines(start)
             file.writelines(array.data for array in data)
             file.flush()
-            # Without this the name may reach the disk before the bytes do.
+            # Without the sync the name may reach the disk before the bytes do.
             os.fsync(file.fileno())
         if not overwrite and os.path.lexists(path):
             raise BankError('another program made a file of this name meanwhile')
         os.replace(temporary, path)
     finally:
-        # Gone after a success; what is left after a failure must not stay.
+        # After a success the temporary file has been renamed; after a failure it must not stay.
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-    # The file is complete and in place: where a folder cannot be synced, that is no failure.
+    # The file is complete and in place, so a folder that cannot be synced is not a failure.
     with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -204,10 +211,10 @@ def _place(name: str, value: Any) -> TensorPlace:
     numbers = []
     for key in ('shape', 'data_offsets'):
         given = value[key]
-        # Few numbers of few digits: the product of many long ones takes minutes.
+        # Numbers are limited in count and digits: the product of many long ones takes minutes.
         if (
             not isinstance(given, list)
-            or len(given) > _MOST_DIMS
+            or len(given) > _MAX_DIMS
             or not all(type(number) is int and 0 <= number < 1 << 96 for number in given)
         ):
             raise BankError(f'its tensor {name!r:.80} has a bad {key}: {given!r:.100}')
@@ -223,7 +230,7 @@ def _place(name: str, value: Any) -> TensorPlace:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        # By counting once: a header may have some hundred thousand keys.
+        # Keys are counted in one pass: a header may have some hundred thousand of them.
         counts = Counter(key for key, _ in pairs)
         raise ValueError(f'a key comes twice: {counts.most_common(1)[0][0]!r:.80}')
     return table

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -33,11 +32,13 @@ def bank_objects(
     return [
         TrackedObject(
             id=None,
-            class_id=class_id,
-            class_name=class_name,
-            bank=BankView((key,), tuple(entry.memory.to(device) for entry in entries), since),
+            class_id=banked.class_id,
+            class_name=banked.class_name,
+            bank=BankView(
+                (key,), tuple(entry.memory.to(device) for entry in banked.entries), since
+            ),
         )
-        for key, (class_id, class_name, entries) in bank.objects().items()
+        for key, banked in bank.objects().items()
         if keys is None or key in keys
     ]
 
@@ -56,7 +57,7 @@ def look_for_bank(
         return tuple(objects)
     held = {(key, obj.class_id) for obj in objects if obj.bank for key in obj.bank.keys}
     missing = [
-        key for key, (class_id, _, _) in bank.objects().items() if (key, class_id) not in held
+        key for key, banked in bank.objects().items() if (key, banked.class_id) not in held
     ]
     return (*objects, *(bank_objects(bank, device, missing, since) if missing else ()))
 
@@ -182,8 +183,8 @@ def export_bank(
         while not keys and key in used:
             key += "'"
         used.add(key)
-        given = [e for k in keys if tracked.bank and k in banked for e in banked[k][2]]
-        given = [] if new_only else given
+        loaded = [banked[k] for k in keys if tracked.bank and k in banked]
+        given = [] if new_only else [entry for own in loaded for entry in own.entries]
         kept = [(entry.stamp, entry.memory) for entry in given]
         kept += [
             (prompt.stamp, prompt.memory.to(torch.device('cpu')))
@@ -199,6 +200,4 @@ def export_bank(
 
 def _content(entry: BankEntry) -> tuple[str, int, int, bytes]:
     """Return what makes two entries the same one."""
-    spatial = entry.memory.spatial.contiguous().view(torch.uint8).numpy()
-    digest = hashlib.sha256(spatial.tobytes()).digest()
-    return entry.object_key, entry.class_id, entry.stamp, digest
+    return entry.object_key, entry.class_id, entry.stamp, entry.digest()

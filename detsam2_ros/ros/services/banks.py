@@ -68,11 +68,11 @@ class BankServices(ServiceBase):
     def _load(self, session: Session, request: Any, response: Any) -> None:
         bank, class_ids, response.message = self._load_file(
             session, request.path, request.camera, request.replace)
-        for key, (class_id, class_name, entries) in bank.objects().items():
+        for key, banked in bank.objects().items():
             response.object_keys.append(key)
-            response.class_ids.append(class_ids.get(key, class_id))
-            response.class_names.append(class_name)
-            response.entry_counts.append(len(entries))
+            response.class_ids.append(class_ids.get(key, banked.class_id))
+            response.class_names.append(banked.class_name)
+            response.entry_counts.append(len(banked.entries))
         response.success = True
 
     def _load_file(
@@ -126,13 +126,13 @@ class BankServices(ServiceBase):
         response.directory = str(directory)
         found = list_banks(directory, parameters.max_bank_bytes, session.identity)
         for bank in found:
-            objects = bank.info.objects if bank.info else ()
+            entry_counts = bank.info.entry_counts if bank.info else {}
             response.paths.append(bank.path)
             response.file_bytes.append(bank.file_bytes)
             response.created.append(bank.info.created if bank.info else '')
             response.model_names.append(bank.info.model.name if bank.info else '')
-            response.object_counts.append(len(objects))
-            response.entry_counts.append(sum(o.entries for o in objects))
+            response.object_counts.append(len(entry_counts))
+            response.entry_counts.append(sum(entry_counts.values()))
             response.problems.append(bank.problem)
         for loaded in self._loaded:
             response.loaded_cameras.append(loaded.camera)
