@@ -84,6 +84,13 @@ def segment_topic(
         engine.close_stream(topic.name)
 
 
+@dataclass
+class _Recorded(QueuedFrame):
+    """A frame of a bag."""
+
+    bag_time: int = 0  # nanoseconds
+
+
 class _Run:
     """The stream of a topic, and what is kept between its results."""
 
@@ -104,7 +111,7 @@ class _Run:
         self._accounts = FrameAccounts()
         self._stream = CameraStream(name, engine, self._accounts, self)
         self._first: dict[int, FirstLabels] = {}
-        self._last: dict[int, tuple[FrameResult, Any]] = {}  # with final_only: newest revisions
+        self._last: dict[int, FrameResult] = {}  # with final_only: newest revisions
         self._ids: set[tuple[int, int]] = set()
         self._time = 0
 
@@ -126,9 +133,9 @@ class _Run:
             return
         stamp = message.header.stamp
         nanoseconds = stamp.sec * 10**9 + stamp.nanosec
-        self._stream.push(QueuedFrame(image, nanoseconds, 0.0, (message.header, time)))
+        self._stream.push(_Recorded(image, nanoseconds, 0.0, message.header, bag_time=time))
         while self._stream.due:
-            self._stream.work()
+            self._stream.step()
 
     def finish(self) -> TopicReport:
         """Close what is open, and count."""
@@ -143,23 +150,22 @@ class _Run:
 
     # ---- what the stream tells -----------------------------------------------------------------
 
-    def on_result(self, camera: str, result: FrameResult, ticket: QueuedFrame) -> None:
+    def on_result(self, camera: str, result: FrameResult) -> None:
         """Write a result, or keep it while it may be corrected."""
-        header, time = ticket.header
         restarts = self._accounts.snapshot().resets
         self._ids |= {(restarts, thing.id) for thing in result.objects}
         if result.revision > 0:
             self._accounts.correct()
         if self._final_only:
-            self._last[result.index] = result, ticket.header
+            self._last[result.index] = result
             self._write_final(before=result.index - self._reach)
         elif result.revision == 0:
-            self._write_masks(result, header, time)
+            self._write_masks(result)
             self._first[result.index] = FirstLabels.of(result)
             self._first.pop(result.index - self._reach - 1, None)
         else:
             first = self._first[result.index]
-            data = self._serializer.correction(header, result, first)
+            data = self._serializer.correction(result.tag.header, result, first)
             self._sink('corrections', self._time, data)
 
     def on_classes(self, class_names: Mapping[int, str]) -> None:
@@ -178,7 +184,8 @@ class _Run:
         """Keep the sentence."""
         self._tell(message)
 
-    def _write_masks(self, result: FrameResult, header: Any, time: int) -> None:
+    def _write_masks(self, result: FrameResult) -> None:
+        header, time = result.tag.header, result.tag.bag_time
         self._sink('masks', time, self._serializer.masks(header, result))
         self._sink('objects', time, self._serializer.objects(header, result))
 
@@ -186,9 +193,8 @@ class _Run:
         """Write the frames that nothing corrects any more; None: all."""
         for index in sorted(self._last):
             if before is None or index < before:
-                result, (header, time) = self._last.pop(index)
                 # There is one revision of each frame, and subscribers count from 0.
-                self._write_masks(replace(result, revision=0, final=True), header, time)
+                self._write_masks(replace(self._last.pop(index), revision=0, final=True))
 
     def _tell(self, text: str) -> None:
         if text not in self._report.told and len(self._report.told) < _TOLD:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rclpy.lifecycle import LifecycleNode
-from std_msgs.msg import Header
 
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank, Stream
 from detsam2_ros.engine.config import CHANGEABLE
@@ -22,9 +21,9 @@ from detsam2_ros.ros.detections import missing_package
 from detsam2_ros.ros.engine_factory import EngineFactory
 from detsam2_ros.ros.parameters.declare import NodeParameters, ParameterError
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import FAILED, REFUSED, SAME_STAMP, QueuedFrame
+from detsam2_ros.runtime.camera_stream import FAILED, REFUSED, SAME_STAMP
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
-from detsam2_ros.runtime.outbox import PublishQueue
+from detsam2_ros.runtime.publish_queue import PublishQueue
 from detsam2_ros.runtime.throttle import Throttle
 from detsam2_ros.runtime.worker import QUEUE_FULL, Worker
 
@@ -58,7 +57,7 @@ class Session:
         self._told = Throttle(_TOLD_EVERY)
         self._classes: dict[int, str] | None = None  # as published last
         # What two windows post at most; each result holds a label image.
-        self._outbox = PublishQueue(2 * parameters.engine.max_propagation)
+        self._publish_queue = PublishQueue(2 * parameters.engine.max_propagation)
         self.detections: dict[str, DetectionInbox] = {}  # by camera, with detector: topic
         self.worker = Worker(
             parameters.camera_names, self.accounts, self, parameters.queue_size,
@@ -118,7 +117,7 @@ class Session:
         except TimeoutError:
             return False
         left = 10.0 if ended is not None else max(0.0, deadline - time.monotonic())
-        return self._outbox.drain(left)
+        return self._publish_queue.drain(left)
 
     def close(self, timeout: float | None) -> bool:
         """End the threads and give the device back; returns whether they ended in time.
@@ -126,7 +125,7 @@ class Session:
         timeout: seconds, None waits as long as it takes.
         """
         ended = self.worker.stop(timeout)
-        ended = self._outbox.stop(1.0) and ended
+        ended = self._publish_queue.stop(1.0) and ended
         for camera in self.cameras.values():
             camera.destroy()
         return ended
@@ -186,17 +185,12 @@ class Session:
             lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries, new_only)
         ).result()
 
-    def on_stream(
-        self, camera: str, work: Callable[[Stream, Callable[[int], Header]], T]
-    ) -> T:
-        """Do something with a camera's stream between two steps; waits until it is done.
-
-        work: gets the stream, and what tells the header of a frame in reach by its index.
-        """
+    def on_stream(self, camera: str, work: Callable[[Stream], T]) -> T:
+        """Do something with a camera's stream between two steps; waits until it is done."""
 
         def act(engine: Engine) -> T:
             stream = engine.streams[camera or 'camera']
-            outcome = work(stream, partial(self.worker.header, camera))
+            outcome = work(stream)
             self.on_classes(stream.class_names)
             return outcome
 
@@ -214,10 +208,10 @@ class Session:
 
     # ---- Listener, called on the inference thread ----------------------------------------------
 
-    def on_result(self, camera: str, result: FrameResult, ticket: QueuedFrame) -> None:
+    def on_result(self, camera: str, result: FrameResult) -> None:
         """Hand a result to the publishing thread."""
         publish = self.cameras[camera].publish
-        self._outbox.post(partial(publish, result, ticket.header, ticket.image))
+        self._publish_queue.post(partial(publish, result, result.tag.header, result.tag.image))
 
     def on_dropped(self, camera: str, reason: str) -> None:
         """Say once in a while that frames are dropped; every one is counted."""
@@ -228,7 +222,7 @@ class Session:
 
     def on_reset(self, camera: str, why: str) -> None:
         """Say that a stream starts anew, after what it published before."""
-        self._outbox.post(self.cameras[camera].forget)
+        self._publish_queue.post(self.cameras[camera].forget)
         if self._told.allows(_kind(f'{camera} starts anew {why}')):
             self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
 
@@ -243,7 +237,7 @@ class Session:
         if self._classes != class_names:
             names = self._classes = dict(class_names)
             for camera in self.cameras.values():
-                self._outbox.post(partial(camera.publish_classes, names))
+                self._publish_queue.post(partial(camera.publish_classes, names))
 
     def _tell_classes(self, engine: Engine) -> None:
         self._classes = None  # what was published while the node was inactive went nowhere

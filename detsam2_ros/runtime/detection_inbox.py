@@ -115,7 +115,9 @@ class DetectionInbox:
             self._received += 1
             self._count(Unused.FAILED)
 
-    def due(self, frames: Mapping[int, int], newest: int | None) -> list[tuple[int, NamedDetections]]:
+    def due(
+        self, frames: Mapping[int, int], newest: int | None
+    ) -> list[tuple[int, NamedDetections]]:
         """Take out the messages whose frames are there, in the order of the frames.
 
         frames: index by stamp of those in reach. newest: stamp of the newest frame that was

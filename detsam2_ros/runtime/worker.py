@@ -3,8 +3,8 @@
 """The inference thread: it alone touches the engine and its device; no ROS in here.
 
 Other threads hand over frames (`offer`) and work to do between two steps (`call`), and never wait
-for inference unless they ask for a call's outcome. A step is a frame and the window that it
-fills; in mode online a frame, or a part of closing a window.
+for inference unless they ask for a call's outcome. A step is a frame, or a part of closing a
+window.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class Worker:
     queue it is not closed early: a thread that cannot keep up must not make its windows smaller.
     detections: by camera, what another node found on its frames.
 
-    In mode online frames go before windows: those are closed part by part while no frame waits,
-    the one that has waited longest first. But a camera's frames wait where the next one would
-    fill a second window, so that no camera's corrections fall behind by more than one. Calls go
-    before both, but a window that one of them undid (a memory bank was swapped) is closed before
-    the next call where frames wait for that: swaps in a row must not keep them waiting for ever.
+    Frames go before windows, which are closed part by part while no frame waits, the one that has
+    waited longest first. But a camera's frames wait for its window in mode window, and in mode
+    online where the next frame would fill a second one: no camera's corrections fall behind by
+    more than one. Calls go before both, but a window that one of them undid (a memory bank was
+    swapped) is closed before the next call where frames wait for that: swaps in a row must not
+    keep them waiting for ever.
     """
 
     def __init__(
@@ -88,14 +89,14 @@ class Worker:
         self._thread.start()
         return made
 
-    def offer(self, camera: str, ticket: QueuedFrame) -> None:
+    def offer(self, camera: str, frame: QueuedFrame) -> None:
         """Hand over a frame that was received; drops the oldest one when the queue is full."""
         with self._wake:
             if not self._accepting:
                 self._accounts[camera].drop(INACTIVE)
                 return
             queue = self._queues[camera]
-            queue.append(ticket)
+            queue.append(frame)
             full = len(queue) > self._queue_size
             if full:
                 queue.popleft()
@@ -118,10 +119,6 @@ class Worker:
     def look_at_detections(self, camera: str) -> None:
         """Have the detections that came for a camera's frames used between two steps."""
         self.call(lambda _: self._guard(camera, self._streams[camera].use_detections))
-
-    def header(self, camera: str, index: int) -> Any:
-        """Return the header of a frame in reach; only inside a call."""
-        return self._streams[camera].header(index)
 
     def activate(self) -> None:
         """Take frames from now on."""
@@ -204,7 +201,6 @@ class Worker:
         while (step := self._next_step()) is not None:
             step()
             del step  # a frame is not held while the next one is waited for
-            self._close_overdue()
 
     def _next_step(self) -> Callable[[], None] | None:
         """Wait for something to do; returns None at the end."""
@@ -218,17 +214,14 @@ class Worker:
                     return partial(self._guard, camera, take)
                 camera = self._next_window()
                 if camera is not None:
-                    return partial(self._guard, camera, self._streams[camera].work)
-                timeout = self._seconds_to_deadline()
-                if timeout is not None and timeout <= 0:
-                    return lambda: None  # a window is overdue
-                self._wake.wait(timeout)
+                    return partial(self._guard, camera, self._streams[camera].step)
+                self._wake.wait(self._seconds_to_deadline())
         return None
 
     def _work(self, work: Callable[[Engine], Any], future: Future[Any]) -> None:
         if not future.set_running_or_notify_cancel():
             return
-        begun = [stream for stream in self._streams.values() if stream.under_way]
+        begun = [stream for stream in self._streams.values() if stream.has_begun]
         try:
             outcome = work(self._engine)  # type: ignore[arg-type]
         except BaseException as error:  # whoever asked is told
@@ -236,9 +229,9 @@ class Worker:
         else:
             future.set_result(outcome)
         for stream in begun:
-            stream.undone |= stream.due and not stream.under_way
+            stream.undone |= stream.due and not stream.has_begun
         for stream in self._streams.values():
-            stream.look_for_news()
+            stream.look_for_corrections()
 
     def _guard(self, camera: str, step: Callable[[], object]) -> None:
         """Run a step; whatever it raises is a defect, reported as such, and ends nothing.
@@ -250,7 +243,7 @@ class Worker:
         except BaseException as error:
             _log.exception('inference thread')
             self._listener.on_failure(camera, f'{type(error).__name__}: {error}')
-            self._streams[camera].start_anew('of an internal error', INTERNAL)
+            self._streams[camera].reset('of an internal error', INTERNAL)
 
     def _next_camera(self) -> str | None:
         """Return the camera whose first frame has waited longest, of those that may go on."""
@@ -262,12 +255,12 @@ class Worker:
         return min(waiting)[1] if waiting else None
 
     def _next_window(self) -> str | None:
-        """Return the camera with the window to do a part of, in mode online."""
+        """Return the camera with the window to do a part of."""
         now = time.monotonic()
         waiting = [
             (stream.waiting_since or 0.0, camera)
             for camera, stream in self._streams.items()
-            if stream.in_parts and (stream.due or stream.behind or self._is_overdue(camera, now))
+            if stream.due or stream.behind or self._is_overdue(camera, now)
         ]
         return min(waiting)[1] if waiting else None
 
@@ -276,20 +269,13 @@ class Worker:
             return None
         starts = [s.waiting_since for s in self._streams.values()]
         due = [start + self._delay for start in starts if start is not None]
-        return min(due) - time.monotonic() if due else None
+        return max(min(due) - time.monotonic(), 0.0) if due else None
 
     def _is_overdue(self, camera: str, now: float) -> bool:
         start = self._streams[camera].waiting_since
         if not self._delay or start is None or self._queues[camera]:
             return False
         return start + self._delay <= now
-
-    def _close_overdue(self) -> None:
-        """Close windows that wait too long; in mode online `_next_window` sees to that."""
-        now = time.monotonic()
-        for camera, stream in self._streams.items():
-            if not stream.in_parts and self._is_overdue(camera, now):
-                self._guard(camera, stream.flush)
 
     def _flush_all(self) -> None:
         for camera, stream in self._streams.items():
@@ -318,7 +304,7 @@ class Worker:
         self._refuse_all()
         # Taken out one by one: a stream that is held here would hold the model while it closes.
         while self._streams:
-            self._streams.popitem()[1].start_anew('', INACTIVE)
+            self._streams.popitem()[1].reset('', INACTIVE)
         engine, self._engine = self._engine, None
         if engine is None:
             return

@@ -13,7 +13,7 @@ from fakes import ColourDetector, colour_sam2, scene
 from worker_cases import PATIENCE, FakeEngine, Rig, running
 
 from detsam2_ros.engine import Engine, EngineConfig, ModelError
-from detsam2_ros.runtime.outbox import PublishQueue
+from detsam2_ros.runtime.publish_queue import PublishQueue
 from detsam2_ros.runtime.worker import INACTIVE, INTERNAL, WorkerStoppedError
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from std_msgs.msg import Header
 
 from detsam2_msgs.srv import AddObject, RemoveObject, RenameObject
 from detsam2_ros.engine import Stream
@@ -47,13 +46,12 @@ class ObjectServices(ServiceBase):
         prompt, stamp = prompt_of(request), stamp_of(request)
         object_id, name = request.object_id or None, class_name_of(request.class_name)
 
-        def add(stream: Stream, header: Callable[[int], Header]) -> tuple[Prompted, Header]:
-            index = stream.find_frame(stamp)
+        def add(stream: Stream) -> Prompted:
             new = name or ('' if object_id else 'object')
-            return stream.prompt(index, prompt, new, object_id), header(index)
+            return stream.prompt(stream.find_frame(stamp), prompt, new, object_id)
 
-        prompted, header = session.on_stream(camera, add)
-        answer_with(response, prompted, header)
+        prompted = session.on_stream(camera, add)
+        answer_with(response, prompted)
         response.message = (
             f'object {prompted.object.id} ({prompted.object.class_name}) is prompted on frame '
             f'{prompted.index}, where it has {prompted.object.mask.area} pixels')
@@ -61,7 +59,7 @@ class ObjectServices(ServiceBase):
 
     def _remove(self, session: Session, request: Any, response: Any) -> None:
         camera, object_id = one_camera(session, request.camera), _id(request)
-        gone = session.on_stream(camera, lambda stream, _: stream.remove_object(object_id))
+        gone = session.on_stream(camera, lambda stream: stream.remove_object(object_id))
         response.message = f'object {gone.id} ({gone.class_name}) is followed no more'
         response.success = True
 
@@ -71,7 +69,7 @@ class ObjectServices(ServiceBase):
         if not name:
             raise RequestError('class_name is empty; give the name of the class')
         renamed = session.on_stream(
-            camera, lambda stream, _: stream.rename_object(object_id, name))
+            camera, lambda stream: stream.rename_object(object_id, name))
         response.class_id = renamed.class_id
         response.message = f'object {renamed.id} is {renamed.class_name} from now on'
         response.success = True
@@ -115,9 +113,9 @@ def stamp_of(request: Any) -> int | None:
     return int(request.stamp.sec * 10**9 + request.stamp.nanosec) or None
 
 
-def answer_with(response: Any, prompted: Prompted, header: Header) -> None:
-    """Fill AddObject's answer; header: that of the image."""
-    found = prompted.object
+def answer_with(response: Any, prompted: Prompted) -> None:
+    """Fill AddObject's answer."""
+    found, header = prompted.object, prompted.tag.header
     x0, y0, x1, y1 = found.mask.box or (0, 0, 0, 0)
     response.object_id = found.id
     response.class_id, response.class_name = found.class_id, found.class_name

@@ -11,7 +11,7 @@ import weakref
 import pytest
 from worker_cases import PATIENCE
 
-from detsam2_ros.runtime.outbox import PublishQueue
+from detsam2_ros.runtime.publish_queue import PublishQueue
 
 
 class Gate:
