@@ -21,8 +21,8 @@ from detsam2_ros.media.sheet import (
     side_by_side,
 )
 from detsam2_ros.media.timeline import Timeline, notable_changes
-from detsam2_ros.results.frames import FrameResult, Object
-from detsam2_ros.results.masks import PackedMasks, mask_box
+from detsam2_ros.results.frames import FrameResult, Object, ObjectInfo
+from detsam2_ros.results.masks import Mask
 
 SHAPE = (90, 120)
 
@@ -33,10 +33,7 @@ def result(index: int, revision: int, masks: dict[int, np.ndarray], final=False)
     objects = []
     for key, mask in masks.items():
         labels[mask] = key
-        box = mask_box(mask)
-        edges = None if box is None else tuple(float(edge) for edge in box)
-        objects.append(Object(key, 3, 'ball', 0.9, edges, box is not None, False))
-    stacked = np.stack([*masks.values()]) if masks else np.zeros((0, *SHAPE), bool)
+        objects.append(Object(key, 3, 'ball', 0.9, False, Mask.of(mask)))
     return FrameResult(
         stream='s',
         index=index,
@@ -44,7 +41,6 @@ def result(index: int, revision: int, masks: dict[int, np.ndarray], final=False)
         revision=revision,
         final=final,
         objects=tuple(objects),
-        packed=PackedMasks.pack(stacked),
         labels=labels,
         changed_ids=tuple(masks),
     )
@@ -116,7 +112,7 @@ class TestOverlay:
     def test_any_size_and_any_name(self) -> None:
         for shape in ((1, 1), (5, 300), (300, 5), (64, 64)):
             labels = np.ones(shape, np.uint16)
-            thing = Object(1, 0, 'Überlänge 球', 1.0, None, True, False)
+            thing = ObjectInfo(1, 0, 'Überlänge 球', 1.0, None, True, False)
             picture = np.zeros((*shape, 3), np.uint8)
             drawn = draw_overlay(
                 picture, labels, [thing], badge='b', caption='c', corrected_ids=[1]

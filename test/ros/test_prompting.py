@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from std_msgs.msg import Header
 
 from detsam2_msgs.srv import AddObject
 from detsam2_ros.engine import Object, Prompt, Prompted, PromptError
+from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.images import labels_of
 from detsam2_ros.ros.services.base import RequestError, class_name_of
 from detsam2_ros.ros.services.objects import answer_with, prompt_of, stamp_of
@@ -94,9 +97,10 @@ def test_an_answer_holds_the_mask_in_its_box(object_id, sides):
     mask[sides[0]:sides[1], sides[2]:sides[3]] = True
     header = Header(frame_id='eye')
     header.stamp.sec = 9
-    found = Object(object_id, 2, 'cup', 0.5, (0.0, 0.0, 1.0, 1.0), True, True)
+    found = Object(object_id, 2, 'cup', 0.5, True, Mask.of(mask))
+    frame = SimpleNamespace(header=header)
     response = AddObject.Response()
-    answer_with(response, Prompted(4, 9 * 10**9, found, mask), header)
+    answer_with(response, Prompted(4, 9 * 10**9, found, frame))
     assert (response.object_id, response.class_id, response.class_name) == (object_id, 2, 'cup')
     assert response.header == header == response.patch.header and response.frame_index == 4
     roi, whole = response.roi, np.zeros_like(mask)

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.results.frames import FrameResult, Object
-from detsam2_ros.results.masks import PackedMasks
+from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.images import label_image, labels_of
 from detsam2_ros.ros.publishing import FirstLabels, correction, object_array, occupied
 
@@ -46,14 +46,11 @@ def result(height: int, width: int, rectangles: list[Rectangle], revision: int =
             mask &= random.random(mask.shape) > 0.3
         labels[mask] = id_
         masks.append(mask)
-    packed = PackedMasks.pack(np.array(masks).reshape(-1, height, width))
     for i, (id_, *_) in enumerate(rectangles):
-        visible = bool(packed.bits[i])
-        box = tuple(float(v) for v in packed.boxes[i]) if visible else None
-        objects.append(Object(id_, id_ % 7, f'class {id_ % 7}', 0.5, box, visible, i % 2 == 0))
+        mask = Mask.of(masks[i])
+        objects.append(Object(id_, id_ % 7, f'class {id_ % 7}', 0.5, i % 2 == 0, mask))
     changed = tuple(sorted({r[0] for r in rectangles}))
-    return FrameResult('front', 3, 0, revision, revision > 1, tuple(objects), packed, labels,
-                       changed)
+    return FrameResult('front', 3, 0, revision, revision > 1, tuple(objects), labels, changed)
 
 
 @st.composite
@@ -202,12 +199,11 @@ def test_corrections_of_the_engine_give_its_final_labels():
 
 def test_objects_are_flat_arrays_of_one_order():
     objects = (
-        Object(7, 2, 'cup', 0.25, (1.0, 2.0, 30.0, 40.5), True, True),
-        Object(65535, 2**31 - 1, 'bäll', 1.0, None, False, False),
+        Object(7, 2, 'cup', 0.25, True, Mask((48, 64), (1, 2, 30, 41))),
+        Object(65535, 2**31 - 1, 'bäll', 1.0, False, Mask((48, 64))),
     )
     labels = np.zeros((48, 64), np.uint16)
-    packed = PackedMasks.pack(np.zeros((2, 48, 64), bool))
-    found = FrameResult('front', 2**40, 5, 3, True, objects, packed, labels, ())
+    found = FrameResult('front', 2**40, 5, 3, True, objects, labels, ())
     message = object_array(found, header())
     got = deserialize_message(serialize_message(message), ObjectArray)
     assert got == message
@@ -217,7 +213,7 @@ def test_objects_are_flat_arrays_of_one_order():
     assert (got.class_ids.typecode, list(got.class_ids)) == ('i', [2, 2**31 - 1])
     assert got.class_names == ['cup', 'bäll']
     assert (got.scores.typecode, list(got.scores)) == ('f', [0.25, 1.0])
-    assert (got.boxes.typecode, list(got.boxes)) == ('f', [1.0, 2.0, 30.0, 40.5, 0, 0, 0, 0])
+    assert (got.boxes.typecode, list(got.boxes)) == ('f', [1.0, 2.0, 30.0, 41.0, 0, 0, 0, 0])
     assert got.visible == [True, False]
     assert got.conditioned == [True, False]
 

@@ -14,6 +14,7 @@ pytest.importorskip('rclpy')
 from std_msgs.msg import Header
 
 from detsam2_ros.results.frames import Object
+from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.detections import boxes_of
 from detsam2_ros.ros.images import class_image
 from detsam2_ros.ros.standard import (
@@ -32,9 +33,9 @@ def shown(*objects: Object, labels: np.ndarray | None = None) -> SimpleNamespace
     return SimpleNamespace(objects=objects, labels=labels)
 
 
-CUP = Object(3, 1, 'cup', 0.75, (10.0, 20.0, 14.0, 26.0), True, False)
-HIDDEN = Object(4, 0, 'ball', 0.1, None, False, False)
-BALL = Object(65535, 300, 'ball', 1.0, (0.0, 0.0, 1.0, 1.0), True, True)
+CUP = Object(3, 1, 'cup', 0.75, False, Mask((40, 40), (10, 20, 14, 26)))
+HIDDEN = Object(4, 0, 'ball', 0.1, False, Mask((40, 40)))
+BALL = Object(65535, 300, 'ball', 1.0, True, Mask((40, 40), (0, 0, 1, 1)))
 
 
 @needs_vision_msgs
