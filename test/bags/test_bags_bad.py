@@ -102,14 +102,14 @@ def test_inference_that_fails_is_counted(tmp_path, monkeypatch) -> None:
     """As the node does: the window is tried again, then the stream begins anew."""
     from detsam2_ros.engine.stream import Stream
 
-    push = Stream.push
+    add = Stream.add
 
-    def out_of_memory(self, image, stamp):
+    def out_of_memory(self, image, stamp, tag):
         if stamp == START + 4 * STEP:
             raise RuntimeError('out of memory')
-        return push(self, image, stamp)
+        return add(self, image, stamp, tag)
 
-    monkeypatch.setattr(Stream, 'push', out_of_memory)
+    monkeypatch.setattr(Stream, 'add', out_of_memory)
     images = [raw(drawn(i), START + i * STEP) for i in range(7)]
     topic = segment(of_images(tmp_path, images), tmp_path / 'out.mcap').topics[0]
     assert topic.refused == {'inference_failed': 1} and topic.failed == 1

@@ -94,10 +94,10 @@ def test_frames_without_masks_are_an_error_at_the_end(configs, recording, tmp_pa
                                                       capsys):
     from detsam2_ros.engine.stream import Stream
 
-    def broken(self, image, stamp):
+    def broken(self, image, stamp, tag):
         raise RuntimeError('out of memory')
 
-    monkeypatch.setattr(Stream, 'push', broken)
+    monkeypatch.setattr(Stream, 'add', broken)
     assert segment_bag.main([str(recording), '-o', str(tmp_path / 'out.mcap'), *SMALL]) == 1
     said = capsys.readouterr()
     assert f'inference failed on {2 * FRAMES} frames' in said.err
