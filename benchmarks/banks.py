@@ -109,15 +109,15 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument('--page', type=Path, help='markdown file whose tables are replaced')
     parser.add_argument('--picture', type=Path, help='PNG file of the plot')
     parser.add_argument('--write', action='store_true', help='measure nothing')
-    parser.add_argument('--docs', action='store_true', help='write docs/banks.md')
+    parser.add_argument('--docs', action='store_true', help='write docs/measured/banks.md')
     parser.add_argument('--quick', action='store_true', help='one clip of 12 frames, two banks')
     options = parser.parse_args()
     options.clips = options.clips or (1 if options.quick else 3)
     options.looks = (1 if options.quick else 8) if options.looks is None else options.looks
     options.frames = options.frames or (12 if options.quick else 40)
     if options.docs:
-        options.page = options.page or ROOT / 'docs' / 'banks.md'
-        options.picture = options.picture or ROOT / 'docs' / 'images' / 'banks.png'
+        options.page = options.page or ROOT / 'docs' / 'measured' / 'banks.md'
+        options.picture = options.picture or ROOT / 'docs' / 'measured' / 'images' / 'banks.png'
     options.results.parent.mkdir(parents=True, exist_ok=True)
     return options
 

@@ -33,7 +33,7 @@ def write_docs(rows: list[Row], page: Path | None, picture: Path | None) -> str:
     if page is not None:
         text = page.read_text('utf-8')
         for name, table in tables.items():
-            begin, end = f'<!-- {name}: begin -->', f'<!-- {name}: end -->'
+            begin, end = f'<!-- table: {name} begin -->', f'<!-- table: {name} end -->'
             before, rest = text.split(begin)
             text = f'{before}{begin}\n{table}\n{end}{rest.split(end)[1]}'
         page.write_text(text, 'utf-8')

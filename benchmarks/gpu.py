@@ -3,7 +3,7 @@
 """All that is to be known of a GPU, in under nine minutes.
 
 python benchmarks/gpu.py                              # needs a CUDA device; SAM 2.1 at 1024 px
-python benchmarks/gpu.py --docs                       # writes its tables to docs/performance.md
+python benchmarks/gpu.py --docs                       # writes its tables to docs/measured/performance.md
 python benchmarks/gpu.py --device cpu --rehearse      # tries it out, on a tiny model
 
 Writes results.jsonl, summary.json and tables.md to --out. It keeps its time by itself: what does
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     (options.out / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
     if options.docs and not options.rehearse:
-        performance_docs.write(ROOT / 'docs' / 'performance.md', {'gpu': text})
+        performance_docs.write(ROOT / 'docs' / 'measured' / 'performance.md', {'gpu': text})
     print('\n' + text)
     print(f'\n{time.monotonic() - BEGIN:.0f} s; {len(outcome.done)} measured, ', end='')
     print(f'{len(outcome.skipped)} skipped, {len(outcome.failed)} failed')
@@ -146,7 +146,7 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--rehearse', action='store_true', help='a tiny model, in seconds')
     parser.add_argument('--seconds', type=float, default=BUDGET_S)
     parser.add_argument('--out', type=Path, default=ROOT / 'runs' / 'gpu')
-    parser.add_argument('--docs', action='store_true', help='write docs/performance.md')
+    parser.add_argument('--docs', action='store_true', help='write docs/measured/performance.md')
     return parser.parse_args(argv)
 
 

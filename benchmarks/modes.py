@@ -122,15 +122,15 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument('--results', type=Path, default=ROOT / 'runs' / 'modes.jsonl')
     parser.add_argument('--page', type=Path, help='markdown file whose table is replaced')
     parser.add_argument('--picture', type=Path, help='PNG file of the plot')
-    parser.add_argument('--docs', action='store_true', help='measure nothing; write docs/modes.md')
+    parser.add_argument('--docs', action='store_true', help='measure nothing; write docs/measured/modes.md')
     parser.add_argument('--quick', action='store_true', help='one clip of 40 frames, two settings')
     options = parser.parse_args()
     options.seeds = options.seeds or (1 if options.quick else 6)
     options.frames = options.frames or (40 if options.quick else 120)
     options.settings = options.settings or (SETTINGS[:2] if options.quick else SETTINGS)
     if options.docs:
-        options.page = options.page or ROOT / 'docs' / 'modes.md'
-        options.picture = options.picture or ROOT / 'docs' / 'images' / 'modes.png'
+        options.page = options.page or ROOT / 'docs' / 'measured' / 'modes.md'
+        options.picture = options.picture or ROOT / 'docs' / 'measured' / 'images' / 'modes.png'
     options.results.parent.mkdir(parents=True, exist_ok=True)
     return options
 

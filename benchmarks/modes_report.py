@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-BEGIN, END = '<!-- table: begin -->', '<!-- table: end -->'
+BEGIN, END = '<!-- table: modes begin -->', '<!-- table: modes end -->'
 COLOURS = {'window': '#2a6fbb', 'online': '#d9731a'}
 
 Row = dict[str, float]

@@ -3,7 +3,7 @@
 """What each option that makes passes cheaper saves, and what it does to the masks.
 
 python benchmarks/options.py            # shipped models, held-out clips, one CPU thread
-python benchmarks/options.py --docs     # measures nothing: the table of docs/engine.md
+python benchmarks/options.py --docs     # measures nothing: the table of docs/measured/options.md
 
 All options take each frame in turn, so that whatever else the machine does disturbs them alike.
 Every clip is one line of the results file, and one that is there is not run again.
@@ -39,7 +39,7 @@ from detsam2_ros.scene.scene import SceneFrame  # noqa: E402
 from training.engine_score import Tally  # noqa: E402
 from training.evaluate import held_out  # noqa: E402
 
-BEGIN, END = '<!-- options: begin -->', '<!-- options: end -->'
+BEGIN, END = '<!-- table: options begin -->', '<!-- table: options end -->'
 CLIPS = (101, 103, 106, 108)
 # What is changed; the first of each mode is what the others are compared with.
 OPTIONS: dict[str, list[dict[str, object]]] = {
@@ -111,7 +111,7 @@ def main() -> int:
     text = table(list(done.values()))
     print(text)
     if options.docs:
-        page = ROOT / 'docs' / 'engine.md'
+        page = ROOT / 'docs' / 'measured' / 'options.md'
         before, rest = page.read_text().split(BEGIN)
         page.write_text(f'{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}')
     return 0

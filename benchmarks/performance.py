@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what docs/performance.md says, and writes it there.
+"""Measures what docs/measured/performance.md says, and writes it there.
 
 python benchmarks/performance.py --docs            # all of it, on one core: two hours or so
 python benchmarks/performance.py --quick           # a look at every section: minutes
@@ -179,7 +179,7 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--dtype', choices=('float32', 'bfloat16'))
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--results', type=Path, help='default: runs/performance.jsonl')
-    parser.add_argument('--docs', action='store_true', help='write docs/performance.md')
+    parser.add_argument('--docs', action='store_true', help='write docs/measured/performance.md')
     parser.add_argument('--page', type=Path, help='another page to write')
     options = parser.parse_args(argv)
     name = 'rehearsal.jsonl' if options.rehearse else 'performance.jsonl'
@@ -187,8 +187,8 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     options.dtype = options.dtype or ('float32' if options.device == 'cpu' else 'bfloat16')
     if options.docs:
         if options.rehearse:
-            parser.error('a rehearsal says nothing that belongs into docs/performance.md')
-        options.page = options.page or ROOT / 'docs' / 'performance.md'
+            parser.error('a rehearsal says nothing that belongs into docs/measured/performance.md')
+        options.page = options.page or ROOT / 'docs' / 'measured' / 'performance.md'
     return options
 
 

@@ -128,8 +128,9 @@ def _cpu_name() -> str:
 def code_version() -> str:
     """Return a digest of the code that is measured: results of another one are stale."""
     digest = hashlib.sha256()
-    files = [*(ROOT / 'detsam2_ros' / 'engine').glob('*.py')]
-    files += [ROOT / 'detsam2_ros' / 'ros' / name for name in ('worker.py', 'camera_stream.py')]
+    files = [*(ROOT / 'detsam2_ros' / 'engine').rglob('*.py')]
+    runtime = ROOT / 'detsam2_ros' / 'runtime'
+    files += [runtime / name for name in ('worker.py', 'camera_stream.py')]
     for path in sorted(files):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:10]

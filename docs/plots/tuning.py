@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-MEASURED = HERE / 'tuning.json'
+MEASURED = ROOT / 'docs' / 'measured' / 'tuning.json'
 PICTURE = ROOT / 'docs' / 'images' / 'tuning.png'
 # K, D, M of the measured points: M varies, then K, then D.
 POINTS = (

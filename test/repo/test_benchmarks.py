@@ -22,7 +22,7 @@ from benchmarks.place import Place, repeat
 from benchmarks.results import SECTIONS, Results, Row
 from benchmarks.scenes import Film
 
-PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'performance.md'
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'measured' / 'performance.md'
 
 
 class Clock:
