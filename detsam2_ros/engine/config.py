@@ -27,8 +27,6 @@ WHOLE_RANGES: dict[str, tuple[int, int | None]] = {
     'max_conditioned_memories': (1, None),
     'encode_batch': (1, None),
     'early_stop_frames': (1, None),
-    'max_tracked_memories': (0, None),
-    'full_memories': (0, None),
     'bank_object_frames': (1, None),
 }
 FRACTIONS = (
@@ -37,8 +35,7 @@ FRACTIONS = (
 )  # fmt: skip
 # What may change between two passes of a running stream: nothing kept depends on it.
 CHANGEABLE = (
-    'detect_interval', 'max_lost_frames', 'early_stop_frames', 'retrack_unprompted',
-    'bank_object_frames', *FRACTIONS
+    'detect_interval', 'max_lost_frames', 'early_stop_frames', 'bank_object_frames', *FRACTIONS,
 )
 
 
@@ -58,10 +55,6 @@ class EngineConfig:
     max_objects: objects alive at once in a stream; further detections are counted, not taken.
     max_lost_frames: an object retires after so many frames unseen and undetected.
     max_conditioned_memories: conditioned memories that an object keeps and attends to.
-    max_tracked_memories: nearest tracked frames whose memory is attended to beside them; SAM 2 was
-    trained with 6, fewer are faster.
-    full_memories: memories that are read in full, the nearest tracked ones first; of the others
-    four neighbouring tokens are read as one; 0 = all in full.
     confirm_iou: a detection whose box agrees at least this much with that of the tracked mask
     conditions nothing, it only tells that the object is there; 1 = all condition. For mode online.
     bank_object_score: least presence probability at which an object that only a memory bank knows
@@ -75,8 +68,6 @@ class EngineConfig:
     early_stop_iou: a pass ends for an object when it finds early_stop_frames published masks
     in a row again, with at least this IoU; 0 = never, the plain method.
     early_stop_frames: see early_stop_iou.
-    retrack_unprompted: also correct the past of objects that no detection of the window
-    confirmed; False tracks them on the window's new frames only. Mode online never does.
     """
 
     window_size: int = 10
@@ -90,8 +81,6 @@ class EngineConfig:
     max_objects: int = 32
     max_lost_frames: int = 60
     max_conditioned_memories: int = 4
-    max_tracked_memories: int = 6
-    full_memories: int = 0
     confirm_iou: float = 1.0
     bank_object_score: float = 0.8
     bank_object_frames: int = 1
@@ -99,7 +88,6 @@ class EngineConfig:
     encode_batch: int = 1
     early_stop_iou: float = 0.0
     early_stop_frames: int = 3
-    retrack_unprompted: bool = True
 
     def __post_init__(self) -> None:
         for name, (least, most) in WHOLE_RANGES.items():
@@ -117,10 +105,6 @@ class EngineConfig:
                 or not 0 <= value <= 1
             ):
                 raise ConfigError(f'{name} must be a number in 0..1, got {value!r}')
-        if not isinstance(self.retrack_unprompted, bool):
-            raise ConfigError(
-                f'retrack_unprompted must be true or false, got {self.retrack_unprompted!r}'
-            )
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(

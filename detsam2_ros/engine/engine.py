@@ -13,7 +13,6 @@ import torch
 from detsam2_ros.engine.config import CHANGEABLE, EngineConfig
 from detsam2_ros.engine.detector.classes import ClassTable
 from detsam2_ros.engine.detector.protocol import Detector
-from detsam2_ros.engine.sam2.attention import POOL
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import Stats, StatsRecorder
 from detsam2_ros.engine.stream import Stream
@@ -37,7 +36,6 @@ class Engine:
         self.model = model
         self.detector = detector
         self.config = config or EngineConfig()
-        self._check_pooling(self.config)
         self._stats = StatsRecorder(model.device)
         self._streams: dict[str, Stream] = {}
         self.classes = ClassTable(None if detector is None else detector.class_names)
@@ -90,25 +88,9 @@ class Engine:
                     f'{name} cannot change while streams are open; '
                     f'{", ".join(CHANGEABLE)} can, or close the streams first'
                 )
-        config = replace(self.config, **changes)
-        self._check_pooling(config)
-        self.config = config
+        self.config = replace(self.config, **changes)
         for stream in self._streams.values():
             stream.reconfigure(self.config)
-
-    def _check_pooling(self, config: EngineConfig) -> None:
-        """Refuse to pool memories where the model's attention cannot."""
-        odd = self.model.feature_size % POOL
-        if config.full_memories and (odd or self.model.attention is None):
-            raise ConfigError(
-                f"full_memories must be 0 with the model '{self.model.name}': "
-                + (
-                    f'its memories have {self.model.feature_size} tokens a side, and pooling '
-                    f'takes two by two'
-                    if odd
-                    else "its memory attention is unlike that of SAM 2's own configs"
-                )
-            )
 
     def stats(self) -> Stats:
         """Return counts and times since the engine was made; safe from any thread."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from detsam2_ros.engine.sam2 import steps as stages
-from detsam2_ros.engine.sam2.attention import KeyCache, Keys, SharedAttention, pool
+from detsam2_ros.engine.sam2.attention import KeyCache, Keys, SharedAttention
 from detsam2_ros.engine.sam2.context import Context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
@@ -173,54 +173,3 @@ def test_a_model_of_other_rules_is_tracked_by_its_own_module() -> None:
         found = track(own, features, contexts)
     assert features.queries is None
     assert torch.allclose(found.score, expected.score, atol=1e-4)
-
-
-def _alike_by_fours(model: Sam2Model, seed: int) -> Memory:
-    """Return a memory whose tokens are the same in each square of two by two."""
-    memory = _memory(model, seed)
-    coarse = memory.spatial[:, ::2, ::2]
-    spatial = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    return Memory(spatial, memory.pointer, memory.score)
-
-
-@pytest.mark.parametrize('fused', [False, True])
-@pytest.mark.parametrize('pooled', [1, 3, 4])
-def test_pooled_memories_weigh_as_much_as_their_tokens(
-    monkeypatch: pytest.MonkeyPatch, pooled: int, fused: bool
-) -> None:
-    model, _ = random_models('sam21', 1)
-    attention = model.attention
-    assert attention is not None
-    monkeypatch.setattr(attention, 'fused', fused)
-    # Without a code of place, four tokens of a square are the same key: pooling loses nothing.
-    flat = [codes[:, :1].expand_as(codes).contiguous() for codes in attention._codes]
-    monkeypatch.setattr(attention, '_codes', flat)
-    monkeypatch.setattr(attention, '_pooled_codes', [pool(codes) for codes in flat])
-    monkeypatch.setattr(attention, '_rotation', torch.ones_like(attention._rotation))
-    memories = [_alike_by_fours(model, 10 + i) for i in range(8)]
-    pointers = tuple((_memory(model, i), i / 5) for i in range(3))
-    contexts = [
-        Context(tuple((m, i) for i, m in enumerate(half)), pointers)
-        for half in (memories[:4], memories[4:])
-    ]
-    with model.inference():
-        features = _features(model)
-        expected = stages._attend(model, features, contexts, KeyCache())
-        coarse = [Context(c.spatial, c.pointers, pooled) for c in contexts]
-        found = stages._attend(model, features, coarse, KeyCache())
-    assert torch.allclose(found, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize('fused', [False, True])
-def test_both_ways_pool_alike(monkeypatch: pytest.MonkeyPatch, fused: bool) -> None:
-    model, _ = random_models('sam20', 1)
-    contexts = [Context(c.spatial, c.pointers, 3) for c in _contexts(model, 4, 2, 2)]
-    with model.inference():
-        features = _features(model)
-        plain = stages._attend(model, features, _contexts(model, 4, 2, 2), KeyCache())
-        found = []
-        for way in (False, True):
-            monkeypatch.setattr(model.attention, 'fused', way)
-            found.append(stages._attend(model, features, contexts, KeyCache()))
-    assert torch.allclose(*found, atol=1e-5)
-    assert not torch.allclose(found[0], plain, atol=1e-2)

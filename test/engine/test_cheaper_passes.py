@@ -71,26 +71,8 @@ def test_objects_stop_one_by_one():
     assert run.engine.stats().tracked_frames < plain.engine.stats().tracked_frames
 
 
-def test_the_past_of_unconfirmed_objects_can_be_left_alone():
-    script = {0: [(0, RED)]}
-    run, plain = both(
-        lambda: ScriptedDetector(script, 4), film(24), retrack_unprompted=False)
-    same_results(run, plain)
-    # The plain pass tracks 8 frames a window, this one the 4 new ones.
-    assert plain.engine.stats().tracked_frames - run.engine.stats().tracked_frames == 3 + 4 * 4
-
-
-def test_a_detection_reaches_back_also_where_the_unconfirmed_are_left_alone():
-    script = {4: [(0, RED)]}
-    run, plain = both(
-        lambda: ScriptedDetector(script, 4), [GOOD] * 12, retrack_unprompted=False)
-    same_results(run, plain)
-    assert run.latest()[1].revision == 1 and run.ids(1) == [1]
-
-
 def test_bad_options_are_named():
-    for name, value in (('early_stop_iou', 1.5), ('early_stop_frames', 0),
-                        ('retrack_unprompted', 'no')):
+    for name, value in (('early_stop_iou', 1.5), ('early_stop_frames', 0)):
         with pytest.raises(ConfigError, match=name):
             EngineConfig(**{name: value})
 
@@ -114,19 +96,10 @@ def test_detections_that_tracking_knew_already_condition_nothing(mode):
     assert iou(mask(run.latest()[4], 1), colour_mask(GOOD, 'red')) > 0.6
 
 
-def test_pooling_is_refused_where_the_model_cannot():
-    with pytest.raises(ConfigError, match=r'full_memories must be 0 .*colour-0.* attention'):
-        Run(ColourDetector(['red']), full_memories=2)
-    run = Run(ColourDetector(['red']))
-    with pytest.raises(ConfigError, match='full_memories'):
-        run.engine.reconfigure(full_memories=1)
-    assert run.engine.config.full_memories == 0
-
-
 def test_every_option_at_once_loses_nothing():
     options = {
-        'early_stop_iou': 0.9, 'early_stop_frames': 1, 'retrack_unprompted': False,
-        'max_conditioned_memories': 1, 'max_tracked_memories': 1, 'confirm_iou': 0.9,
+        'early_stop_iou': 0.9, 'early_stop_frames': 1, 'max_conditioned_memories': 1,
+        'confirm_iou': 0.9,
     }
     for mode in ('window', 'online'):
         run, plain = both(lambda: ColourDetector(['red']), film(40), mode=mode, **options)

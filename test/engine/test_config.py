@@ -21,8 +21,6 @@ WHOLE = {
     'max_conditioned_memories': 1,
     'encode_batch': 1,
     'early_stop_frames': 1,
-    'max_tracked_memories': 0,
-    'full_memories': 0,
     'bank_object_frames': 1,
 }
 FRACTIONS = (

@@ -28,8 +28,6 @@ NAMES = list(COLOURS)
 OPTIONS = {
     'early_stop_iou': 0.9,
     'early_stop_frames': 1,
-    'retrack_unprompted': False,
-    'max_tracked_memories': 2,
     'confirm_iou': 0.95,
 }
 
@@ -178,7 +176,6 @@ def test_what_attention_keeps_of_memories_is_bounded(mode):
         max_propagation=M,
         max_conditioned_memories=MEMORIES,
         max_lost_frames=1000,
-        full_memories=2,
     )
     images = [frame_image(i) for i in range(10)]
     held, kept = [], []

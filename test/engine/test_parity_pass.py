@@ -128,23 +128,6 @@ def test_what_frames_read_in_the_example_of_the_design() -> None:
     assert 'tracked 37' not in reads[21][1]
 
 
-def test_fewer_tracked_memories_are_the_nearest_ones() -> None:
-    model, _ = random_models('sam21', 1)
-    config = EngineConfig(
-        10, 10, 20, association='class', max_lost_frames=1000, max_tracked_memories=2
-    )
-    script = {10: {1: _BOXES[0]}}
-    stream = Engine(model, ScriptedDetector(script, 10), config).open_stream('x')
-    film = random_sam2.images(20)
-    reads = _spied_reads(
-        [lambda i=i, image=image: stream.push(image, i) for i, image in enumerate(film)]
-    )
-    spatial, pointers = reads[14]
-    assert spatial == {'conditioned 10': 6, 'tracked 15': 0, 'tracked 16': 1}
-    # Pointers are cheap: those of all frames stay.
-    assert list(pointers) == [f'tracked {f}' for f in range(15, 20)]
-
-
 def encoded(model: Sam2Model, count: int) -> dict[int, ImageFeatures]:
     film = random_sam2.images(count, seed=3)
     with model.inference():

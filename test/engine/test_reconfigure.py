@@ -97,6 +97,6 @@ def test_without_streams_everything_may_change():
 def test_what_may_change_are_parameters():
     assert set(CHANGEABLE) == {
         'detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
-        'max_lost_frames', 'early_stop_iou', 'early_stop_frames', 'retrack_unprompted',
-        'confirm_iou', 'bank_object_score', 'bank_object_frames',
+        'max_lost_frames', 'early_stop_iou', 'early_stop_frames', 'confirm_iou',
+        'bank_object_score', 'bank_object_frames',
     }  # fmt: skip

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -52,20 +51,49 @@ class Queries:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Memories that are read alike, n of each of B objects, object by object.
+class Keys:
+    """A spatial memory as the layers read it.
 
-    rows: of the temporal code. codes: what each row adds to keys, a [rows, L, D] a layer.
+    tokens: [L, C]. keys: one a layer, [L, D], rotated, without a code of time.
     """
 
-    keys: list[Keys]
-    rows: list[int]
-    codes: list[torch.Tensor]
+    tokens: torch.Tensor
+    keys: tuple[torch.Tensor, ...]
 
-    def tokens(self, batch: int) -> torch.Tensor:
-        """Return the tokens as [B, n * L, C]."""
-        stacked = torch.stack([own.tokens for own in self.keys])
-        return stacked.view(batch, -1, stacked.shape[-1])
+
+class KeyCache:
+    """Keys of the memories that are read at present.
+
+    Call `advance` after each frame: what two frames in a row did not read is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._now: dict[int, tuple[Memory, Keys]] = {}
+        self._before: dict[int, tuple[Memory, Keys]] = {}
+
+    def __len__(self) -> int:
+        return len(self._now.keys() | self._before.keys())
+
+    def advance(self) -> None:
+        """Tell that the next frame begins."""
+        self._now, self._before = {}, self._now
+
+    def take(
+        self, memories: Sequence[Memory], make: Callable[[list[Memory]], list[Keys]]
+    ) -> list[Keys]:
+        """Return the keys of memories; makes those that are missing, all at once."""
+        missing: dict[int, Memory] = {}
+        for memory in memories:
+            name = id(memory)
+            if name not in self._now and name in self._before:
+                self._now[name] = self._before[name]
+            elif name not in self._now:
+                missing[name] = memory
+        if missing:
+            made = make(list(missing.values()))
+            for (name, memory), keys in zip(missing.items(), made, strict=True):
+                self._now[name] = memory, keys  # held, so that its id names nothing else
+        return [self._now[id(memory)][1] for memory in memories]
 
 
 class SharedAttention:
@@ -109,7 +137,6 @@ class SharedAttention:
             codes = F.linear(codes_rlc, self._key_weight, self._key_bias)
             # by layer: [rows, L, D], what a memory's place in time adds to its keys
             self._codes = [self._rotate(part).to(dtype) for part in self._split(codes)]
-            self._pooled_codes = [pool(codes) for codes in self._codes]
             self._cast(dtype)
 
     def _cast(self, dtype: torch.dtype) -> None:
@@ -172,34 +199,21 @@ class SharedAttention:
         rows: Sequence[int],
         pointers_bpc: torch.Tensor,
         pointer_codes_bpc: torch.Tensor,
-        pooled: int = 0,
         watch: Watch | None = None,
     ) -> torch.Tensor:
         """Let a frame attend to what B objects remember; returns its features, [B, L, D].
 
         keys, rows: of n memories an object, object by object, and their rows of the temporal
-        code. pointers_bpc, pointer_codes_bpc: pointer tokens and their codes. pooled: so many of
-        the n memories, the first ones, are read two by two tokens at a time. watch: is shown the
+        code. pointers_bpc, pointer_codes_bpc: pointer tokens and their codes. watch: is shown the
         weights of each layer.
         """
         batch = len(pointers_bpc)
-        far = _places(batch, len(keys) // batch, 0, pooled)
-        near = _places(batch, len(keys) // batch, pooled, len(keys) // batch)
-        parts = [
-            _Part([keys[at].pooled for at in far], [rows[at] for at in far], self._pooled_codes),
-            _Part([keys[at] for at in near], [rows[at] for at in near], self._codes),
-        ]
-        parts = [part for part in parts if part.keys]
         pointer_keys = self._split(
             F.linear(pointers_bpc + pointer_codes_bpc, self._key_weight, self._key_bias)
         )
-        tokens = torch.cat(
-            [part.tokens(batch) for part in parts] + [pointers_bpc.to(self._dtype)], dim=1
-        )
-        bias = None
-        if pooled:  # a token that stands for four weighs as much as four
-            bias = tokens.new_zeros(tokens.shape[1])
-            bias[: len(far) // batch * len(parts[0].keys[0].tokens)] = math.log(POOL**2)
+        stacked = torch.stack([own.tokens for own in keys])
+        memory_tokens = stacked.view(batch, -1, stacked.shape[-1])
+        tokens = torch.cat([memory_tokens, pointers_bpc.to(self._dtype)], dim=1)
         hidden = queries.hidden.expand(batch, -1, -1)
         for i, layer in enumerate(self._layers):
             if i:
@@ -207,11 +221,10 @@ class SharedAttention:
                 query = self._queries_of(i, hidden)
             else:
                 query = queries.query.expand(batch, -1, -1)
-            assembled = self._assemble(i, parts, pointer_keys[i])
+            assembled = self._assemble(i, keys, rows, pointer_keys[i])
             if watch is not None:
-                scores = query @ assembled.transpose(1, 2)
-                watch(torch.softmax(scores if bias is None else scores + bias, dim=-1))
-            hidden = hidden + self._attend(i, query, assembled, tokens, bias)
+                watch(torch.softmax(query @ assembled.transpose(1, 2), dim=-1))
+            hidden = hidden + self._attend(i, query, assembled, tokens)
             inner = layer.activation(layer.linear1(layer.norm3(hidden)))
             hidden = hidden + layer.linear2(inner)
         fused: torch.Tensor = self._norm(hidden)
@@ -222,27 +235,27 @@ class SharedAttention:
         return self._rotate(F.linear(self._layers[layer].norm2(hidden), weight, bias))
 
     def _assemble(
-        self, layer: int, parts: Sequence[_Part], pointer_keys_bpd: torch.Tensor
+        self,
+        layer: int,
+        memories: Sequence[Keys],
+        rows: Sequence[int],
+        pointer_keys_bpd: torch.Tensor,
     ) -> torch.Tensor:
         """Lay out the keys of B objects with their place in time, pointers last, [B, N, D]."""
         batch, count, width = pointer_keys_bpd.shape
-        total = sum(len(own.tokens) for part in parts for own in part.keys) // batch + count
-        out = pointer_keys_bpd.new_empty(batch, total, width)
-        out[:, total - count :] = pointer_keys_bpd
-        begin = 0
-        for part in parts:
-            keys = [own.keys[layer] for own in part.keys]
-            codes = [part.codes[layer][row] for row in part.rows]
-            n = len(keys) // batch
-            end = begin + n * len(keys[0])
-            out_bnld = out[:, begin:end].view(batch, n, *keys[0].shape)
-            if self.fused:
-                stacked = torch.stack(keys + codes).view(2, *out_bnld.shape)
-                torch.add(stacked[0], stacked[1], out=out_bnld)
-            else:  # one pass over the memory; calls are cheap
-                for at, (key, code) in enumerate(zip(keys, codes, strict=True)):
-                    torch.add(key, code, out=out_bnld[at // n, at % n])
-            begin = end
+        keys = [own.keys[layer] for own in memories]
+        codes = [self._codes[layer][row] for row in rows]
+        n = len(keys) // batch
+        length = n * len(keys[0])
+        out = pointer_keys_bpd.new_empty(batch, length + count, width)
+        out[:, length:] = pointer_keys_bpd
+        out_bnld = out[:, :length].view(batch, n, *keys[0].shape)
+        if self.fused:
+            stacked = torch.stack(keys + codes).view(2, *out_bnld.shape)
+            torch.add(stacked[0], stacked[1], out=out_bnld)
+        else:  # one pass over the memory; calls are cheap
+            for at, (key, code) in enumerate(zip(keys, codes, strict=True)):
+                torch.add(key, code, out=out_bnld[at // n, at % n])
         return out
 
     def _attend(
@@ -251,19 +264,15 @@ class SharedAttention:
         query_bld: torch.Tensor,
         keys_bnd: torch.Tensor,
         tokens_bnc: torch.Tensor,
-        bias_n: torch.Tensor | None,
     ) -> torch.Tensor:
         """Return what cross-attention adds to the hidden state, [B, L, D]."""
         weight, bias = self._value[layer]
         if not self.fused:
             parts = zip(query_bld, keys_bnd, tokens_bnc, strict=True)
-            return F.linear(torch.stack([_read(*part, bias_n) for part in parts]), weight, bias)
+            return F.linear(torch.stack([_read(*part) for part in parts]), weight, bias)
         values = F.linear(tokens_bnc, weight)
-        added = None
-        if bias_n is not None:
-            added = bias_n.to(query_bld.dtype).expand(len(query_bld), 1, query_bld.shape[1], -1)
         read = F.scaled_dot_product_attention(
-            query_bld[:, None], keys_bnd[:, None], values[:, None], added, scale=1.0
+            query_bld[:, None], keys_bnd[:, None], values[:, None], scale=1.0
         )
         return read[:, 0] + bias
 
@@ -278,10 +287,7 @@ class SharedAttention:
 
 
 def _read(
-    query_ld: torch.Tensor,
-    keys_nd: torch.Tensor,
-    tokens_nc: torch.Tensor,
-    bias_n: torch.Tensor | None,
+    query_ld: torch.Tensor, keys_nd: torch.Tensor, tokens_nc: torch.Tensor
 ) -> torch.Tensor:
     """Return memory tokens by attention, [L, C], block by block."""
     cached = keys_nd.numel() * keys_nd.element_size() <= _CACHED_BYTES
@@ -289,14 +295,9 @@ def _read(
     across = keys_nd.T
     read = []
     for query in query_ld.split(rows):
-        weights = query @ across if bias_n is None else torch.addmm(bias_n, query, across)
-        read.append(torch.softmax(weights, dim=-1).to(tokens_nc.dtype) @ tokens_nc)
+        weights = torch.softmax(query @ across, dim=-1)
+        read.append(weights.to(tokens_nc.dtype) @ tokens_nc)
     return torch.cat(read)
-
-
-def _places(batch: int, count: int, first: int, last: int) -> list[int]:
-    """Return where memories first..last-1 of each object are in a list, `count` an object."""
-    return [b * count + i for b in range(batch) for i in range(first, last)]
 
 
 def _float(linear: torch.nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
@@ -309,64 +310,3 @@ def _product(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return weight and bias of two linear maps in a row."""
     return after[0] @ before[0], after[0] @ before[1] + after[1]
-
-
-POOL = 2  # tokens that become one, in each direction
-
-
-@dataclass(frozen=True)
-class Keys:
-    """A spatial memory as the layers read it.
-
-    tokens: [L, C]. keys: one a layer, [L, D], rotated, without a code of time.
-    """
-
-    tokens: torch.Tensor
-    keys: tuple[torch.Tensor, ...]
-
-    @cached_property
-    def pooled(self) -> Keys:
-        """The same in a quarter of the tokens, means of two by two neighbours."""
-        return Keys(pool(self.tokens), tuple(pool(layer) for layer in self.keys))
-
-
-class KeyCache:
-    """Keys of the memories that are read at present.
-
-    Call `advance` after each frame: what two frames in a row did not read is dropped.
-    """
-
-    def __init__(self) -> None:
-        self._now: dict[int, tuple[Memory, Keys]] = {}
-        self._before: dict[int, tuple[Memory, Keys]] = {}
-
-    def __len__(self) -> int:
-        return len(self._now.keys() | self._before.keys())
-
-    def advance(self) -> None:
-        """Tell that the next frame begins."""
-        self._now, self._before = {}, self._now
-
-    def take(
-        self, memories: Sequence[Memory], make: Callable[[list[Memory]], list[Keys]]
-    ) -> list[Keys]:
-        """Return the keys of memories; makes those that are missing, all at once."""
-        missing: dict[int, Memory] = {}
-        for memory in memories:
-            name = id(memory)
-            if name not in self._now and name in self._before:
-                self._now[name] = self._before[name]
-            elif name not in self._now:
-                missing[name] = memory
-        if missing:
-            made = make(list(missing.values()))
-            for (name, memory), keys in zip(missing.items(), made, strict=True):
-                self._now[name] = memory, keys  # held, so that its id names nothing else
-        return [self._now[id(memory)][1] for memory in memories]
-
-
-def pool(x: torch.Tensor) -> torch.Tensor:
-    """Return the means of two by two neighbours of a square image of tokens, [..., L, C]."""
-    side = math.isqrt(x.shape[-2])
-    image = x.float().unflatten(-2, (side // POOL, POOL, side // POOL, POOL))
-    return image.mean(dim=(-4, -2)).flatten(-3, -2).to(x.dtype)

@@ -17,13 +17,11 @@ class Context:
 
     spatial: memories with the row of `Sam2Model.temporal_code` that marks their distance.
     pointers: memories whose pointer is read, with the distance in time scaled to about 0..1.
-    pooled: so many of the spatial ones, the first, are read two by two tokens at a time.
     Objects with equal `layout` can be tracked as one batch.
     """
 
     spatial: tuple[tuple[Memory, int], ...]
     pointers: tuple[tuple[Memory, float], ...]
-    pooled: int = 0
 
     @property
     def layout(self) -> tuple[int, int]:
@@ -38,16 +36,12 @@ class Recall:
     conditioned: memories of frames with a prompt, all attended to. bank: memories from another
     recording, attended to like conditioned ones, but without pointers: they lie in no time of
     this stream. passing: memories of frames that count by their nearness only - prompted ones
-    beyond the cap; a pass adds those that it tracks. nearest: how many of these, at most, are
-    attended to with their spatial memory; None = as many as the model does. full: how many
-    memories, the nearest tracked ones first, are read in full, the others pooled; 0 = all.
+    beyond the cap; a pass adds those that it tracks.
     """
 
     conditioned: Mapping[int, Memory]
     bank: Sequence[Memory] = ()
     passing: Mapping[int, Memory] | None = None
-    nearest: int | None = None
-    full: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.conditioned) or bool(self.bank)
@@ -72,8 +66,7 @@ def select_context(
     conditioned_row = module.num_maskmem - 1
     spatial = [(memory, conditioned_row) for memory in recall.bank]
     spatial += [(memory, conditioned_row) for memory in recall.conditioned.values()]
-    near = module.num_maskmem - 1 if recall.nearest is None else recall.nearest
-    for distance in range(min(near, module.num_maskmem - 1), 0, -1):
+    for distance in range(module.num_maskmem - 1, 0, -1):
         memory = tracked.get(frame + step * distance)
         if memory is not None:
             spatial.append((memory, distance - 1))
@@ -91,5 +84,4 @@ def select_context(
         memory = tracked.get(frame + step * distance)
         if memory is not None:
             pointers.append((memory, distance / scale))
-    pooled = max(len(spatial) - recall.full, 0) if recall.full else 0
-    return Context(tuple(spatial), tuple(pointers), pooled)
+    return Context(tuple(spatial), tuple(pointers))

@@ -185,7 +185,6 @@ def _attend(
         [row for c in contexts for _, row in c.spatial],
         pointers_bpc,
         codes_bpc,
-        contexts[0].pooled,
         watch,
     )
     return fused_bld.transpose(1, 2).reshape(expanded.shape)

@@ -106,8 +106,6 @@ class TrackedObject:
                 for frame, entry in self.conditioned.items()
                 if frame not in attended
             },
-            nearest=config.max_tracked_memories,
-            full=config.full_memories,
         )
 
     def forget(self, cap: int, reach: int, newest: int) -> None:

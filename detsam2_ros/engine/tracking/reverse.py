@@ -53,16 +53,14 @@ class PassOutput:
 class PassInput:
     """One object as a pass sees it.
 
-    recall: what it remembers. prompted: frames whose mask is prompted. newest, oldest: where the
-    pass begins and ends for this object, where that is not where the pass does. settled: masks
-    that a pass may stop at when it finds them again, bool [S/4, S/4] by frame index; see
-    `StopRule`.
+    recall: what it remembers. prompted: frames whose mask is prompted. newest: where the pass
+    begins for this object; None where the pass itself does. settled: masks that a pass may stop
+    at when it finds them again, bool [S/4, S/4] by frame index; see `StopRule`.
     """
 
     recall: Recall
     prompted: frozenset[int] = frozenset()
     newest: int | None = None
-    oldest: int = 0
     settled: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
@@ -126,7 +124,7 @@ def reverse_steps(
             for row, entry in enumerate(objects)
             if frame not in entry.prompted
             and row not in done
-            and entry.oldest <= frame <= (newest if entry.newest is None else entry.newest)
+            and frame <= (newest if entry.newest is None else entry.newest)
         }
         for rows in same_layout(contexts, batch):
             with time('track'):

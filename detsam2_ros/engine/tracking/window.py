@@ -150,7 +150,6 @@ class WindowRun:
                     recall=entry.recall(config),
                     prompted=frozenset(entry.conditioned),
                     newest=start,
-                    oldest=self._reach(entry),
                     settled=self._settled(entry, start) if stop is not None else {},
                 )
                 for entry, start in zip(objects, starts, strict=True)
@@ -178,17 +177,6 @@ class WindowRun:
             for index, frame in self.frames.items()
             if entry.id in frame.settled and index < before
         }
-
-    def _reach(self, entry: TrackedObject) -> int:
-        """Return the oldest frame that a pass tracks the object on."""
-        if (
-            self.config.mode == 'online'  # which tracks none without a new prompt
-            or self.config.retrack_unprompted
-            or entry.unread
-            or entry.id is None
-        ):
-            return self.oldest
-        return self.window[0].index
 
     def _collect(
         self, tracked: Mapping[TrackedObject, Mapping[int, Tracked]]
