@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.speed import compare
+from benchmarks.speed.endurance import verdict
 from benchmarks.speed.results import Row
 
 
@@ -61,6 +62,13 @@ def cpu(rows: Sequence[Row]) -> list[Verdict]:
             ]  # fmt: skip
             aim = f'{row.job["objects"]} obj.: with options of IoU >= 0.99 to the default, >= 2'
             found.append(_at_least(aim, max(fit), 2.0))
+        if row.section == 'endurance':
+            said, name = verdict(row.found), f'{row.job["mode"]}, {row.found["frames"]} frames'
+            growth, drift = max(said['growth'].values()) / 2**20, said['drift']
+            aim = f'{name}: MiB held more in the last third than in the first <= 16'
+            found.append(Verdict(aim, growth, said['flat']))
+            aim = f'{name}: drift of the time a frame from the first third to the last <= 0.05'
+            found.append(Verdict(aim, drift, said['steady']))
     return [*found, encodings(rows)]
 
 

@@ -26,8 +26,8 @@ from benchmarks.harness import place as places
 from benchmarks.harness.pages import markdown
 from benchmarks.harness.place import MODELS, Place, load
 from benchmarks.harness.turns import in_turn, repeat
-from benchmarks.speed.scenes import Film, film
-from detsam2_ros.engine import Engine, EngineConfig, FrameResult
+from benchmarks.speed.scenes import Film, Lane, film
+from detsam2_ros.engine import EngineConfig, FrameResult
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import StatsRecorder
 from oracle.driver import Oracle, build_predictor
@@ -82,33 +82,31 @@ class Side:
 class Runner(Protocol):
     """What closes a window and is timed."""
 
-    encodings: int
+    encoded: int
 
-    def close_window(self, first: int, window: int) -> None: ...
+    def run(self) -> object: ...
 
     def seconds(self) -> dict[str, float]: ...
 
     def masks(self) -> Masks: ...
 
 
-class EngineRunner:
+class EngineRunner(Lane):
     """The engine as people drive it: image after image."""
 
     def __init__(self, model: Sam2Model, scene: Film, config: EngineConfig, place: Place):
-        self.engine = Engine(model, scene, config)
-        self._stream = self.engine.open_stream('benchmark')
-        self._scene = scene
+        super().__init__(model, scene, config)
         self._place = place
         self._published: dict[int, FrameResult] = {}
 
     @property
-    def encodings(self) -> int:
+    def encoded(self) -> int:
         return self.engine.stats().encodings
 
-    def close_window(self, first: int, window: int) -> None:
-        for index in range(first, first + window):
-            for result in self._stream.push(self._scene.image(index), index):
-                self._published[result.index] = result
+    def run(self) -> list[FrameResult]:
+        results = super().run()
+        self._published |= {result.index: result for result in results}
+        return results
 
     def seconds(self) -> dict[str, float]:
         self._place.settle(self.engine._stats)
@@ -133,11 +131,11 @@ class ReferenceRunner:
             *scene.image(0).shape[:2],
         )
         self._model, self._scene, self._place = model, scene, place
-        self._interval, self._reach = config.detect_interval, config.max_propagation
+        self._config = config
         self._stats = StatsRecorder(model.device)
         self._names: list[int] = []
         self._found: Masks = {}
-        self.encodings = 0
+        self.encoded = 0
         predictor = self._oracle.predictor
         predictor.image_encoder.register_forward_hook(self._count)
         self._oracle._prepare = self._timed(self._oracle._prepare, 'track')
@@ -149,17 +147,20 @@ class ReferenceRunner:
         ):
             setattr(predictor, name, self._timed(getattr(predictor, name), stage))
 
-    def close_window(self, first: int, window: int) -> None:
+    def run(self) -> None:
+        first = self._oracle.newest + 1
+        window = range(first, first + self._config.window_size)
         with self._model.inference():
-            for index in range(first, first + window):
+            for index in window:
                 self._oracle.append(self._model.preprocess(self._scene.image(index)))
-            for index in range(first, first + window):
-                boxes = {} if index % self._interval else self._scene.boxes(index)
-                for ball, box in boxes.items():
+            for index in window:
+                asked = index % self._config.detect_interval == 0
+                for ball, box in self._scene.boxes(index).items() if asked else ():
                     if ball not in self._names:
                         self._names.append(ball)  # it names objects in the order of their prompts
                     self._oracle.prompt(ball, index, box)
-            found = self._oracle.segment(min(self._reach, self._oracle.newest + 1))
+            reach = min(self._config.max_propagation, self._oracle.newest + 1)
+            found = self._oracle.segment(reach)
         for index, masks in found.items():
             self._found[index] = dict(zip(self._names, masks, strict=False))
 
@@ -171,7 +172,7 @@ class ReferenceRunner:
         return self._found
 
     def _count(self, _module: torch.nn.Module, args: tuple, _output: object) -> None:
-        self.encodings += len(args[0])
+        self.encoded += len(args[0])
 
     def _timed(self, call: Callable, stage: str) -> Callable:
         def timed(*args, **options):
@@ -184,7 +185,6 @@ class ReferenceRunner:
 def run(
     runners: Mapping[str, Runner],
     place: Place,
-    window: int,
     warm: int,
     windows: int,
     limit_s: float = float('inf'),
@@ -195,17 +195,17 @@ def run(
     names = list(runners)
     for number in repeat(warm + windows, limit_s, least=warm + 1):
         if number == warm:
-            before = {name: (r.seconds(), r.encodings) for name, r in runners.items()}
+            before = {name: (r.seconds(), r.encoded) for name, r in runners.items()}
         for name in in_turn(names, number):
             begin = place.clock()
-            runners[name].close_window(number * window, window)
+            runners[name].run()
             if number >= warm:
                 sides[name].seconds.append(place.clock() - begin)
             else:
                 place.clock()
     for name, side in sides.items():
         now, (then, encoded) = runners[name].seconds(), before[name]
-        side.encodings = runners[name].encodings - encoded
+        side.encodings = runners[name].encoded - encoded
         side.stages = {
             stage: sum(now[part] - then[part] for part in parts) for stage, parts in STAGES.items()
         }
@@ -251,7 +251,7 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
             for name, (own, each) in configs.items()
         }
         runners[REFERENCE] = ReferenceRunner(settings, model, scene, config, place)
-        sides = run(runners, place, K, warm, windows, limit_s)
+        sides = run(runners, place, warm, windows, limit_s)
     reference, plain = sides[REFERENCE], runners[PLAIN].masks()
     default = runners[DEFAULT].masks() if DEFAULT in runners else plain
     frames = len(reference.seconds) * K
@@ -309,35 +309,26 @@ def summary(found: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def main() -> None:
-    options = parse_options()
-    place = places.place_of(options)
-    window = 5 if options.quick else 10
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    parser.add_argument('--model', choices=MODELS, default='demo', help='all but demo: random')
+    parser.add_argument('--image-size', type=int, help="px; default: the model's own")
+    parser.add_argument('--objects', type=int, nargs='+', default=[1, 4, 8])
+    parser.add_argument('--options', action='store_true', help='also with options that cost IoU')
+    parser.add_argument('--quick', action='store_true', help='K=5, M=10, few frames')
+    parser.add_argument('--json', action='store_true')
+    places.add_options(parser)
+    options = parser.parse_args()
+    place, window = places.place_of(options), 5 if options.quick else 10
     job = {
         'model': options.model, 'size': options.image_size, 'K': window, 'M': 2 * window,
-        'frame': options.size, 'windows': options.windows or (2 if options.quick else 5),
-        'options': options.options,
+        'frame': (640, 480), 'windows': 2 if options.quick else 5, 'options': options.options,
     }  # fmt: skip
     found = {n: measure({**job, 'objects': n}, place)['sides'] for n in options.objects}
     if options.json:
         print(json.dumps(summary(found)))
         return
     print(', '.join(f'{key} {value}' for key, value in job.items()), f'({place.clock_name})')
-    rows = [row for objects, sides in found.items() for row in table(sides, objects)]
-    print(markdown(HEAD, rows))
-
-
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--model', choices=MODELS, default='demo', help='all but demo: random')
-    parser.add_argument('--image-size', type=int, help="px; default: the model's own")
-    parser.add_argument('--windows', type=int, help='that are measured; M frames come before')
-    parser.add_argument('--objects', type=int, nargs='+', default=[1, 4, 8])
-    parser.add_argument('--size', type=int, nargs=2, default=(640, 480), metavar=('W', 'H'))
-    parser.add_argument('--options', action='store_true', help='also with options that cost IoU')
-    parser.add_argument('--quick', action='store_true', help='K=5, M=10, few frames')
-    parser.add_argument('--json', action='store_true')
-    places.add_options(parser)
-    return parser.parse_args()
+    print(markdown(HEAD, (row for n, sides in found.items() for row in table(sides, n))))
 
 
 if __name__ == '__main__':

@@ -2,27 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stream at full speed for long: whether its memory, and its time per frame, stay as they are.
 
-python -m benchmarks.speed.endurance                 # 20,000 frames: half an hour
-python -m benchmarks.speed.endurance --frames 2000   # some minutes
-
 Other programs slow a machine down for minutes at a time. So each window is followed by a piece of
 work that is always the same, and drift is of the quotient of the two.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
 from typing import Any
 
-from benchmarks.harness import place as places
-from benchmarks.harness.place import MODELS, Place, load
+from benchmarks.harness.place import Place, load
 from benchmarks.harness.turns import repeat
-from benchmarks.speed.scenes import film, real_config
-from detsam2_ros.engine import Engine
+from benchmarks.speed.scenes import Lane, film, real_config
 from detsam2_ros.engine.sam2.steps import encode_image
 
 POINTS = 200  # of the curves that are kept
@@ -39,16 +32,12 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     K, M = job['K'], job['M']
     model, _ = load(job['model'], job['size'], place)
     scene = film(job['objects'], *job['frame'])
-    engine = Engine(model, scene, real_config(job['model'], K, K, M, mode=job['mode']))
-    stream = engine.open_stream('benchmark')
+    lane = Lane(model, scene, real_config(job['model'], K, K, M, mode=job['mode']))
     seconds, same, held = [], [], []
     pixels = model.preprocess(scene.image(0))[None]
     told = begin = time.monotonic()
     for number in repeat(job['frames'] // K, limit_s, least=3):
-        start = place.clock()
-        for index in range(number * K, number * K + K):
-            stream.push(scene.image(index), index)
-        seconds.append((place.clock() - start) / K)
+        seconds.append(lane.timed(place))
         start = place.clock()
         with model.inference():
             encode_image(model, pixels)
@@ -67,8 +56,8 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
         'wall_s': time.monotonic() - begin,
         'thirds': thirds(seconds, same, held),
         'curve': curve(seconds, held, K),
-        'encodings': engine.stats().encodings / engine.stats().frames,
-        'objects': engine.stats().objects,
+        'encodings': lane.encodings,
+        'objects': lane.engine.stats().objects,
     }
 
 
@@ -118,30 +107,3 @@ def verdict(found: dict[str, Any]) -> dict[str, Any]:
         'flat': flat,
         'steady': drift <= MAX_DRIFT,
     }
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--frames', type=int, default=20_000)
-    parser.add_argument('--model', choices=MODELS, default='demo')
-    parser.add_argument('--image-size', type=int, help="px; default: the model's own")
-    parser.add_argument('--objects', type=int, default=1)
-    parser.add_argument('--mode', choices=('window', 'online'), default='window')
-    parser.add_argument('--setting', type=int, nargs=2, default=(10, 20), metavar=('K', 'M'))
-    places.add_options(parser)
-    options = parser.parse_args()
-    K, M = options.setting
-    job = {
-        'model': options.model, 'size': options.image_size, 'objects': options.objects,
-        'K': K, 'M': M, 'frame': [256, 256], 'mode': options.mode, 'frames': options.frames,
-    }  # fmt: skip
-    found = measure(job, places.place_of(options))
-    verdicts = verdict(found)
-    print(json.dumps({key: found[key] for key in ('frames', 'wall_s', 'thirds')} | verdicts))
-    for what, good in (('memory is flat', 'flat'), ('no drift in time per frame', 'steady')):
-        print(f'{"pass" if verdicts[good] else "FAIL"}: {what}')
-    return 0 if verdicts['flat'] and verdicts['steady'] else 1
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.harness.place import Place, load
 from benchmarks.harness.turns import in_turn, repeat
-from benchmarks.speed.scenes import engine_config, film, warm_up
+from benchmarks.speed.scenes import Lane, engine_config, film
 from detsam2_ros.engine import Engine, EngineConfig, MemoryBank
 from detsam2_ros.engine.sam2.model import Sam2Model
 
@@ -23,40 +23,6 @@ CAMERAS = (1, 2, 4)
 ENTRIES = (0, 1, 4, 16)
 
 
-class Lane:
-    """One setting: streams that are fed a window at a time."""
-
-    def __init__(
-        self,
-        model: Sam2Model,
-        config: EngineConfig,
-        objects: int,
-        frame: tuple[int, int],
-        cameras: int = 1,
-        bank: MemoryBank | None = None,
-    ):
-        self.window, self.reach = config.window_size, config.max_propagation
-        self.cameras = cameras
-        self.seconds: list[float] = []  # per frame of a camera
-        self._scene = film(objects, *frame)
-        self.engine = Engine(model, self._scene, config)
-        self._streams = [self.engine.open_stream(str(number)) for number in range(cameras)]
-        self._index = 0
-        for stream in self._streams if bank is not None else ():
-            stream.load_bank(bank)
-
-    def run(self) -> None:
-        for _ in range(self.window):
-            for stream in self._streams:
-                stream.push(self._scene.image(self._index), self._index)
-            self._index += 1
-
-    def timed(self, place: Place) -> None:
-        begin = place.clock()
-        self.run()
-        self.seconds.append((place.clock() - begin) / (self.window * self.cameras))
-
-
 def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) -> dict[str, Any]:
     """Let a parameter grow. job: by (objects, reach, cameras, bank), model, size, K, M, windows,
     frame, mode; values, where not all.
@@ -64,57 +30,45 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     model, _ = load(job['model'], job['size'], place)
     lanes = _lanes(job, model)
     for lane in lanes.values():
-        for _ in range(warm_up(lane.window, lane.reach)):
-            lane.run()
+        lane.warm_up()
     place.clock()
-    order = list(lanes.values())
+    names = list(lanes)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in repeat(job['windows'], limit_s, least=1):
-        for lane in in_turn(order, number):
-            lane.timed(place)
-    first = order[0]
+        for name in in_turn(names, number):
+            seconds[name].append(lanes[name].timed(place))
+    first = seconds[names[0]]
     return {
-        'windows': len(first.seconds),
+        'windows': len(first),
         'lanes': [
             {
                 'name': name,
-                'frame_s': statistics.median(lane.seconds),
-                'times': statistics.median(
-                    own / base for own, base in zip(lane.seconds, first.seconds, strict=True)
-                ),
-                'encodings': _encodings(lane.engine),
+                'frame_s': statistics.median(own),
+                'times': statistics.median(a / b for a, b in zip(own, first, strict=True)),
+                'encodings': lanes[name].encodings,
             }
-            for name, lane in lanes.items()
+            for name, own in seconds.items()
         ],
     }
-
-
-def _encodings(engine: Engine) -> float:
-    stats = engine.stats()
-    return stats.encodings / stats.frames
 
 
 def _lanes(job: dict[str, Any], model: Sam2Model) -> dict[str, Lane]:
     K, M, frame, by = job['K'], job['M'], tuple(job['frame']), job['by']
 
-    def config(K: int = K, M: int = M, **more: Any) -> EngineConfig:
-        return engine_config(K, K, M, mode=job['mode'], **more)
+    def lane(objects: int = 1, K: int = K, M: int = M, **more: Any) -> Lane:
+        config = engine_config(K, K, M, mode=job['mode'])
+        return Lane(model, film(objects, *frame), config, **more)
 
     if by == 'objects':
-        return {str(n): Lane(model, config(), n, frame) for n in job.get('values', OBJECTS)}
+        return {str(n): lane(n) for n in job.get('values', OBJECTS)}
     if by == 'reach':
-        return {
-            f'{k}, {m}': Lane(model, config(k, m), 1, frame)
-            for k, m in job.get('values', REACHES)
-        }
+        return {f'{k}, {m}': lane(K=k, M=m) for k, m in job.get('values', REACHES)}
     if by == 'cameras':
-        return {str(n): Lane(model, config(), 1, frame, n) for n in job.get('values', CAMERAS)}
+        return {str(n): lane(cameras=n) for n in job.get('values', CAMERAS)}
     if by == 'bank':
-        entries = job.get('values', ENTRIES)
-        whole = _bank(model, frame, max(entries))
-        return {
-            str(n): Lane(model, config(), 1, frame, bank=_cut(whole, n) if n else None)
-            for n in entries
-        }
+        counts = job.get('values', ENTRIES)
+        whole = _bank(model, frame, max(counts))
+        return {str(n): lane(bank=_cut(whole, n) if n else None) for n in counts}
     raise ValueError(f"growth by '{by}'? It is objects, reach, cameras or bank")
 
 

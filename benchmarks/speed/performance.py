@@ -6,6 +6,7 @@ python -m benchmarks.speed.performance --docs            # all, on one core: two
 python -m benchmarks.speed.performance --quick           # a look at every section: minutes
 python -m benchmarks.speed.performance --rehearse        # on a tiny model: does it all run?
 python -m benchmarks.speed.performance --sections compare options
+python -m benchmarks.speed.performance --sections endurance --set frames=2000 'mode="online"'
 python -m benchmarks.speed.performance --write --docs    # measures nothing: the page
 
 Every measurement is one line of the results file. What is there is not measured again while the
@@ -15,6 +16,7 @@ engine's code is the same (--again does), so it may be stopped and started again
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -123,10 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.results, place_of(options), options.any_code or options.write)
     plan = quick() if options.quick else rehearsal() if options.rehearse else planned()
     jobs = [
-        (section, job)
+        (section, job | changes(options.set, job))
         for section, job in plan
         if section in options.sections and job.get('model', 'demo') in options.models
     ]
+    jobs = [job for number, job in enumerate(jobs) if job not in jobs[:number]]
     if not options.write:
         if not node.available() and any(section == 'node' for section, _ in jobs):
             print('no ROS 2 here: the section node is left out', file=sys.stderr)
@@ -146,12 +149,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def changes(given: Sequence[str], job: dict[str, Any]) -> dict[str, Any]:
+    """Read 'NAME=JSON', as far as a job has a setting of that name."""
+    pairs = (each.split('=', 1) for each in given)
+    return {name: json.loads(value) for name, value in pairs if name in job}
+
+
 def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
     parser.add_argument('--quick', action='store_true', help='a few measurements of each section')
     parser.add_argument('--rehearse', action='store_true', help='try it out, on a tiny model')
+    parser.add_argument(
+        '--set', nargs='+', default=[], metavar='NAME=JSON', help='other settings of all jobs'
+    )
     parser.add_argument('--again', action='store_true', help='measure also what is there')
     parser.add_argument(
         '--any-code', action='store_true', help='results of other versions of the engine count'

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from detsam2_ros.engine import Detections, EngineConfig
+from benchmarks.harness.place import Place
+from detsam2_ros.engine import Detections, Engine, EngineConfig, FrameResult, MemoryBank
+from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.scene.options import MAX_BALLS
 from detsam2_ros.scene.scene import SceneOptions, render
 
@@ -81,12 +83,59 @@ def film(objects: int, width: int = 640, height: int = 480) -> Film:
     return Film(objects, FRAMES, width, height)
 
 
-def warm_up(K: int, M: int) -> int:
-    """Return after how many windows each does the same work.
+class Lane:
+    """An engine whose streams, one a camera, are shown a film, a window at a time."""
 
-    Passes are of full length, and objects have all the conditioned memories that they keep.
-    """
-    return max(-(-M // K), EngineConfig.max_conditioned_memories)
+    def __init__(
+        self,
+        model: Sam2Model,
+        scene: Film,
+        config: EngineConfig,
+        cameras: int = 1,
+        bank: MemoryBank | None = None,
+    ):
+        self.config = config
+        self.engine = Engine(model, scene, config)
+        self._scene, self._index = scene, 0
+        self._streams = [self.engine.open_stream(str(number)) for number in range(cameras)]
+        for stream in self._streams if bank is not None else ():
+            stream.load_bank(bank)
+
+    def run(self) -> list[FrameResult]:
+        """Show a window; returns the results."""
+        results = []
+        for _ in range(self.config.window_size):
+            for stream in self._streams:
+                results += stream.push(self._scene.image(self._index), self._index)
+            self._index += 1
+        return results
+
+    def timed(self, place: Place) -> float:
+        """Show a window; returns seconds for a frame of a camera."""
+        begin = place.clock()
+        self.run()
+        return (place.clock() - begin) / (self.config.window_size * len(self._streams))
+
+    def warm_up(self) -> None:
+        """Show windows until each does the same work.
+
+        Passes are of full length, and objects have all the conditioned memories that they keep.
+        """
+        reach = -(-self.config.max_propagation // self.config.window_size)
+        for _ in range(max(reach, EngineConfig.max_conditioned_memories)):
+            self.run()
+
+    @property
+    def encodings(self) -> float:
+        """Image encodings a frame."""
+        stats = self.engine.stats()
+        return stats.encodings / stats.frames
+
+    @property
+    def tracked(self) -> int:
+        """Frames on which objects were tracked, for each object."""
+        stats = self.engine.stats()
+        return stats.tracked_frames + stats.forward_frames + stats.associated_frames
 
 
 def engine_config(K: int, D: int, M: int, **more: Any) -> EngineConfig:

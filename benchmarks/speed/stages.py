@@ -16,9 +16,8 @@ import torch
 
 from benchmarks.harness.place import Place, load
 from benchmarks.harness.turns import repeat
-from benchmarks.speed.operations import by_stage
-from benchmarks.speed.scenes import engine_config, film, warm_up
-from detsam2_ros.engine import Engine
+from benchmarks.speed.operations import Count, by_stage
+from benchmarks.speed.scenes import Lane, engine_config, film
 
 
 def matmul_rate(place: Place, size: int | None = None) -> float:
@@ -44,48 +43,37 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
 
     job: model, size, objects, K, M, windows, frame, mode.
     """
-    K, M, windows = job['K'], job['M'], job['windows']
-    warm = warm_up(K, M)
+    K = job['K']
     model, _ = load(job['model'], job['size'], place)
     scene = film(job['objects'], *job['frame'])
     with place.stage_clock():
-        engine = Engine(model, scene, engine_config(K, K, M, mode=job['mode']))
-        stream = engine.open_stream('benchmark')
-
-        def window(number: int) -> None:
-            for index in range(number * K, number * K + K):
-                stream.push(scene.image(index), index)
+        lane = Lane(model, scene, engine_config(K, K, job['M'], mode=job['mode']))
+        recorder = lane.engine._stats
 
         def spent() -> dict[str, float]:
-            place.settle(engine._stats)
-            return engine.stats().seconds
+            place.settle(recorder)
+            return lane.engine.stats().seconds
 
-        for number in range(warm):
-            window(number)
+        lane.warm_up()
         rates, totals, by_window = [], [], []
-        for number in repeat(windows, limit_s, least=1):
+        for _ in repeat(job['windows'], limit_s, least=1):
             rates.append(matmul_rate(place))
             before = spent()
-            begin = place.clock()
-            window(warm + number)
-            totals.append((place.clock() - begin) / K)
+            totals.append(lane.timed(place))
             after = spent()
             by_window.append({stage: (after[stage] - before[stage]) / K for stage in after})
-        tracked = _tracked(engine)
-        with by_stage(engine._stats) as counts:
-            window(warm + len(totals))
-        tracked = (_tracked(engine) - tracked) / K
+        tracked = lane.tracked
+        with by_stage(recorder) as counts:
+            lane.run()
+        tracked = (lane.tracked - tracked) / K
     rate = statistics.median(rates)
-    stages = {}
-    for stage in by_window[0]:
-        count = counts[stage] / K if stage in counts else None
-        stages[stage] = {
+    stages = {
+        stage: {
             'seconds': statistics.median(each[stage] for each in by_window),
-            'macs': count.macs if count else 0,
-            'launches': count.launches if count else 0,
-            'moved': count.moved if count else 0,
+            **vars(counts.get(stage, Count()) / K),
         }
-    stats = engine.stats()
+        for stage in by_window[0]
+    }
     return {
         'rate': rate,
         'frame_s': statistics.median(totals),
@@ -94,10 +82,5 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
         ),
         'stages': stages,
         'tracked': tracked,
-        'encodings': stats.encodings / stats.frames,
+        'encodings': lane.encodings,
     }
-
-
-def _tracked(engine: Engine) -> int:
-    stats = engine.stats()
-    return stats.tracked_frames + stats.forward_frames + stats.associated_frames
