@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ class Listener:
         if result.revision == 0:
             self.latencies.append(time.monotonic() - ticket.received)
             self.changed.set()
+
+    def on_classes(self, class_names: Mapping[int, str]) -> None:
+        pass
 
     def on_dropped(self, camera: str, reason: str) -> None:
         pass  # the accounts count it

@@ -6,7 +6,8 @@ python -m benchmarks.speed.node                  # 720p, 30 Hz; an engine that a
 python -m benchmarks.speed.node --modes online window --balls 1 3 --rates 2 10 \
     --width 256 --height 256 --encodings rgb8    # the real engine with the shipped models
 
-The node runs as a process of its own (`node_process`); this process is camera and subscriber.
+The node runs as a process of its own (`node_process`), on one thread unless OMP_NUM_THREADS says
+otherwise; this process is camera and subscriber.
 """
 
 from __future__ import annotations

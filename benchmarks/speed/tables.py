@@ -18,6 +18,8 @@ NAMES = {
     'demo': 'shipped demo', 'tiny': 'SAM 2.1 tiny', 'small': 'SAM 2.1 small',
     'base_plus': 'SAM 2.1 base+', 'large': 'SAM 2.1 large', 'rehearsal': 'rehearsal',
 }  # fmt: skip
+GROWS = {'objects': 'objects', 'reach': 'K, M', 'cameras': 'cameras', 'bank': 'bank entries'}
+Cells = list[list[str]]
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
@@ -64,166 +66,148 @@ def machine_text(rows: Sequence[Row]) -> str:
 
 def compare_table(rows: list[Row]) -> str:
     """Ours against sam2's own predictor, identical masks."""
-    lines = []
+    cells: Cells = []
     for row in sorted(rows, key=lambda r: (r.job['size'] or 0, r.job['model'], r.job['objects'])):
         ours, other = row.found['sides'][compare.PLAIN], row.found['sides'][compare.REFERENCE]
-        lines.append([
+        cells.append([
             model_of(row.job), str(row.job['objects']), f'{row.job["K"]}, {row.job["M"]}',
-            _rate(ours['frame_s']), _rate(other['frame_s']), f'**{ours["ratio"]:.2f}**',
+            _rate(ours), _rate(other), f'**{ours["ratio"]:.2f}**',
             f'{ours["encodings"]:.2f} / {other["encodings"]:.2f}',
             f'{ours["iou_reference"]:.5f}',
         ])  # fmt: skip
-    head = (
+    return markdown((
         'model', 'objects', 'K = D, M', 'engine, frames/s', 'sam2 predictor, frames/s', 'ratio',
         'encodings a frame', 'mean IoU',
-    )  # fmt: skip
-    return markdown(head, lines)
+    ), cells)  # fmt: skip
 
 
 def options_table(rows: list[Row]) -> str:
     """Options that change masks a little: speed and IoU, all from one run."""
-    lines = []
-    for row in rows:
-        for name, side in row.found['sides'].items():
-            if name == compare.REFERENCE:
-                continue
-            name = 'all memories, as sam2' if name == compare.PLAIN else name
-            lines.append([
-                str(row.job['objects']), name, _rate(side['frame_s']),
-                f'{side["to_plain"]:.2f}', f'**{side["ratio"]:.2f}**',
-                f'{side["iou_default"]:.4f}', f'{side["iou_plain"]:.4f}',
-            ])  # fmt: skip
-    head = (
+    cells: Cells = [
+        [
+            str(row.job['objects']), 'all memories, as sam2' if name == compare.PLAIN else name,
+            _rate(side), f'{side["to_plain"]:.2f}', f'**{side["ratio"]:.2f}**',
+            f'{side["iou_default"]:.4f}', f'{side["iou_plain"]:.4f}',
+        ]
+        for row in rows
+        for name, side in row.found['sides'].items()
+        if name != compare.REFERENCE
+    ]  # fmt: skip
+    return markdown((
         'objects', 'options', 'frames/s', 'times the first', 'times sam2 predictor',
         'IoU to the default', 'IoU to the first',
-    )  # fmt: skip
-    return markdown(head, lines)
+    ), cells)  # fmt: skip
 
 
 def operations_table(rows: list[Row]) -> str:
     """Multiply-adds of each step."""
-    lines = [
-        [
-            model_of(row.job),
-            *(f'{row.found[step]["macs"] / 1e9:.3g}' for step in ('encode', 'condition')),
-            *(f'{row.found[step]["macs"] / 1e9:.3g}' for step in ('track', 'memorise')),
-        ]
-        for row in rows
-    ]
+    steps = ('encode', 'condition', 'track', 'memorise')
     memories = rows[0].job['memories']
-    head = (
+    return markdown((
         'GMAC', 'encode, a frame', 'condition, an object',
         f'track, an object ({memories} memories: {NEIGHBOURS} neighbours and '
         f'{memories - NEIGHBOURS} prompted; {POINTERS} pointers)',
         'memorise, an object',
-    )  # fmt: skip
-    return markdown(head, lines)
+    ), (
+        [model_of(row.job), *(f'{row.found[step]["macs"] / 1e9:.3g}' for step in steps)]
+        for row in rows
+    ))  # fmt: skip
 
 
 def launches_table(rows: list[Row]) -> str:
     """Operations that a whole window starts, by frame of the stream."""
-    lines = []
+    cells: Cells = []
     for row in rows:
         ours, other = row.found[compare.PLAIN], row.found[compare.REFERENCE]
-        lines.append([
+        cells.append([
             model_of(row.job), row.job['dtype'], str(row.job['objects']),
             f'{row.job["K"]}, {row.job["M"]}', str(ours['launches']), str(other['launches']),
             f'{ours["macs"] / 1e9:.3g} / {other["macs"] / 1e9:.3g}',
             f'{ours["moved"] / 1e9:.2f} / {other["moved"] / 1e9:.2f}',
         ])  # fmt: skip
-    head = (
+    return markdown((
         'model', 'dtype', 'objects', 'K = D, M', 'engine, operations a frame',
         'sam2 predictor, operations a frame', 'GMAC a frame', 'GB moved a frame',
-    )  # fmt: skip
-    return markdown(head, lines)
+    ), cells)  # fmt: skip
 
 
 def stages_table(rows: list[Row]) -> str:
     """Time by stage, and the share of it that is the floor."""
-    lines = []
+    cells: Cells = []
     for row in rows:
-        found = row.found
-        for name, stage in found['stages'].items():
-            if not stage['macs'] and stage['seconds'] < 0.005 * found['frame_s']:
-                continue
-            lines.append([
-                f'{model_of(row.job)}, {row.job["objects"]} obj., {row.job["mode"]}', name,
-                *_stage(stage['seconds'], stage['macs'], found['rate']), str(stage['launches']),
-            ])  # fmt: skip
-        total = sum(stage['macs'] for stage in found['stages'].values())
+        found, stages = row.found, row.found['stages']
         label = f'{model_of(row.job)}, {row.job["objects"]} obj., {row.job["mode"]}'
-        lines.append([label, 'the rest: host', f'{1000 * found["rest"]:.1f}', '', '', '', ''])
-        launches = sum(stage['launches'] for stage in found['stages'].values())
-        lines.append([
-            label, '**all**', *_stage(found['frame_s'], total, found['rate']), str(launches)
-        ])  # fmt: skip
+        for name, stage in stages.items():
+            if stage['macs'] or stage['seconds'] >= 0.005 * found['frame_s']:
+                cells.append([label, name, *_stage(stage, found['rate'])])
+        cells.append([label, 'the rest: host', f'{1000 * found["rest"]:.1f}', '', '', '', ''])
+        whole = {
+            'seconds': found['frame_s'],
+            **{of: sum(stage[of] for stage in stages.values()) for of in ('macs', 'launches')},
+        }
+        cells.append([label, '**all**', *_stage(whole, found['rate'])])
     rate = ', '.join(sorted({f'{row.found["rate"] / 1e9:.3g}' for row in rows}))
     head = ('setting', 'stage', 'ms a frame', 'GMAC a frame', 'floor, ms', 'share', 'operations')
-    return f'Matrix products in these runs: {rate} GMAC/s.\n\n{markdown(head, lines)}'
+    return f'Matrix products in these runs: {rate} GMAC/s.\n\n{markdown(head, cells)}'
 
 
-def _stage(seconds: float, macs: float, rate: float) -> list[str]:
-    floor = macs / rate
+def _stage(stage: dict[str, Any], rate: float) -> list[str]:
+    seconds, floor = stage['seconds'], stage['macs'] / rate
     share = f'{floor / seconds:.0%}' if seconds > 0 else ''
-    return [f'{1000 * seconds:.1f}', f'{macs / 1e9:.3g}', f'{1000 * floor:.1f}', share]
+    return [
+        f'{1000 * seconds:.1f}', f'{stage["macs"] / 1e9:.3g}', f'{1000 * floor:.1f}', share,
+        str(stage['launches']),
+    ]  # fmt: skip
 
 
 def growth_table(rows: list[Row]) -> str:
     """How time per frame grows with one parameter."""
-    titles = {
-        'objects': 'objects', 'reach': 'K, M', 'cameras': 'cameras', 'bank': 'bank entries'
-    }  # fmt: skip
-    lines = []
-    for row in rows:
-        for lane in row.found['lanes']:
-            lines.append([
-                titles[row.job['by']], lane['name'].strip('[]'), f'{1000 * lane["frame_s"]:.1f}',
-                f'{lane["times"]:.2f}', f'{lane["encodings"]:.2f}',
-            ])  # fmt: skip
     head = ('what grows', 'value', 'ms a frame and camera', 'times the first', 'encodings a frame')
-    return markdown(head, lines)
+    return markdown(head, (
+        [
+            GROWS[row.job['by']], lane['name'], f'{1000 * lane["frame_s"]:.1f}',
+            f'{lane["times"]:.2f}', f'{lane["encodings"]:.2f}',
+        ]
+        for row in rows
+        for lane in row.found['lanes']
+    ))  # fmt: skip
 
 
 def latency_table(rows: list[Row]) -> str:
     """Latency from arrival to revision 0."""
-    lines = []
+    cells: Cells = []
     for row in rows:
         runs = [(f'{run["rate"]:g} Hz', run) for run in row.found['runs']]
         held = row.found['held']
         runs.append((f'{held["rate"]:.1f} Hz, highest held', held) if held else ('none held', {}))
         for name, run in runs:
-            lines.append([
+            cells.append([
                 model_of(row.job), str(row.job['objects']), row.job['mode'], name,
                 *(_ms(run.get(part)) for part in ('p50', 'p99')),
                 f'{run["drops"]:.0%}' if run else '',
             ])  # fmt: skip
-    head = ('model', 'objects', 'mode', 'camera', 'p50', 'p99', 'dropped')
-    return markdown(head, lines)
+    return markdown(('model', 'objects', 'mode', 'camera', 'p50', 'p99', 'dropped'), cells)
 
 
 def endurance_table(rows: list[Row]) -> str:
     """Bytes and time over a long stream."""
-    lines = []
+    cells: Cells = []
     for row in rows:
         said, thirds = verdict(row.found), row.found['thirds']
-        for part in ('rss', 'allocated', 'reserved'):
-            if part in thirds[0]:
-                lines.append([
-                    f'{model_of(row.job)}, {row.job["mode"]}', str(row.found['frames']),
-                    f'bytes, {part}: MB', *(f'{third[part] / 1e6:.1f}' for third in thirds),
-                    f'{said["growth"][part] / 1e6:+.1f} MB',
-                ])  # fmt: skip
-        lines.append([
-            f'{model_of(row.job)}, {row.job["mode"]}', str(row.found['frames']), 'ms a frame',
-            *(f'{1000 * third["frame_s"]:.1f}' for third in thirds),
+        label = [f'{model_of(row.job)}, {row.job["mode"]}', str(row.found['frames'])]
+        for part, growth in said['growth'].items():
+            held = (f'{third[part] / 1e6:.1f}' for third in thirds)
+            cells.append([*label, f'bytes, {part}: MB', *held, f'{growth / 1e6:+.1f} MB'])
+        cells.append([
+            *label, 'ms a frame', *(f'{1000 * third["frame_s"]:.1f}' for third in thirds),
             f'{said["raw_drift"]:+.1%}; {said["drift"]:+.1%} against work that is always the same',
         ])  # fmt: skip
     head = ('stream', 'frames', 'median of', 'first third', 'second', 'last', 'last - first')
-    return markdown(head, lines)
+    return markdown(head, cells)
 
 
-def _rate(seconds: float) -> str:
-    return f'{1 / seconds:.3g}'
+def _rate(side: dict[str, Any]) -> str:
+    return f'{1 / side["frame_s"]:.3g}'
 
 
 def _ms(seconds: float | None) -> str:
