@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-if TYPE_CHECKING:
-    from detsam2_ros.engine import Engine, FrameResult
-    from detsam2_ros.scene.scene import SceneFrame
+from detsam2_ros.engine import Engine, FrameResult, finals
+from detsam2_ros.scene.scene import SceneFrame
 
 MATCH = 0.3  # least IoU at which a mask is taken to show a ball
 
@@ -101,11 +99,6 @@ class Tally:
 
 def run_clip(engine: Engine, frames: list[SceneFrame], tally: Tally) -> None:
     """Push a clip through a fresh stream and add its final revisions to the tally."""
-    stream = engine.open_stream('clip')
-    results = {}
-    for frame in frames:
-        for result in stream.push(frame.image, frame.index * 33_333_333):
-            results[result.index] = result
-    for result in stream.flush():
-        results[result.index] = result
+    shown = ((frame.image, frame.index * 33_333_333) for frame in frames)
+    results = {result.index: result for result in finals(engine.open_stream('clip'), shown)}
     tally.add_clip(frames, results)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.engine.engine import Engine
+from detsam2_ros.engine.finals import finals
 from detsam2_ros.results.errors import BankError
 from detsam2_ros.results.frames import FrameResult
 
@@ -131,24 +132,18 @@ def final_results(
     BankError for a bank of another model.
     """
     stream = engine.open_stream('evaluate')
-    waiting: dict[int, FrameResult] = {}
-    truths: dict[int, Truth | None] = {}
+    truths: deque[Truth | None] = deque()
 
-    def done(until: int) -> Iterator[tuple[FrameResult, Truth | None]]:
-        for index in sorted(index for index in waiting if index < until):
-            yield waiting.pop(index), truths.pop(index)
+    def given() -> Iterator[tuple[np.ndarray, int]]:
+        for frame in frames:
+            truths.append(frame.truth)
+            yield frame.image, frame.stamp
 
     try:
         if bank is not None:
             stream.load_bank(bank)
-        for index, frame in enumerate(frames):
-            truths[index] = frame.truth
-            for result in stream.push(frame.image, frame.stamp):
-                waiting[result.index] = result
-            yield from done(stream.horizon)
-        for result in stream.flush():
-            waiting[result.index] = result
-        yield from done(len(truths) + max(waiting, default=0) + 1)
+        for result in finals(stream, given()):
+            yield result, truths.popleft()
     finally:
         engine.close_stream('evaluate')
 

@@ -12,6 +12,7 @@ from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detector.protocol import Detector
 from detsam2_ros.engine.detector.yolo import YoloDetector
 from detsam2_ros.engine.engine import Engine
+from detsam2_ros.engine.finals import finals
 from detsam2_ros.engine.sam2.load import default_device, load_sam2
 from detsam2_ros.engine.sam2.prompts import Prompt
 from detsam2_ros.engine.stats import Stats
@@ -53,5 +54,6 @@ __all__ = [
     'WindowError',
     'YoloDetector',
     'default_device',
+    'finals',
     'load_sam2',
 ]

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,11 +13,11 @@ import numpy as np
 import pytest
 from bank_cases import entry
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+from benchmarks.harness import pages
+from benchmarks.quality import bank_tables, banks
+from benchmarks.quality.bank_scenes import pick
 
-from benchmarks import banks, banks_report  # noqa: E402
-from benchmarks.bank_scenes import pick  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def planned(**options: object) -> list[banks.Job]:
@@ -44,28 +43,29 @@ def test_no_run_is_planned_twice_and_a_line_of_a_file_is_a_run(tmp_path: Path):
     assert len(set(jobs)) == len(jobs) > 50
     file = tmp_path / 'runs.jsonl'
     file.write_text(json.dumps({**asdict(jobs[0]), 'final_iou': 0.5}) + '\n')
-    assert list(banks.read(file)) == [(jobs[0], {'final_iou': 0.5})]
+    assert banks.journal(file).lines == {jobs[0]: {**asdict(jobs[0]), 'final_iou': 0.5}}
     assert len(planned(quick=True)) == 4
 
 
 def test_tables_say_what_the_runs_say():
     rows = [{**asdict(job), **found(job)} for job in planned()]
-    text = banks_report.entries_table(rows)
+    text = bank_tables.entries_table(rows)
     assert '| same table | detector | - | 2 | 0.900 | 1.00 | 90% | 10% | 25% |' in text
     assert '| other table | curated | 8 | 2 | 0.240 | 0.27 | 24% | 10% | 25% |' in text
-    assert '| same table | 0.95 | 10 | 0.240 | 0.240 |' in banks_report.gates_table(rows)
-    entry_ms, object_ms, size = banks_report.cost(rows)
+    assert '| same table | 0.95 | 10 | 0.240 | 0.240 |' in bank_tables.gates_table(rows)
+    entry_ms, object_ms, size = bank_tables.cost(rows)
     assert (entry_ms, object_ms, size) == pytest.approx((1.0, 20.0, 33_000))
 
 
 def test_a_page_takes_every_table(tmp_path: Path):
     rows = [{**asdict(job), **found(job)} for job in planned()]
     page = tmp_path / 'banks.md'
-    page.write_text((ROOT / 'docs' / 'banks.md').read_text('utf-8'), 'utf-8')
-    banks_report.write_docs(rows, page, tmp_path / 'banks.png')
+    page.write_text((ROOT / 'docs' / 'measured' / 'banks.md').read_text('utf-8'), 'utf-8')
+    pages.write(page, bank_tables.tables(rows))
+    bank_tables.plot(rows, tmp_path / 'banks.png')
     assert 'an entry costs 1.0 ms' in page.read_text('utf-8')
     once = page.read_text('utf-8')
-    banks_report.write_docs(rows, page, None)
+    pages.write(page, bank_tables.tables(rows))
     assert page.read_text('utf-8') == once and (tmp_path / 'banks.png').stat().st_size > 1000
 
 

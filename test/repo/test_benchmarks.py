@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import aims, gpu, over_dds, performance, performance_docs
-from benchmarks.budget import Task, run_within
-from benchmarks.endurance import verdict
-from benchmarks.operations import Counter, counted, measure
-from benchmarks.place import Place, repeat
-from benchmarks.results import SECTIONS, Results, Row
-from benchmarks.scenes import Film
+from benchmarks.harness import pages
+from benchmarks.harness.place import Place
+from benchmarks.harness.turns import Task, repeat, run_within
+from benchmarks.speed import aims, gpu, node, performance
+from benchmarks.speed.endurance import verdict
+from benchmarks.speed.operations import Counter, counted, measure
+from benchmarks.speed.results import SECTIONS, Results, Row
+from benchmarks.speed.scenes import Film
 
-PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'performance.md'
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'measured' / 'performance.md'
 
 
 class Clock:
@@ -112,19 +113,19 @@ def test_tables_replace_what_is_between_their_markers(tmp_path) -> None:
         'before\n<!-- table: a begin -->\nold\n<!-- table: a end -->\nbetween\n'
         '<!-- table: b begin -->\n<!-- table: b end -->\nafter\n'
     )
-    performance_docs.write(page, {'a': '| 1 |', 'b': '| 2 |'})
-    performance_docs.write(page, {'a': '| 3 |'})
+    pages.write(page, {'a': '| 1 |', 'b': '| 2 |'})
+    pages.write(page, {'a': '| 3 |'})
     assert page.read_text() == (
         'before\n<!-- table: a begin -->\n| 3 |\n<!-- table: a end -->\nbetween\n'
         '<!-- table: b begin -->\n| 2 |\n<!-- table: b end -->\nafter\n'
     )
     with pytest.raises(ValueError, match='table: c begin'):
-        performance_docs.write(page, {'a': 'x', 'c': 'y'})
+        pages.write(page, {'a': 'x', 'c': 'y'})
     assert '| 3 |' in page.read_text()
 
 
 def test_the_page_has_a_place_for_every_table() -> None:
-    assert set(performance_docs.names_on(PAGE)) == {'machine', 'aims', 'gpu', *SECTIONS}
+    assert set(pages.names_on(PAGE)) == {'machine', 'aims', 'gpu', *SECTIONS}
 
 
 def test_a_film_is_known_again() -> None:
@@ -211,7 +212,7 @@ def test_results_are_found_again_unless_the_code_changed(tmp_path, monkeypatch) 
     again = Results(path, Place())
     assert again.has('growth', job) and not again.has('growth', {**job, 'by': 'bank'})
     assert not Results(path, Place(dtype='bfloat16')).has('growth', job)
-    monkeypatch.setattr('benchmarks.results.code_version', lambda: 'another')
+    monkeypatch.setattr('benchmarks.speed.results.code_version', lambda: 'another')
     assert not Results(path, Place()).has('growth', job)
     assert Results(path, Place(), any_code=True).get('growth', job).found == {'lanes': []}
     assert calls == [job]
@@ -225,11 +226,11 @@ def test_a_node_that_ends_badly_is_told_of(monkeypatch) -> None:
         assert command[-4:] == ['--seconds', '1.0', '--encodings', 'rgb8']
         return SimpleNamespace(returncode=code, stdout=out, stderr='no model')
 
-    monkeypatch.setattr('benchmarks.over_dds.subprocess.run', run)
+    monkeypatch.setattr('benchmarks.speed.node.subprocess.run', run)
     with pytest.raises(RuntimeError, match='ended with 3: no model'):
-        over_dds.measure(job, Place())
+        node.measure_apart(job, Place())
     code, out = 0, 'said before\n{"rate_hz": 10.0}\n'
-    assert over_dds.measure(job, Place()) == {'rate_hz': 10.0}
+    assert node.measure_apart(job, Place()) == {'rate_hz': 10.0}
 
 
 @pytest.mark.slow
