@@ -91,7 +91,8 @@ def run(model: Sam2Model, place: str, number: int, apart: bool) -> tuple[float, 
     bank = MemoryBank(model.identity, entries_of(model, made_of, kind, apart), source='benchmark')
     first = {'same table': FIRST, PLACES[0]: AT_ONCE}.get(place, 0)
     film = list(islice(here, first, first + FRAMES))
-    stream = Engine(model, None, EngineConfig(K, D, M, mode='online')).open_stream('clip')
+    config = EngineConfig(K, D, M, mode='online', bank_object_frames=1)
+    stream = Engine(model, None, config).open_stream('clip')
     stream.load_bank(bank)
     final = {result.index: result for result in played(stream, film)}
     return scored(film, [final[index] for index in range(len(film))], kind)

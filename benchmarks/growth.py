@@ -111,7 +111,13 @@ def _lanes(job: dict[str, Any], model: Sam2Model) -> dict[str, Lane]:
         entries = job.get('values', ENTRIES)
         whole = _bank(model, frame, max(entries))
         return {
-            str(n): Lane(model, config(), 1, frame, bank=_cut(whole, n) if n else None)
+            str(n): Lane(
+                model,
+                config(bank_object_frames=1),
+                1,
+                frame,
+                bank=_cut(whole, n) if n else None,
+            )
             for n in entries
         }
     raise ValueError(f"growth by '{by}'? It is objects, reach, cameras or bank")
@@ -119,7 +125,9 @@ def _lanes(job: dict[str, Any], model: Sam2Model) -> dict[str, Lane]:
 
 def _bank(model: Sam2Model, frame: tuple[int, int], entries: int) -> MemoryBank:
     """Record a bank of one object, by prompting it on every frame."""
-    config = EngineConfig(1, 1, 1, association='class', max_conditioned_memories=max(entries, 1))
+    config = EngineConfig(
+        1, 1, 1, mode='window', association='class', max_conditioned_memories=max(entries, 1)
+    )
     scene = film(1, *frame)
     stream = Engine(model, scene, config).open_stream('recorded')
     for index in range(entries):

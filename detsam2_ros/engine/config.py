@@ -29,13 +29,15 @@ class EngineConfig:
     """
 
     window_size: int = parameter(
-        10, 'K: frames of a window. A reverse pass runs when the window is full.', at_least(1)
+        10,
+        'K: number of frames in a window. A reverse pass runs when the window is full.',
+        at_least(1),
     )
     detect_interval: int = parameter(
         10, 'D: every D-th frame reaches the detector. 0 = none does.', at_least(0), live=True
     )
     max_propagation: int = parameter(
-        20, 'M: frames that one reverse pass covers. M is at least K.', at_least(1)
+        20, 'M: number of frames that one reverse pass covers, at least K.', at_least(1)
     )
     mode: str = parameter(
         'online',
@@ -74,7 +76,7 @@ class EngineConfig:
     )
     max_lost_frames: int = parameter(
         60,
-        'An object retires after this many frames in which it was neither visible nor detected.',
+        'An object retires after this many frames without being visible or detected.',
         at_least(1),
         live=True,
     )

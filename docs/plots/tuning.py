@@ -67,7 +67,7 @@ def run(model: object, detector: object, point: tuple[int, int, int], seed: int)
 
     window, interval, reach = point
     config = EngineConfig(
-        window_size=window, detect_interval=interval, max_propagation=reach,
+        window_size=window, detect_interval=interval, max_propagation=reach, mode='window',
         max_conditioned_memories=8,
     )  # fmt: skip
     engine = Engine(model, detector, config)  # type: ignore[arg-type]

@@ -98,7 +98,8 @@ def test_frames_without_masks_are_an_error_at_the_end(configs, recording, tmp_pa
         raise RuntimeError('out of memory')
 
     monkeypatch.setattr(Stream, 'push', broken)
-    assert segment_bag.main([str(recording), '-o', str(tmp_path / 'out.mcap'), *SMALL]) == 1
+    options = ['-o', str(tmp_path / 'out.mcap'), '--mode', 'window', *SMALL]
+    assert segment_bag.main([str(recording), *options]) == 1
     said = capsys.readouterr()
     assert f'inference failed on {2 * FRAMES} frames' in said.err
     assert f'{FRAMES} inference_failed' in said.out and 'out of memory' in said.out

@@ -49,6 +49,7 @@ def test_same_as_predictor(kind: str, seed: int, window: int, script: dict) -> N
         max_conditioned_memories=1000,
         max_lost_frames=10_000,
         bank_object_score=0.0,  # to sam2 an object is there or not
+        bank_object_frames=1,
     )
     pair = Pair(Engine(model, ScriptedDetector(script, 2), config), predictor, script)
     bank = recorded_bank(model)

@@ -166,7 +166,7 @@ _RUNNING = [
         3.0,
         'A window that is not full is closed when its oldest frame has waited this long, also '
         'when the camera stops. The frames get masks then in mode window, corrections in mode '
-        'online, and a prompt that no frame follows takes effect. 0: never.',
+        'online, and a prompt that no frame follows takes effect. 0 = never.',
         0.0,
         3600.0,
         unit='s',
