@@ -134,7 +134,7 @@ def _engine_clip(args: argparse.Namespace, number: int, length: int) -> Tally:
     engine = Engine(
         load_sam2(str(args.checkpoint), config=str(args.config), device='cpu'),
         YoloDetector(str(args.yolo)),
-        EngineConfig(window_size=10, detect_interval=10, max_propagation=20))
+        EngineConfig(window_size=10, detect_interval=10, max_propagation=20, mode='window'))
     torch.set_num_threads(1 if args.workers > 1 else args.threads)  # ultralytics sets its own
     tally = Tally()
     run_clip(engine, held_out(number, length), tally)
@@ -142,7 +142,7 @@ def _engine_clip(args: argparse.Namespace, number: int, length: int) -> Tally:
 
 
 def score_engine(args: argparse.Namespace, clips: int, length: int) -> dict[str, float]:
-    """Return engine_j, id_switches, false_objects and more: K=10, D=10, M=20."""
+    """Return engine_j, id_switches, false_objects and more: mode window, K=10, D=10, M=20."""
     total = Tally()
     for tally in _spread(_engine_clip, args, range(100, 100 + clips), length):
         total += tally

@@ -92,7 +92,8 @@ def run(
     bank = MemoryBank(model.identity, entries_of(model, made_of, kind, apart), source='benchmark')
     first = {'same table': FIRST, PLACES[0]: AT_ONCE}.get(place, 0)
     film = list(islice(here, first, first + frames))
-    stream = Engine(model, None, EngineConfig(K, D, M, mode='online')).open_stream('clip')
+    config = EngineConfig(K, D, M, mode='online', bank_object_frames=1)
+    stream = Engine(model, None, config).open_stream('clip')
     stream.load_bank(bank)
     final = played(stream, film).final
     return scored(film, [final[index] for index in range(len(film))], kind)

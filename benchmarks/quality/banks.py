@@ -42,7 +42,7 @@ K, D, M = 10, 10, 20
 COUNTS = (1, 2, 4, 8, 16)
 # Presence probability and frames in a row until a bank object shows up.
 GATES = ((0.0, 1), (0.8, 1), (0.95, 1), (0.8, 3), (0.8, 5), (0.8, 10), (0.95, 5), (0.95, 10))
-USUAL = (EngineConfig.bank_object_score, EngineConfig.bank_object_frames)
+USUAL = (0.8, 1)  # of the tables that do not compare these
 # Frames away in time, where bank entries have pointers.
 POINTERS = (0, 4, 15)
 MIN_VISIBLE = 0.25  # of a ball, for it to count

@@ -42,8 +42,9 @@ STAGES = {
 }
 REFERENCE = 'sam2 predictor'
 PLAIN = 'plain'
-# The reference attends to every prompted frame and drops no object.
+# The reference only tracks backwards, attends to every prompted frame and drops no object.
 LIKE_REFERENCE: dict[str, Any] = {
+    'mode': 'window',
     'association': 'class',
     'max_conditioned_memories': 10_000,
     'max_lost_frames': 1_000_000,

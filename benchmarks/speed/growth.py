@@ -56,7 +56,7 @@ def _lanes(job: dict[str, Any], model: Sam2Model) -> dict[str, Lane]:
     K, M, frame, by = job['K'], job['M'], tuple(job['frame']), job['by']
 
     def lane(objects: int = 1, K: int = K, M: int = M, **more: Any) -> Lane:
-        config = engine_config(K, K, M, mode=job['mode'])
+        config = engine_config(K, K, M, mode=job['mode'], bank_object_frames=1)
         return Lane(model, film(objects, *frame), config, **more)
 
     if by == 'objects':
@@ -74,7 +74,9 @@ def _lanes(job: dict[str, Any], model: Sam2Model) -> dict[str, Lane]:
 
 def _bank(model: Sam2Model, frame: tuple[int, int], entries: int) -> MemoryBank:
     """Record a bank of one object, by prompting it on every frame."""
-    config = EngineConfig(1, 1, 1, association='class', max_conditioned_memories=max(entries, 1))
+    config = EngineConfig(
+        1, 1, 1, mode='window', association='class', max_conditioned_memories=max(entries, 1)
+    )
     scene = film(1, *frame)
     stream = Engine(model, scene, config).open_stream('recorded')
     for index in range(entries):

@@ -8,16 +8,14 @@ One a parameter of the engine, so that none is left out.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from detsam2_ros.cli.output import OVERLAYS
 from detsam2_ros.engine import EngineConfig
-from detsam2_ros.engine.config import parameter_texts
+from detsam2_ros.engine.parameter import parameters
 
 _SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
-_KINDS = {'int': int, 'float': float, 'str': str}
 
 _EPILOG = """\
 examples:
@@ -49,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def engine_config(options: argparse.Namespace) -> EngineConfig:
     """Return the engine's parameters; raises ConfigError naming a bad one."""
-    given = {name: getattr(options, name) for name in _parameters()}
+    given = {name: getattr(options, name) for name in parameters(EngineConfig)}
     return EngineConfig(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -84,16 +82,15 @@ def add_models(group: Any) -> None:
 
 def add_parameters(group: Any) -> None:
     """Add an option for each parameter of the engine (see engine_config)."""
-    told = parameter_texts()
-    for name, field in _parameters().items():
+    for name, each in parameters(EngineConfig).items():
         short = [f'-{_SHORT[name]}'] if name in _SHORT else []
-        text = told.get(name, '').replace('%', '%%')
+        text = f'{each.description} [{each.allowed}] Default {each.default}.'
         group.add_argument(
             *short,
             '--' + name.replace('_', '-'),
-            type=_kind(field),
+            type=type(each.default),
             metavar=_SHORT.get(name, 'X'),
-            help=f'{text} Default {field.default}.'.strip(),
+            help=text.replace('%', '%%'),
         )
 
 
@@ -123,23 +120,3 @@ def _add_files(group: Any) -> None:
         '--force', action='store_true', help='replace the results in a folder that has some'
     )
     group.add_argument('-q', '--quiet', action='store_true', help='errors and warnings only')
-
-
-def _parameters() -> dict[str, Any]:
-    """Return the fields of EngineConfig that a command line can express."""
-    return {
-        field.name: field for field in dataclasses.fields(EngineConfig) if _kind(field) is not None
-    }
-
-
-def _kind(field: Any) -> Any:
-    name = field.type if isinstance(field.type, str) else field.type.__name__
-    return _KINDS.get(name.removesuffix(' | None'), _truth if name == 'bool' else None)
-
-
-def _truth(text: str) -> bool:
-    if text.lower() in ('true', 'yes', 'on', '1'):
-        return True
-    if text.lower() in ('false', 'no', 'off', '0'):
-        return False
-    raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from detsam2_ros.engine.config import CHANGEABLE, EngineConfig
+from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.detector.classes import ClassTable
 from detsam2_ros.engine.detector.protocol import Detector
+from detsam2_ros.engine.parameter import live_parameters
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import Stats, StatsRecorder
 from detsam2_ros.engine.stream import Stream
@@ -74,19 +75,19 @@ class Engine:
     def reconfigure(self, **changes: Any) -> None:
         """Change parameters of EngineConfig between two calls, for all streams.
 
-        While streams are open: those in `config.CHANGEABLE`. detect_interval acts from the next
-        frame on, the others from the next window that closes; in mode online what concerns
-        detections acts on the next frame too. Raises ConfigError that names a
-        parameter; then nothing has changed.
+        While streams are open only live parameters may change. detect_interval acts from the
+        next frame on, the others from the next window that closes; in mode online what concerns
+        detections acts on the next frame too. Raises ConfigError that names a parameter; then
+        nothing has changed.
         """
-        known = [field.name for field in fields(EngineConfig)]
+        known, live = [f.name for f in fields(EngineConfig)], live_parameters(EngineConfig)
         for name in changes:
             if name not in known:
                 raise ConfigError(f'{name} is no parameter; there are {", ".join(known)}')
-            if self._streams and name not in CHANGEABLE:
+            if self._streams and name not in live:
                 raise ConfigError(
                     f'{name} cannot change while streams are open; '
-                    f'{", ".join(CHANGEABLE)} can, or close the streams first'
+                    f'{", ".join(live)} can, or close the streams first'
                 )
         self.config = replace(self.config, **changes)
         for stream in self._streams.values():

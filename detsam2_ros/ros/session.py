@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from rclpy.lifecycle import LifecycleNode
 
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank, Stream
-from detsam2_ros.engine.config import CHANGEABLE
+from detsam2_ros.engine.parameter import live_parameters
 from detsam2_ros.engine.sam2.model import ModelIdentity
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.detections import missing_package
@@ -139,7 +139,8 @@ class Session:
             camera.enable_overlay(parameters.overlay)
 
         def act(engine: Engine) -> None:
-            engine.reconfigure(**{n: getattr(parameters.engine, n) for n in CHANGEABLE})
+            config = parameters.engine
+            engine.reconfigure(**{name: getattr(config, name) for name in live_parameters(config)})
             detector: Any = engine.detector
             if hasattr(detector, 'confidence'):
                 detector.confidence = parameters.detector_confidence

@@ -52,7 +52,7 @@ def test_a_video_becomes_masks_objects_overlay_and_report(engine, video, tmp_pat
 
 def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> None:
     out = tmp_path / 'out'
-    assert segment_video.main([str(video), '-o', str(out), *SMALL]) == 0
+    assert segment_video.main([str(video), '-o', str(out), '--mode', 'window', *SMALL]) == 0
     records = records_of(out)
     keys = [(record['frame'], record['revision']) for record in records]
     assert keys == sorted(keys) and len(set(keys)) == len(keys)
@@ -125,6 +125,7 @@ def test_the_report_needs_nothing_beside_it(engine, video, tmp_path) -> None:
 def test_a_folder_of_images_in_natural_order(engine, folder, tmp_path, capsys) -> None:
     out = tmp_path / 'out'
     arguments = [str(folder), '-o', str(out), '--fps', '10', '--overlay', 'webm', *SMALL[:-1]]
+    arguments += ['--mode', 'window']
     assert segment_video.main(arguments) == 0
     said = capsys.readouterr().out
     assert '160x120, 23 frames, 10 frames/s' in said
@@ -217,7 +218,7 @@ segment_video._engine = lambda given, config: Engine(
 sys.exit(segment_video.main(sys.argv[1:]))
 """
     out = tmp_path / 'out'
-    arguments = [str(video), '-o', str(out), *SMALL]
+    arguments = [str(video), '-o', str(out), '--mode', 'window', *SMALL]
     process = subprocess.Popen(
         [sys.executable, '-c', script, *arguments],
         stdout=subprocess.PIPE,

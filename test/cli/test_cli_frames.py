@@ -18,13 +18,14 @@ from detsam2_ros.engine import DetectorError, Engine, EngineConfig
 from detsam2_ros.media.video import CODECS, InputError, VideoWriter, open_source
 
 video, folder, engine = cli_cases.video, cli_cases.folder, cli_cases.engine
+WINDOW = EngineConfig(window_size=5, max_propagation=10, mode='window')
 
 
 def test_frames_wait_no_longer_than_they_have_to(folder) -> None:
     """Memory is bounded: never more than M frames wait to become final."""
     from detsam2_ros.cli.summary import Summary
 
-    engine = Engine(fakes.colour_sam2(64), None, EngineConfig(window_size=5, max_propagation=10))
+    engine = Engine(fakes.colour_sam2(64), None, WINDOW)
     order, waiting, summary = [], [], Summary()
     run = loop.run(
         open_source(folder).frames(),
@@ -39,7 +40,7 @@ def test_frames_wait_no_longer_than_they_have_to(folder) -> None:
 def test_results_of_a_failed_window_are_used(folder) -> None:
     from detsam2_ros.cli.summary import Summary
 
-    engine = Engine(fakes.colour_sam2(64), None, EngineConfig(window_size=5, max_propagation=10))
+    engine = Engine(fakes.colour_sam2(64), None, WINDOW)
     stream = engine.open_stream('s')
 
     class Failing:

@@ -100,7 +100,8 @@ def test_what_was_marked_is_found(model, scene, command, tmp_path, kind, monkeyp
     visible = sum(int(clip[i].visible.sum()) for i in range(0, FRAMES, EVERY))
     assert len(bank) == visible
 
-    stream = Engine(model, None, EngineConfig(window_size=6, max_propagation=6)).open_stream('t')
+    config = EngineConfig(window_size=6, max_propagation=6, mode='window')
+    stream = Engine(model, None, config).open_stream('t')
     stream.load_bank(bank)
     score = Score()
     results = [r for f in clip[NEW] for r in stream.push(f.image, f.index)]

@@ -90,7 +90,7 @@ def test_detections_of_a_window_are_not_used_again(mode):
 
 def test_options_that_leave_work_out_do_not_keep_a_late_prompt_from_the_past():
     """A pass ends early before all prompts that are news, and goes back for them."""
-    config = EngineConfig(window_size=4, max_propagation=8)
+    config = EngineConfig(window_size=4, max_propagation=8, mode='window')
     seen = torch.ones(2, 2, dtype=torch.bool)
     frames = {i: Frame(i, 1000 * i, None, settled={1: seen}) for i in range(8)}
     run = WindowPass(

@@ -63,6 +63,7 @@ class Scenario:
     def config(self) -> EngineConfig:
         """Return the engine's parameters; nothing is forgotten unless options say so."""
         settings = {
+            'mode': 'window',
             'association': 'class',
             'max_conditioned_memories': 1000,
             'max_lost_frames': 10_000,

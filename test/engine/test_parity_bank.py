@@ -20,7 +20,7 @@ pytestmark = pytest.mark.oracle
 def recorded_bank(model: Sam2Model) -> MemoryBank:
     """Record two objects on another film: class 1 on two frames, class 2 on one."""
     script = {0: {1: (8, 8, 52, 50)}, 3: {1: (10, 9, 55, 50), 2: (60, 18, 112, 82)}}
-    config = EngineConfig(3, 3, 6, association='class')
+    config = EngineConfig(3, 3, 6, mode='window', association='class')
     stream = Engine(model, ScriptedDetector(script, 3), config).open_stream('recording')
     for index, image in enumerate(random_sam2.images(6, seed=40)):
         stream.push(image, index)
@@ -44,10 +44,12 @@ def test_same_as_predictor(kind: str, seed: int, window: int, script: dict) -> N
         window,
         2 if script else 0,
         2 * window,
+        mode='window',
         association='class',
         max_conditioned_memories=1000,
         max_lost_frames=10_000,
         bank_object_score=0.0,  # to sam2 an object is there or not
+        bank_object_frames=1,
     )
     pair = Pair(Engine(model, ScriptedDetector(script, 2), config), predictor, script)
     bank = recorded_bank(model)

@@ -95,6 +95,7 @@ def test_a_bank_is_read_as_by_the_predictor(kind: str, seed: int, script: dict) 
         max_conditioned_memories=1000,
         max_lost_frames=10_000,
         bank_object_score=0.0,  # to sam2 an object is there or not
+        bank_object_frames=1,
     )
     pair = OnlinePair(Engine(model, ScriptedDetector(script, 2), config), predictor, script)
     bank = recorded_bank(model)

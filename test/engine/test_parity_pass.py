@@ -98,7 +98,9 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
 def test_what_frames_read_in_the_example_of_the_design() -> None:
     # K=10, D=10, M=20, newest frame 39; detected on 10, 20 and 30.
     model, _ = random_models('sam21', 1)
-    config = EngineConfig(10, 10, 20, association='class', max_lost_frames=1000)
+    config = EngineConfig(
+        10, 10, 20, mode='window', association='class', max_lost_frames=1000
+    )
     script = {frame: {1: _BOXES[0]} for frame in (10, 20, 30)}
     stream = Engine(model, ScriptedDetector(script, 10), config).open_stream('x')
     film = random_sam2.images(40)
@@ -250,7 +252,7 @@ def _results_equal(one: list[FrameResult], other: list[FrameResult]) -> bool:
 @pytest.mark.parametrize('stage', ['track', 'memorise'])
 def test_a_window_that_fails_leaves_no_trace(stage: str) -> None:
     model, _ = random_models('sam21', 1)
-    config = EngineConfig(4, 4, 8, association='class')
+    config = EngineConfig(4, 4, 8, mode='window', association='class')
     script = {0: {1: _BOXES[0]}, 4: {1: _BOXES[0], 2: _BOXES[1]}, 8: {2: _BOXES[1]}}
     film = random_sam2.images(12)
 

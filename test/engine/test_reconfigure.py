@@ -8,7 +8,8 @@ import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, disc_box
 from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red
 
-from detsam2_ros.engine.config import CHANGEABLE, EngineConfig
+from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.parameter import live_parameters
 from detsam2_ros.results.errors import ConfigError
 
 
@@ -60,7 +61,8 @@ def test_all_streams_take_the_change_and_later_ones_too():
         for i in range(4):
             stream.push(EMPTY, i)
     assert run.engine.stats().detector_frames == 0
-    assert run.engine.config == EngineConfig(**{**USUAL, 'detect_interval': 0, 'match_iou': 0.9})
+    changed = {**USUAL, 'mode': 'window', 'detect_interval': 0, 'match_iou': 0.9}
+    assert run.engine.config == EngineConfig(**changed)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_without_streams_everything_may_change():
 
 
 def test_what_may_change_are_parameters():
-    assert set(CHANGEABLE) == {
+    assert set(live_parameters(EngineConfig)) == {
         'detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
         'max_lost_frames', 'early_stop_iou', 'early_stop_frames', 'confirm_iou',
         'bank_object_score', 'bank_object_frames',

@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 
 from detsam2_ros.engine import EngineConfig  # noqa: E402
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES  # noqa: E402
-from detsam2_ros.engine.config import CHANGEABLE  # noqa: E402
+from detsam2_ros.engine.parameter import live_parameters  # noqa: E402
 from detsam2_ros.ros.parameters import docs as parameter_docs  # noqa: E402
 from detsam2_ros.ros.parameters.declare import (  # noqa: E402
     PARAMETERS,
@@ -78,10 +78,10 @@ def from_yaml(make_node: MakeNode, path: Path) -> NodeParameters:
 # ---- declared
 
 
-def test_the_defaults_are_valid_and_those_of_the_engine_but_for_two(read):
+def test_the_defaults_are_valid_and_those_of_the_engine(read):
     parameters = read()
-    assert parameters.engine == EngineConfig(mode='online', bank_object_frames=3)
-    assert (EngineConfig().mode, EngineConfig().bank_object_frames) == ('window', 1)
+    assert parameters.engine == EngineConfig()
+    assert (EngineConfig().mode, EngineConfig().bank_object_frames) == ('online', 3)
     assert parameters.max_bank_bytes == DEFAULT_MAX_BANK_BYTES
     assert (parameters.autostart, parameters.cameras, parameters.camera_names) == (True, (), ('',))
     for name, spec in PARAMETERS.items():
@@ -95,7 +95,7 @@ def test_the_table_has_every_field_once():
     method = {field.name for field in dataclasses.fields(EngineConfig)}
     assert not fields & method
     assert set(PARAMETERS) == fields | method
-    assert set(RUNTIME) == {*CHANGEABLE, 'detector_confidence', 'overlay'}
+    assert set(RUNTIME) == {*live_parameters(EngineConfig), 'detector_confidence', 'overlay'}
 
 
 def test_descriptors_tell_type_range_and_meaning(make_node):
@@ -188,10 +188,10 @@ def test_all_bad_values_are_named_at_once(make_node):
 def test_what_looks_misspelt_is_warned_of(make_node, capfd):
     given = ('windw_size:=3', 'max_object:=2', 'window_size:=5', 'speed:=3', 'use_sim_time:=true')
     declare_parameters(make_node(*[part for value in given for part in ('-p', value)]))
-    told = capfd.readouterr().err
-    assert "there is no parameter 'windw_size', it has no effect; was window_size meant?" in told
-    assert "'max_object', it has no effect; was max_objects meant?" in told
-    assert told.count('WARN') == 2
+    said = capfd.readouterr().err
+    assert "there is no parameter 'windw_size', it has no effect; was window_size meant?" in said
+    assert "'max_object', it has no effect; was max_objects meant?" in said
+    assert said.count('WARN') == 2
 
 
 # ---- together
@@ -368,7 +368,7 @@ def test_the_table_needs_no_ros():
 
     program = (
         'import sys; sys.modules["rclpy"] = None\n'
-        'from detsam2_ros.ros import parameter_docs; print(len(parameter_docs.markdown()))'
+        'from detsam2_ros.ros.parameters import docs; print(len(docs.markdown()))'
     )
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     subprocess.run([sys.executable, '-c', program], check=True, env=environment, cwd=ROOT)

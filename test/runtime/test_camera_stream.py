@@ -18,7 +18,7 @@ from detsam2_ros.engine import Engine, EngineConfig, ImageError
 from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.runtime.camera_stream import FAILED, FAILURES_BEFORE_RESET, REFUSED, SAME_STAMP
 
-SETTINGS = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
+SETTINGS = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8, 'mode': 'window'}
 SECOND = 10**9
 
 

@@ -322,7 +322,7 @@ def film(count: int, size=(48, 64)) -> list[np.ndarray]:
 
 
 def test_what_comes_out_is_what_the_engine_gives_for_each_camera():
-    settings = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
+    settings = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8, 'mode': 'window'}
     films = {'a': film(14), 'b': film(14)[::-1]}
     engine = Engine(colour_sam2(), ColourDetector(['red', 'green']), EngineConfig(**settings))
     with running(engine, cameras=('a', 'b')) as rig:

@@ -208,7 +208,7 @@ def test_no_model_is_held_when_the_engine_closes():
             freed.append(model() is None)
 
     rig = Rig(cameras=('a', 'b'))
-    settings = EngineConfig(window_size=4, detect_interval=4, max_propagation=8)
+    settings = EngineConfig(window_size=4, detect_interval=4, max_propagation=8, mode='window')
     made = rig.worker.start(lambda: Watched(colour_sam2(), ColourDetector(['red']), settings))
     made.result(PATIENCE)
     rig.engine = made.result()

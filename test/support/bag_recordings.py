@@ -26,7 +26,7 @@ START, STEP, DELAY = 1_700_000_000 * 10**9, 50_000_000, 3_000_000
 STRING = 'std_msgs/msg/String'
 STORE = typestore()
 T = STORE.types
-CONFIG = EngineConfig(window_size=3, detect_interval=6, max_propagation=6)
+CONFIG = EngineConfig(window_size=3, detect_interval=6, max_propagation=6, mode='window')
 
 
 def drawn(index: int, late: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:

@@ -52,7 +52,8 @@ def steady_scene(count: int, *colours: str, size: tuple[int, int] = SIZE) -> lis
 
 def engine_stream(detecting: bool = True, **config: Any) -> Stream:
     """Open a stream of an engine without a node, with the parameters of the fixtures."""
-    method = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 12, **config}
+    fixtures = {'mode': 'window', 'window_size': 4, 'detect_interval': 4, 'max_propagation': 12}
+    method = {**fixtures, **config}
     return colour_engine(EngineConfig(**method), detecting=detecting).open_stream('camera')
 
 

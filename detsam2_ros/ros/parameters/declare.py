@@ -63,14 +63,10 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class NodeParameters:
-    """All parameters of the node, valid together; names and meaning as in PARAMETERS.
-
-    cameras: empty for the one camera without a name, see `camera_names`. engine: the
-    parameters of the method.
-    """
+    """All parameters of the node, valid together; names and meaning as in PARAMETERS."""
 
     autostart: bool
-    cameras: tuple[str, ...]
+    cameras: tuple[str, ...]  # empty: one camera without a name, see camera_names
     image_transport: str
     sam2_model: str
     sam2_config: str
@@ -82,7 +78,7 @@ class NodeParameters:
     detector_half: bool
     device: str
     dtype: str
-    engine: EngineConfig
+    engine: EngineConfig  # the parameters of the method
     queue_size: int
     max_window_delay: float
     memory_bank_directory: str
@@ -94,12 +90,12 @@ class NodeParameters:
 
     @property
     def camera_names(self) -> tuple[str, ...]:
-        """One name a camera; '' is that of the only camera when it has none."""
+        """One name for each camera; '' is the name of a single camera without one."""
         return self.cameras or ('',)
 
     @property
     def detector_title(self) -> str:
-        """What leads, for people: a model's name, or where detections come from."""
+        """The source of detections for people to read: the name of the model, or topic or none."""
         return self.detector_model if self.detector == 'yolo' else self.detector
 
     @property
@@ -112,17 +108,17 @@ class NodeParameters:
 
 
 def declare_parameters(node: Node) -> None:
-    """Declare all parameters; call it once, before callbacks for parameters are added.
+    """Declare all parameters; call this once, before callbacks for parameters are added.
 
-    A whole number is taken for a float, [''] for an empty list, and numbers for class names
-    that look like them; the same when a parameter is set later. Warns of what looks misspelt,
-    which ROS ignores. Raises ParameterError that lists every value of the wrong type or out of
+    Now and when a parameter is set later, a whole number is accepted for a float, [''] for an
+    empty list, and a number for a class name. A name that looks misspelt, which ROS ignores, is
+    logged as a warning. Raises ParameterError that lists every value of the wrong type or out of
     range.
     """
     problems = []
     for spec in PARAMETERS.values():
-        # rclpy refuses `0` for a float and gives an empty YAML list no type, and says so in its
-        # own terms: take whatever was given first, then fix the type.
+        # rclpy refuses `0` for a float and an empty YAML list in sentences of its own: accept any
+        # type first, then fix the type.
         given: Any = node.declare_parameter(
             spec.name, _plain(spec.default), ParameterDescriptor(dynamic_typing=True)
         ).value
@@ -135,7 +131,7 @@ def declare_parameters(node: Node) -> None:
         node.set_descriptor(spec.name, _descriptor(spec), parameter.get_parameter_value())
     if problems:
         raise ParameterError('; '.join(problems))
-    _warn_of_misspelt(node)
+    _warn_about_misspelt_names(node)
     node.add_pre_set_parameters_callback(_converted)
 
 
@@ -145,10 +141,10 @@ def read_parameters(node: Node) -> NodeParameters:
 
 
 def check_changes(current: NodeParameters, changes: Sequence[Parameter[Any]]) -> NodeParameters:
-    """Return what the parameters would be after a change; for the on-set callback.
+    """Return the parameters as they would be after a change; for the on-set callback.
 
-    Parameters that are not the node's own (use_sim_time) are left out. Raises ParameterError for
-    a value that does not fit, and for one that is set at start only.
+    Parameters of rclpy itself (use_sim_time) are left out. Raises ParameterError for a value that
+    does not fit, and for a parameter that is set at start only.
     """
     values = _values(current)
     problems = []
@@ -167,9 +163,9 @@ def check_changes(current: NodeParameters, changes: Sequence[Parameter[Any]]) ->
     return _together(values)
 
 
-def _warn_of_misspelt(node: Node) -> None:
-    # There is no public way to ask what was given. Files for `/**` hold parameters of other nodes
-    # too, so a name that is only unknown says nothing.
+def _warn_about_misspelt_names(node: Node) -> None:
+    # There is no public way to ask which values were given. Files for `/**` hold parameters of
+    # other nodes too, so an unknown name alone is no sign of a mistake.
     for name in getattr(node, '_parameter_overrides', {}):
         meant = difflib.get_close_matches(name, PARAMETERS, 1, cutoff=0.8)
         if name not in PARAMETERS and meant:
@@ -179,13 +175,13 @@ def _warn_of_misspelt(node: Node) -> None:
 
 
 def _values(parameters: NodeParameters) -> dict[str, Any]:
-    """Return the values by name, those of the engine among them."""
+    """Return all values by name, those of the engine included."""
     values = {f.name: getattr(parameters, f.name) for f in dataclasses.fields(parameters)}
     return {**dataclasses.asdict(values.pop('engine')), **values}
 
 
 def _together(given: Mapping[str, Any]) -> NodeParameters:
-    """Validate all values, alone and together."""
+    """Validate all values, each alone and all together; raises ParameterError."""
     values: dict[str, Any] = {}
     problems = []
     for name, spec in PARAMETERS.items():
@@ -245,15 +241,15 @@ def _path_problems(directory: str, bank: str) -> list[str]:
 
 
 def _checked(spec: ParameterSpec, given: Any) -> Value:
-    """Return a value in the type of its parameter; raises ParameterError naming it."""
+    """Return a value in the type of its parameter; raises ParameterError that names it."""
     value = _convert(spec, given)
     if type(value) is not type(spec.default):
         raise ParameterError(f'{spec.name} must be {_WANTED[spec.type_name]}, got {given!r}')
     if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
         raise ParameterError(f'{spec.name} must be {_WANTED[spec.type_name]}, got {given!r}')
     if isinstance(value, (int, float)) and spec.minimum is not None:
-        most = _INT64_MAX if spec.maximum is None else spec.maximum
-        if not spec.minimum <= value <= most:  # NaN is refused here too
+        maximum = _INT64_MAX if spec.maximum is None else spec.maximum
+        if not spec.minimum <= value <= maximum:  # NaN is refused here too
             text = spec.range_text if spec.maximum is None else f'in {spec.range_text}'
             raise ParameterError(f'{spec.name} must be {text}, got {given!r}')
     if spec.choices and value not in spec.choices:
@@ -271,7 +267,7 @@ _WANTED = {
 
 
 def _convert(spec: ParameterSpec, given: Any) -> Any:
-    """Take what a YAML file cannot say otherwise; anything else is returned as it is."""
+    """Convert values that YAML cannot express otherwise; return any other value unchanged."""
     if isinstance(spec.default, float) and isinstance(given, int) and not isinstance(given, bool):
         return float(given)
     if isinstance(spec.default, tuple):
@@ -284,7 +280,7 @@ def _convert(spec: ParameterSpec, given: Any) -> Any:
 
 
 def _converted(changes: list[Parameter[Any]]) -> list[Parameter[Any]]:
-    """Convert what is about to be set, before rclpy compares types."""
+    """Convert values that are about to be set, before rclpy compares types."""
     converted = []
     for change in changes:
         spec = PARAMETERS.get(change.name)
@@ -310,8 +306,10 @@ def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
                 FloatingPointRange(from_value=float(spec.minimum), to_value=float(spec.maximum))
             ]
         else:
-            most = _INT64_MAX if spec.maximum is None else int(spec.maximum)
-            descriptor.integer_range = [IntegerRange(from_value=int(spec.minimum), to_value=most)]
+            maximum = _INT64_MAX if spec.maximum is None else int(spec.maximum)
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(spec.minimum), to_value=maximum)
+            ]
     return descriptor
 
 

@@ -28,22 +28,22 @@ ros2 run detsam2_ros detsam2_node --ros-args --params-file my.yaml -p window_siz
 ros2 launch detsam2_ros detsam2.launch.py params_file:=my.yaml
 ```
 
-Most are read once, at start. Those with *yes* under "while running" can be set at any time, and
-act between two passes:
+Most parameters are read once, at start. Those with *yes* under "while running" can be set at any
+time and act between two passes:
 
 ```
 ros2 param set /detsam2 new_object_score 0.6
 ```
 
 The node refuses to start with a value that is out of range or does not fit another one, and
-names it. `ros2 param describe /detsam2 NAME` tells the same as this page. `use_sim_time` is that
-of every ROS 2 node.
+names the parameter. `ros2 param describe /detsam2 NAME` shows the same as this page.
+`use_sim_time` is that of every ROS 2 node.
 """
 
 _NOTES = """\
 ## Values in YAML
 
-- Where a double is wanted, `0` and `1` are taken for `0.0` and `1.0`.
+- A double may be written as a whole number: `0` means `0.0`.
 - An empty list is `[]`; `['']` means the same, for tools that cannot write the former.
 - A string that looks like a number needs quotes: `memory_bank: '2026'`. Class ids in
   `detector_classes` need none: `[0, 3]`.
@@ -53,8 +53,9 @@ _NOTES = """\
 - `max_propagation` is at least `window_size`; twice is advised, so that every frame of the
   previous window can be corrected.
 - Names in `cameras` become parts of topic names: lower-case letters, digits and single
-  underscores, a letter first; not one that the node itself uses, such as `masks`.
-- `memory_bank` stays inside `memory_bank_directory`: no absolute path, no `..`.
+  underscores, a letter first. A name that the node itself uses, such as `masks`, is refused.
+- `memory_bank` is a path inside `memory_bank_directory`: not absolute, without `..`.
+- `encode_batch` above 1 needs mode window.
 """
 
 
@@ -80,7 +81,7 @@ def yaml() -> str:
         '#\n'
         '# Every parameter of the node detsam2 with its default. Copy this file and change what\n'
         '# you need: ros2 launch detsam2_ros detsam2.launch.py params_file:=my.yaml\n'
-        f'# Can be set while the node runs: {_wrapped(", ".join(RUNTIME), 36)}.\n'
+        f'# These can be set while the node runs: {_wrapped(", ".join(RUNTIME), 42)}.\n'
         f'# Made by {_MADE_BY} yaml; a test compares.\n'
         '/**:\n  ros__parameters:'
     ]
