@@ -140,7 +140,10 @@ class TrackedObject:
     def read(self, newest: int) -> None:
         """Note that a pass from frame `newest` has read the prompts, and what it left behind."""
         self.prompts = {
-            at: replace(prompt, read=prompt.tracked_until <= newest)
+            # Once read, only its own frame counts, also when another object takes it over.
+            at: replace(prompt, read=True, tracked_until=at)
+            if prompt.tracked_until <= newest
+            else replace(prompt, read=False)
             for at, prompt in self.prompts.items()
         }
         self.bank = replace(self.bank, since=None)
