@@ -285,6 +285,7 @@ class Stream:
                 f"stream '{self.name}' has a detector of its own; make the engine without one to "
                 f'take detections from elsewhere'
             )
+        self._tools()  # says so where there is no frame yet
         frame = self._encoded(index)
         state, late = self._edit().detections(frame, detections)
         if late.waiting and index in self._runner.window:
