@@ -219,10 +219,10 @@ def _narrow(outputs: dict[str, Any], frames: Collection[int]) -> dict[str, Any]:
 
     That is what sam2 itself does with conditioned frames beyond `max_cond_frames_in_attn`.
     """
-    kept, passing = {}, {}
+    kept, others = {}, {}
     for t, out in outputs['cond_frame_outputs'].items():
-        (kept if t < 0 or t > FUTURE or t in frames else passing)[t] = out
+        (kept if t < 0 or t > FUTURE or t in frames else others)[t] = out
     return {
         'cond_frame_outputs': kept,
-        'non_cond_frame_outputs': {**outputs['non_cond_frame_outputs'], **passing},
+        'non_cond_frame_outputs': {**outputs['non_cond_frame_outputs'], **others},
     }

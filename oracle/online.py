@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from detsam2_ros.engine.tracking.forward import ForwardStep
+from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.identity import FrameMasks
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.engine.tracking.window import WindowPass
@@ -25,7 +26,7 @@ class OnlinePair(Pair):
         super().__init__(*args, **options)
         self.forward: list[Seen] = []
         self._ahead: Oracle | None = None
-        self._news: list[Name] = []
+        self._unread: list[Name] = []
 
     def push(self, image: np.ndarray) -> None:
         """Give all a frame; compare it, and the window where that closes one."""
@@ -41,14 +42,14 @@ class OnlinePair(Pair):
         self.published[result.index] = result
         horizon = self.stream.horizon
         while self.stream.backlog.due:
-            self._settle(self._closing(self.stream.work), horizon)
+            self._settle(self._closing(self.stream.step), horizon)
 
     def _run_pass(self, newest: int, oldest: int) -> None:
         # Each object that was prompted in the window is tracked back from its newest prompt.
-        if not self._news:
+        if not self._unread:
             return
         self.oracle.forget_tracked()
-        starts = {name: max(self.oracle.conditioned(name)) for name in self._news}
+        starts = {name: max(self.oracle.conditioned(name)) for name in self._unread}
         for start in set(starts.values()):
             self.oracle.forget_tracked()
             for frame, expected in self.oracle.propagate(start - oldest + 1, start).items():
@@ -56,15 +57,15 @@ class OnlinePair(Pair):
                 self._compare(newest, frame, found)
 
     def _closing(self, call, *args):
-        """Make a call, and note which objects were news to the window that it closes."""
-        with_news = WindowPass._with_news
+        """Make a call, and note which objects the pass of the window that it closes tracks."""
+        to_be_tracked = WindowPass._to_be_tracked
 
         def noting(window: WindowPass) -> list[TrackedObject]:
-            entries = with_news(window)
-            self._news = [name_of(entry) for entry in entries]
-            return entries
+            objects = to_be_tracked(window)
+            self._unread = [name_of(obj) for obj in objects]
+            return objects
 
-        with mock.patch.object(WindowPass, '_with_news', noting):
+        with mock.patch.object(WindowPass, '_to_be_tracked', noting):
             return super()._closing(call, *args)
 
     def _compare(self, newest: int, frame: int, expected: dict[Name, torch.Tensor]) -> None:
@@ -76,11 +77,11 @@ class OnlinePair(Pair):
         logits: dict[Name, torch.Tensor] = {}
         finish = ForwardStep.finish
 
-        def noting(step: ForwardStep) -> FrameMasks:
-            found = finish(step)
-            for row, entry in enumerate(found.objects):
-                logits[name_of(entry)] = found.logits[row]
-                self._name_of[entry.id] = name_of(entry)
+        def noting(step: ForwardStep, frame: Frame) -> FrameMasks:
+            found = finish(step, frame)
+            for obj, own in found.found.items():
+                logits[name_of(obj)] = own.logits
+                self._name_of[obj.id] = name_of(obj)
             return found
 
         with mock.patch.object(ForwardStep, 'finish', noting):
@@ -91,11 +92,11 @@ class OnlinePair(Pair):
         interval = self.engine.config.detect_interval
         asked = interval and result.index % interval == 0
         boxes = self._script.get(result.index, {}) if asked else {}
-        prompted = [entry for entry in result.objects if entry.conditioned]
-        assert sorted(entry.class_id for entry in prompted) == sorted(boxes)
-        for entry in prompted:
-            box = boxes[entry.class_id]
-            self._ahead.prompt(self._name_of[entry.id], result.index, box)
+        prompted = [shown for shown in result.objects if shown.conditioned]
+        assert sorted(shown.class_id for shown in prompted) == sorted(boxes)
+        for shown in prompted:
+            box = boxes[shown.class_id]
+            self._ahead.prompt(self._name_of[shown.id], result.index, box)
         self._attend(self._ahead)
         expected = self._ahead.track()
         self.forward += self._comparison(result.index, self._ahead, found, result, expected)

@@ -139,11 +139,11 @@ class Pair:
         def noting(window: WindowPass, *args: Any) -> None:
             finish(window, *args)
             self._found = {
-                frame: {name_of(e): masks.logits[row] for row, e in enumerate(masks.objects)}
+                frame: {name_of(obj): own.logits for obj, own in masks.found.items()}
                 for frame, masks in window.masks.items()
             }
-            for entry in window.objects:
-                self._name_of[entry.id] = name_of(entry)
+            for obj in window.objects:
+                self._name_of[obj.id] = name_of(obj)
 
         self._found = {}
         with mock.patch.object(WindowPass, 'finish', noting):
@@ -158,8 +158,8 @@ class Pair:
             boxes = self._script.get(frame, {}) if interval and frame % interval == 0 else {}
             prompted = [o for o in self.published[frame].objects if o.conditioned]
             assert sorted(o.class_id for o in prompted) == sorted(boxes), (frame, prompted)
-            for entry in prompted:
-                self.oracle.prompt(self._name_of[entry.id], frame, boxes[entry.class_id])
+            for shown in prompted:
+                self.oracle.prompt(self._name_of[shown.id], frame, boxes[shown.class_id])
         self._window.clear()
         self._attend(self.oracle)
         newest = self.oracle.newest
@@ -197,10 +197,7 @@ class Pair:
             self.left_out += len(expected.keys() - found.keys())
             expected = {name: logits for name, logits in expected.items() if name in found}
         assert found.keys() == expected.keys(), (newest, frame, found.keys(), expected.keys())
-        masks = {
-            self._name_of[entry.id]: mask
-            for entry, mask in zip(result.objects, result.masks, strict=True)
-        }
+        masks = {self._name_of[shown.id]: shown.mask.pixels() for shown in result.objects}
         seen = []
         for name, logits in expected.items():
             mask = oracle.masks(logits).cpu().numpy()
@@ -218,9 +215,9 @@ class Pair:
         return seen
 
 
-def name_of(entry: TrackedObject) -> Name | None:
+def name_of(obj: TrackedObject) -> Name | None:
     """Return what an object is called: its key in a memory bank, else its id."""
-    return entry.keys[0] if entry.keys else entry.id
+    return obj.bank.keys[0] if obj.bank.keys else obj.id
 
 
 def mask_iou(a: np.ndarray, b: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from detsam2_ros.engine.tracking.association import (
 )
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import EngineError
-from detsam2_ros.results.masks import PackedMasks, box_iou
+from detsam2_ros.results.masks import Mask, box_iou
 
 
 def detections(*rows: tuple[tuple[float, float, float, float], int, float]) -> Detections:
@@ -202,17 +202,15 @@ def test_ids_error_when_all_are_in_use():
 
 
 def square(x: int, size: int = 8) -> np.ndarray:
-    mask = np.zeros((1, 40, 60), bool)
-    mask[0, 10 : 10 + size, x : x + size] = True
+    mask = np.zeros((40, 60), bool)
+    mask[10 : 10 + size, x : x + size] = True
     return mask
 
 
 def track(id_: int, xs: list[int | None], class_id: int = 1, born: int | None = None) -> MaskTrack:
     """Make a track: x of a square per frame, None = no mask, -1 = an empty mask."""
     masks = [
-        None
-        if x is None
-        else (PackedMasks.pack(square(x) if x >= 0 else np.zeros((1, 40, 60), bool)), 0)
+        None if x is None else Mask.of(square(x) if x >= 0 else np.zeros((40, 60), bool))
         for x in xs
     ]
     return MaskTrack(id_, class_id, id_ if born is None else born, masks)
@@ -268,12 +266,10 @@ def test_objects_without_masks_or_overlap_are_not_merged_even_at_iou_zero():
 
 
 def test_boxes_that_overlap_do_not_mean_masks_that_do():
-    ring = np.zeros((1, 40, 60), bool)
-    ring[0, 5:30, 5:30] = True
-    ring[0, 8:27, 8:27] = False
-    inside = np.zeros((1, 40, 60), bool)
-    inside[0, 10:20, 10:20] = True
-    views = [
-        MaskTrack(i, 1, i, [(PackedMasks.pack(m), 0)] * 2) for i, m in ((1, ring), (2, inside))
-    ]
-    assert merged_pairs(views, 0.0) == []
+    ring = np.zeros((40, 60), bool)
+    ring[5:30, 5:30] = True
+    ring[8:27, 8:27] = False
+    inside = np.zeros((40, 60), bool)
+    inside[10:20, 10:20] = True
+    tracks = [MaskTrack(i, 1, i, [Mask.of(m)] * 2) for i, m in ((1, ring), (2, inside))]
+    assert merged_pairs(tracks, 0.0) == []

@@ -17,8 +17,8 @@ def same_results(run: Run, plain: Run) -> None:
     for index, result in run.latest().items():
         expected = plain.latest()[index]
         assert {o.id for o in result.objects} == {o.id for o in expected.objects}
-        for entry in expected.objects:
-            assert np.array_equal(mask(result, entry.id), mask(expected, entry.id))
+        for shown in expected.objects:
+            assert np.array_equal(mask(result, shown.id), mask(expected, shown.id))
         assert np.array_equal(result.labels, expected.labels)
 
 

@@ -107,7 +107,7 @@ def test_a_failure_has_the_results_that_were_not_yielded(frame):
             found.append(result)
     rest = caught.value.results
     newest = {result.index: result for result in seen}
-    published = feed.given - run.stream.pending * (run.config.mode == 'window')
+    published = feed.given - run.stream.backlog.frames * (run.config.mode == 'window')
     assert [result.index for result in (*found, *rest)] == list(range(published))
     assert all(alike(result, newest[result.index]) for result in (*found, *rest))
     assert frame in newest
@@ -124,7 +124,7 @@ def test_a_video_goes_on_after_a_failure_for_who_takes_it(frames):
     assert len(failures) == len(frames)
     for frame, failure in zip(frames, failures, strict=True):
         assert f'failed on frames {frame}' in str(failure)
-    assert run.stream.pending == 0
+    assert run.stream.backlog.frames == 0
 
 
 def test_what_is_no_failure_of_a_window_passes_through():

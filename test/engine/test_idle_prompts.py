@@ -24,7 +24,8 @@ from stream_cases import USUAL, film, red
 
 from detsam2_ros.engine import Engine, EngineConfig, Prompt
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.objects import TrackedObject
+from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
+from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import QueuedFrame
@@ -49,7 +50,8 @@ def finish(run: Run, flush: bool) -> list:
 def test_a_prompt_after_the_last_frame_corrects_what_is_in_reach(mode, flush):
     run = Run(None, mode=mode, **USUAL)
     run.push(*film(12))
-    assert not run.stream.backlog.frames and not run.stream.backlog.corrections and finish(run, flush) == []
+    assert not run.stream.backlog.frames and not run.stream.backlog.corrections
+    assert finish(run, flush) == []
     run.stream.prompt(9, Prompt(box=disc_box(21, 24)), 'ball')
     assert run.stream.backlog.corrections
     horizon = run.stream.horizon
@@ -89,20 +91,20 @@ def test_detections_of_a_window_are_not_used_again(mode):
 
 
 def test_options_that_leave_work_out_do_not_keep_a_late_prompt_from_the_past():
-    """A pass ends early before all prompts that are news, and goes back for them."""
+    """A pass ends early before all prompts that no pass has read, and goes back for them."""
     config = EngineConfig(window_size=4, max_propagation=8, mode='window')
     seen = torch.ones(2, 2, dtype=torch.bool)
-    frames = {i: Frame(i, 1000 * i, None, settled={1: seen}) for i in range(8)}
-    run = WindowPass(
-        model=None, config=config, resizer=None, stats=None, class_names={}, frames=frames,
-        window=[frames[i] for i in range(4, 8)], objects=[], frames_seen=8, oldest=0,
-    )  # fmt: skip
-    entry = TrackedObject(1, 0, 'ball', born=2, last_seen=7)
-    entry.conditioned = dict.fromkeys((2, 3, 6))
-    entry.passed = frozenset({2})
-    assert sorted(run._settled(entry, 7)) == [0, 1, 2]
-    entry.read(7)
-    assert sorted(run._settled(entry, 7)) == list(range(8))
+    frames = {i: Frame(i, 1000 * i, None, published_masks={1: seen}) for i in range(8)}
+    tools = Toolbox('front', None, None, config, None, None, None)
+    window = [frames[i] for i in range(4, 8)]
+    run = WindowPass(tools=tools, frames=frames, window=window, objects=[], oldest=0)
+    obj = TrackedObject(1, 0, 'ball', born=2, last_seen=7)
+    obj.prompts = {
+        at: ConditioningFrame(None, None, None, 1000 * at, at, read=at == 2) for at in (2, 3, 6)
+    }
+    assert sorted(run._published_masks(obj, 7)) == [0, 1, 2]
+    obj.read(7)
+    assert sorted(run._published_masks(obj, 7)) == list(range(8))
 
 
 class Listener:
@@ -111,7 +113,7 @@ class Listener:
     def __init__(self) -> None:
         self.results: list = []
 
-    def on_result(self, camera, result, ticket) -> None:
+    def on_result(self, camera, result) -> None:
         self.results.append(result)
 
     def on_dropped(self, camera, reason) -> None: ...
@@ -158,4 +160,4 @@ def test_the_inference_thread_acts_on_it_after_max_window_delay(worker):
     made.call(lambda engine: engine.streams['front'].add_detections(
         11, detections([(0, disc_box(23, 24))]))).result(10)
     wait_until(lambda: made.call(
-        lambda engine: not engine.streams['front'].news).result(10), 'the pass')
+        lambda engine: not engine.streams['front'].backlog.corrections).result(10), 'the pass')

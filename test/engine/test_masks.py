@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from detsam2_ros.results.masks import PackedMasks, box_iou, mask_box
+from detsam2_ros.results.frames import FrameResult, Object
+from detsam2_ros.results.masks import Mask, box_iou, mask_box
 
 masks_strategy = st.tuples(st.integers(0, 4), st.integers(1, 12), st.integers(1, 19)).flatmap(
     lambda shape: arrays(bool, shape, elements=st.booleans(), fill=st.just(False))
@@ -22,86 +25,116 @@ def mask_of(*rows: str) -> np.ndarray:
 
 
 @given(masks_strategy)
-def test_packing_loses_nothing(masks: np.ndarray):
-    packed = PackedMasks.pack(masks)
-    assert packed.unpack().dtype == bool
-    np.testing.assert_array_equal(packed.unpack(), masks)
-    assert len(packed) == len(masks)
-    assert [packed.area(i) for i in range(len(masks))] == [m.sum() for m in masks]
+def test_packing_loses_nothing(stack: np.ndarray):
+    for pixels in stack:
+        mask = Mask.of(pixels)
+        assert mask.pixels().dtype == bool
+        np.testing.assert_array_equal(mask.pixels(), pixels)
+        assert mask.area == pixels.sum()
+        assert bool(mask) == pixels.any()
 
 
 @given(masks_strategy)
-def test_boxes_fit_the_masks(masks: np.ndarray):
-    packed = PackedMasks.pack(masks)
-    assert packed.boxes.dtype == np.int32
-    for mask, box, i in zip(masks, packed.boxes, range(len(masks)), strict=True):
-        y, x = np.nonzero(mask)
+def test_rows_that_are_packed_already_are_the_same_mask(stack: np.ndarray):
+    for pixels in stack:
+        packed = np.packbits(pixels, axis=1)
+        assert Mask.of_packed_rows(pixels.shape[1], packed) == Mask.of(pixels)
+
+
+@given(masks_strategy)
+def test_boxes_fit_the_masks(stack: np.ndarray):
+    for pixels in stack:
+        mask = Mask.of(pixels)
+        y, x = np.nonzero(pixels)
         expected = (x.min(), y.min(), x.max() + 1, y.max() + 1) if len(x) else None
-        assert mask_box(mask) == expected
-        assert tuple(box) == (expected or (0, 0, 0, 0))
-        x0, y0, x1, y1 = box
-        np.testing.assert_array_equal(packed.crop(i), mask[y0:y1, x0:x1])
+        assert mask_box(pixels) == expected
+        assert mask.box == expected and all(type(edge) is int for edge in mask.box or ())
+        x0, y0, x1, y1 = mask.box or (0, 0, 0, 0)
+        np.testing.assert_array_equal(mask.crop(), pixels[y0:y1, x0:x1])
 
 
 @given(masks_strategy, st.randoms(use_true_random=False))
-def test_iou_is_that_of_the_unpacked_masks(masks: np.ndarray, random):
-    other_masks = masks[:, :: random.choice((1, -1)), :: random.choice((1, -1))]
-    packed, other = PackedMasks.pack(masks), PackedMasks.pack(other_masks)
-    for i, a in enumerate(masks):
-        for j, b in enumerate(other_masks):
+def test_iou_is_that_of_the_unpacked_masks(stack: np.ndarray, random):
+    others = stack[:, :: random.choice((1, -1)), :: random.choice((1, -1))]
+    for a in stack:
+        for b in others:
             either = (a | b).sum()
             expected = (a & b).sum() / either if either else 1.0
-            assert packed.iou(i, other, j) == pytest.approx(expected)
-            assert packed.iou(i, other, j) == other.iou(j, packed, i)
+            one, other = Mask.of(a), Mask.of(b)
+            assert one.iou(other) == pytest.approx(expected)
+            assert one.iou(other) == other.iou(one)
+            assert (one == other) == (a == b).all()
 
 
 def test_the_same_shape_elsewhere_is_not_the_same_mask():
-    mask = np.zeros((2, 8, 8), bool)
-    mask[0, :2, :2] = mask[1, 4:6, 4:6] = True
-    packed = PackedMasks.pack(mask)
-    assert packed.bits[0] == packed.bits[1]
-    assert packed.iou(0, packed, 1) == 0.0
+    first, second = np.zeros((2, 8, 8), bool)
+    first[:2, :2] = second[4:6, 4:6] = True
+    first, second = Mask.of(first), Mask.of(second)
+    assert first.bits == second.bits and first != second
+    assert first.iou(second) == 0.0
 
 
 def test_the_same_bits_in_another_box_are_not_the_same_mask():
-    row = PackedMasks.pack(mask_of('####', '....')[None])
-    block = PackedMasks.pack(mask_of('##..', '##..')[None])
-    assert row.bits == block.bits
-    assert row.iou(0, block, 0) == pytest.approx(2 / 6)
+    row = Mask.of(mask_of('####', '....'))
+    block = Mask.of(mask_of('##..', '##..'))
+    assert row.bits == block.bits and row != block
+    assert row.iou(block) == pytest.approx(2 / 6)
 
 
-def test_rows_and_joined():
-    masks = np.zeros((3, 4, 6), bool)
-    masks[0, 1, 2] = masks[2, 3, 5] = True
-    packed = PackedMasks.pack(masks)
-    np.testing.assert_array_equal(packed.rows([2, 0]).unpack(), masks[[2, 0]])
-    assert packed.rows([]).unpack().shape == (0, 4, 6)
-    both = packed.rows([1]).joined(packed.rows([0, 2]))
-    np.testing.assert_array_equal(both.unpack(), masks[[1, 0, 2]])
-    assert both.boxes.shape == (3, 4)
-    none = packed.rows([]).joined(packed.rows([]))
-    assert none.unpack().shape == (0, 4, 6) and none.boxes.shape == (0, 4)
+def test_masks_of_one_frame_are_stacked():
+    pixels = np.zeros((3, 4, 6), bool)
+    pixels[0, 1, 2] = pixels[2, 3, 5] = True
+    labels = np.zeros((4, 6), np.uint16)
+
+    def result(*rows: int) -> FrameResult:
+        objects = tuple(
+            Object(row + 1, 0, 'ball', 0.9, False, Mask.of(pixels[row])) for row in rows
+        )
+        return FrameResult('front', 0, 0, 0, False, objects, labels, ())
+
+    np.testing.assert_array_equal(result(2, 0).masks, pixels[[2, 0]])
+    np.testing.assert_array_equal(result(1, 0, 2).masks, pixels[[1, 0, 2]])
+    assert result(1, 0, 2).objects[0].box is None and not result(1).objects[0].visible
+    assert result(2).objects[0].box == (5.0, 3.0, 6.0, 4.0)
+    assert result().masks.shape == (0, 4, 6) and result().masks.dtype == bool
 
 
 def test_crops_are_put_where_they_belong():
     crop = mask_of('....', '.##.')
-    packed = PackedMasks.from_crops(9, 12, [(3, 5, crop), None, (0, 0, np.zeros((2, 2), bool))])
+    masks = [
+        Mask.of_crop((9, 12), 3, 5, crop),
+        Mask((9, 12)),
+        Mask.of_crop((9, 12), 0, 0, np.zeros((2, 2), bool)),
+    ]
     expected = np.zeros((3, 9, 12), bool)
     expected[0, 3:5, 5:9] = crop
-    np.testing.assert_array_equal(packed.unpack(), expected)
-    assert packed.boxes.tolist() == [[6, 4, 8, 5], [0] * 4, [0] * 4]
+    np.testing.assert_array_equal(np.stack([mask.pixels() for mask in masks]), expected)
+    assert [mask.box for mask in masks] == [(6, 4, 8, 5), None, None]
 
 
 def test_a_small_mask_in_a_large_image_takes_few_bytes():
-    mask = np.zeros((1, 1080, 1920), bool)
-    mask[0, 500:540, 900:940] = True
-    assert sum(map(len, PackedMasks.pack(mask).bits)) == 200
+    pixels = np.zeros((1080, 1920), bool)
+    pixels[500:540, 900:940] = True
+    assert len(Mask.of(pixels).bits) == 200
 
 
-def test_a_stack_without_masks_keeps_the_image_size():
-    packed = PackedMasks.pack(np.zeros((0, 5, 7), bool))
-    assert (packed.height, packed.width, len(packed)) == (5, 7, 0)
-    assert packed.unpack().shape == (0, 5, 7)
+def test_a_mask_without_pixels_keeps_the_image_size():
+    mask = Mask.of(np.zeros((5, 7), bool))
+    assert (mask.size, mask.box, mask.bits, mask.area) == ((5, 7), None, b'', 0)
+    assert mask.pixels().shape == (5, 7) and mask.crop().shape == (0, 0)
+    assert not mask and mask == Mask((5, 7)) != Mask((7, 5))
+
+
+def test_masks_are_values():
+    pixels = mask_of('.#', '##')
+    mask = Mask.of(pixels)
+    assert mask == Mask.of(pixels.copy()) and hash(mask) == hash(Mask.of(pixels.copy()))
+    pixels[:] = False
+    assert mask.area == 3
+    mask.pixels()[:] = False
+    assert mask.area == 3
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        mask.box = None
 
 
 boxes_strategy = st.lists(

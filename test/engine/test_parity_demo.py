@@ -72,11 +72,11 @@ def test_same_as_predictor(association: str) -> None:
     truth = {frame.index: frame for frame in film()}
     overlaps = []
     for index, result in pair.published.items():
-        for entry, mask in zip(result.objects, result.masks, strict=True):
-            row = truth[index].class_ids.tolist().index(entry.class_id)
+        for shown in result.objects:
+            row = truth[index].class_ids.tolist().index(shown.class_id)
             ball = truth[index].labels == truth[index].ids[row]
             if ball.any():
-                overlaps.append(mask_iou(mask, ball))
+                overlaps.append(mask_iou(shown.mask.pixels(), ball))
     assert np.mean(overlaps) > 0.5
 
 

@@ -13,6 +13,7 @@ import torch
 
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.engine import Engine
+from detsam2_ros.engine.sam2 import steps
 from detsam2_ros.engine.sam2.context import Context, ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
@@ -21,9 +22,7 @@ from detsam2_ros.engine.sam2.steps import (
     decode_points,
     encode_image,
     encode_memory,
-    memories_of,
 )
-from detsam2_ros.engine.tracking import reverse
 from detsam2_ros.engine.tracking.reverse import (
     PassInput,
     PassOutput,
@@ -57,8 +56,8 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
         **options,
     ) -> Steps[list[PassOutput]]:
         nonlocal conditioned
-        (entry,) = objects
-        conditioned = entry.recall.conditioned
+        (only,) = objects
+        conditioned = only.memory.conditioning
         contexts.clear()
         tracked.clear()
         frame_of = {id(value): frame for frame, value in features.items()}
@@ -68,16 +67,16 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
             nonlocal now
             now = frame_of[id(features)]
             (contexts[now],) = batch
-            return reverse_track(model, features, batch, cache)
+            return original_track(model, features, batch, cache)
 
-        def split(*args):
-            (tracked[now],) = memories = memories_of(*args)
+        def encode(*args):
+            (tracked[now],) = memories = original_encode(*args)
             return memories
 
-        reverse_track = reverse.track
+        original_track, original_encode = steps.track, steps.encode_memory
         with (
-            mock.patch.object(reverse, 'track', track),
-            mock.patch.object(reverse, 'memories_of', split),
+            mock.patch.object(steps, 'track', track),
+            mock.patch.object(steps, 'encode_memory', encode),
         ):
             return (yield from reverse_steps(model, features, objects, **options))
 
@@ -148,8 +147,7 @@ def prompted(
     with model.inference():
         for frame in frames:
             decoded = decode_points(model, features[frame], corners, labels)
-            spatial = encode_memory(model, features[frame], decoded, prompted=True)
-            (memories[frame],) = memories_of(decoded, spatial)
+            (memories[frame],) = encode_memory(model, features[frame], decoded, prompted=True)
     return PassInput(ObjectMemory(memories), frozenset(frames))
 
 
@@ -204,8 +202,8 @@ def test_equal_inputs_give_equal_outputs_whatever_ran_before(kind: str) -> None:
     first = run_pass(model, features, objects, 7, 0)
     # A longer one, one of other objects, and one that breaks off half way.
     run_pass(model, features, objects[1:], 6, 1)
-    failing = _failing(reverse.encode_memory, after=4)
-    with mock.patch.object(reverse, 'memorise', failing), pytest.raises(MemoryError):
+    failing = _failing(steps.encode_memory, after=4)
+    with mock.patch.object(steps, 'encode_memory', failing), pytest.raises(MemoryError):
         run_pass(model, features, objects, 7, 0)
     assert _same(run_pass(model, features, objects, 7, 0), first)
 
@@ -224,8 +222,8 @@ def test_objects_in_one_batch_are_as_one_by_one(kind: str) -> None:
         sizes.append(len(contexts))
         return original(model, features, contexts, cache)
 
-    original = reverse.track
-    with mock.patch.object(reverse, 'track', noting):
+    original = steps.track
+    with mock.patch.object(steps, 'track', noting):
         together = run_pass(model, features, objects, 7, 0)
     assert max(sizes) > 1
     apart = run_pass(model, features, objects, 7, 0, batch=False)
@@ -249,7 +247,7 @@ def _results_equal(one: list[FrameResult], other: list[FrameResult]) -> bool:
     )
 
 
-@pytest.mark.parametrize('stage', ['track', 'memorise'])
+@pytest.mark.parametrize('stage', ['track', 'encode_memory'])
 def test_a_window_that_fails_leaves_no_trace(stage: str) -> None:
     model, _ = random_models('sam21', 1)
     config = EngineConfig(4, 4, 8, mode='window', association='class')
@@ -261,8 +259,8 @@ def test_a_window_that_fails_leaves_no_trace(stage: str) -> None:
         results: list[FrameResult] = []
         for index, image in enumerate(film):
             if index == fail_on:
-                failing = _failing(getattr(reverse, stage), after=3)
-                with mock.patch.object(reverse, stage, failing), pytest.raises(MemoryError):
+                failing = _failing(getattr(steps, stage), after=3)
+                with mock.patch.object(steps, stage, failing), pytest.raises(MemoryError):
                     stream.push(image, index)
                 results += stream.flush()
             else:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.prompts import Prompt, decode
+from detsam2_ros.engine.sam2.prompts import Prompt, decode_prompt
 from detsam2_ros.engine.sam2.steps import (
     ImageFeatures,
     MaskPrediction,
@@ -52,7 +52,7 @@ class Side:
 
     def ours(self, prompt: Prompt) -> torch.Tensor:
         with self.model.inference():
-            return decode(self.model, self.features, prompt, self.size, None).logits[0]
+            return decode_prompt(self.model, self.features, prompt, self.size, None).logits[0]
 
 
 @pytest.fixture(params=['sam21', 'sam20', 'odd'])

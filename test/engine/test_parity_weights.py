@@ -15,8 +15,7 @@ import torch
 from test_parity import RUNS, TYPICAL, WORST
 from test_parity_pass import encoded, prompted, run_pass
 
-from detsam2_ros.engine.sam2 import memory
-from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.context import Context, select_context
 from detsam2_ros.engine.sam2.steps import ImageFeatures
 from detsam2_ros.engine.tracking import reverse
 from detsam2_ros.engine.tracking.reverse import PassOutput
@@ -85,7 +84,7 @@ def _noticed(broken: Callable[[str, int], list[PassOutput]]) -> bool:
 
 
 def _mutated(change: Callable[[Context], Context]) -> Callable[..., Context]:
-    return lambda *args, **options: change(memory.select_context(*args, **options))
+    return lambda *args, **options: change(select_context(*args, **options))
 
 
 def _reversed(rows: int) -> Callable[[Context], Context]:

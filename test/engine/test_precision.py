@@ -12,7 +12,6 @@ import torch
 from detsam2_ros.engine.sam2 import model as sam2_model
 from detsam2_ros.engine.sam2.attention import KeyCache
 from detsam2_ros.engine.sam2.context import Context
-from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import (
     MaskPrediction,
@@ -43,8 +42,7 @@ def _all_stages(model: Sam2Model) -> list[torch.Tensor]:
         masked = decode_masks(model, features, given)
         memories = []
         for decoded in (prompted, masked):
-            spatial = encode_memory(model, features, decoded, prompted=True)[0]
-            memories.append(Memory(spatial, decoded.pointer[0], decoded.score[0]))
+            memories += encode_memory(model, features, decoded, prompted=True)
         context = Context(tuple((m, 3) for m in memories), tuple((m, 0.2) for m in memories))
         tracked = track(model, features, [context], KeyCache())
 

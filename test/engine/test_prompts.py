@@ -66,7 +66,7 @@ def test_a_box_starts_an_object_at_once(mode):
     shown = prompted.object
     assert (shown.id, shown.class_id, shown.class_name) == (1, 0, 'ball')
     assert shown.visible and shown.conditioned and shown.score > 0.5
-    assert iou(prompted.mask, colour_mask(run.images[5], 'red')) > 0.5
+    assert iou(prompted.object.mask.pixels(), colour_mask(run.images[5], 'red')) > 0.5
     assert run.stream.class_names == {0: 'ball'}
     run.push(*film(12)[6:])
     run.flush()
@@ -119,10 +119,10 @@ def test_each_kind_of_prompt_finds_a_ball_and_is_remembered(mode, kind, balls):
     run = Run(None, load_sam2('demo'), mode=mode, **USUAL)
     run.push(*[frame.image for frame in balls[:3]])
     prompted = run.stream.prompt(2, ball_prompt(balls[2], kind), 'ball')
-    assert iou(prompted.mask, balls[2].labels == BALL) > 0.7
+    assert iou(prompted.object.mask.pixels(), balls[2].labels == BALL) > 0.7
     run.push(*[frame.image for frame in balls[3:8]])
-    (entry,) = run.latest()[2].objects
-    assert entry.conditioned and run.stream.conditioned_frames(1) == (2,)
+    (shown,) = run.latest()[2].objects
+    assert shown.conditioned and run.stream.conditioned_frames(1) == (2,)
     for frame in balls[:8]:
         assert iou(mask(run.latest()[frame.index], 1), frame.labels == BALL) > 0.6
 
@@ -154,8 +154,8 @@ def test_a_prompt_holds_against_a_detection_on_its_frame(mode, balls):
     assert prompted.object.id == 1
     run.push(*images[1:])
     assert run.engine.stats().objects == 1
-    assert np.array_equal(mask(run.latest()[0], 1), prompted.mask)
-    assert iou(prompted.mask, part) > 0.8
+    assert np.array_equal(mask(run.latest()[0], 1), prompted.object.mask.pixels())
+    assert iou(prompted.object.mask.pixels(), part) > 0.8
 
 
 @MODES
@@ -197,10 +197,11 @@ def test_a_prompt_corrects_an_object_that_strayed(mode):
 def test_what_was_tracked_after_a_prompted_frame_counts_no_more(mode):
     run = Run(ColourDetector(['red']), mode=mode, **USUAL)
     run.push(*[red(14, ('green', 50, 24))] * 8)
-    (entry,) = run.stream._state.objects
-    assert max(entry.recent) == 7
+    (obj,) = run.stream._state.objects
+    assert max(obj.tracked_memories) == 7
     run.stream.prompt(6, Prompt(box=disc_box(50, 24)), object_id=1)
-    assert entry.recent and max(entry.recent) == 5
+    (obj,) = run.stream._state.objects
+    assert obj.tracked_memories and max(obj.tracked_memories) == 5
 
 
 @MODES
@@ -236,16 +237,16 @@ def test_points_correct_the_mask_that_is_there(mode, balls):
     truth = balls[5].labels == BALL
     half = truth.copy()
     half[int(y0 + y1) // 2 :] = False
-    first = run.stream.prompt(5, Prompt(mask=half), 'ball').mask
+    first = run.stream.prompt(5, Prompt(mask=half), 'ball').object.mask.pixels()
     run.push(*images[6:8])
     click = Prompt(points=[[(x0 + x1) / 2, y1 - 3]], labels=[1])
     corrected = run.stream.prompt(5, click, object_id=1)
     assert corrected.object.id == 1
-    assert iou(first, truth) < 0.6 and iou(corrected.mask, truth) > 0.85
+    assert iou(first, truth) < 0.6 and iou(corrected.object.mask.pixels(), truth) > 0.85
     with pytest.raises(PromptError, match='points outside an object'):
         run.stream.prompt(5, Prompt(points=[[1, 1]], labels=[0]), 'another')
     run.push(*images[8:12])
-    assert np.array_equal(mask(run.latest()[5], 1), corrected.mask)
+    assert np.array_equal(mask(run.latest()[5], 1), corrected.object.mask.pixels())
 
 
 @MODES
@@ -299,8 +300,8 @@ def test_a_renamed_object_keeps_its_id_and_its_bank(mode):
     renamed = run.stream.rename_object(1, 'ball')
     assert (renamed.id, renamed.class_name) == (1, 'ball')
     run.push(*[GOOD] * 8)
-    (entry,) = run.latest()[11].objects
-    assert (entry.id, entry.class_name, entry.visible) == (1, 'ball', True)
+    (shown,) = run.latest()[11].objects
+    assert (shown.id, shown.class_name, shown.visible) == (1, 'ball', True)
     assert {e.class_name for e in run.stream.bank.entries} == {'ball'}
     assert {e.class_name for e in bank.entries} == {'red'}  # what was given stays as it was
     with pytest.raises(PromptError, match='needs a class name'):

@@ -101,4 +101,4 @@ def test_any_numbers_are_a_prompt_or_refused(box, points, labels):
     except PromptError:
         assert run.engine.stats().objects == 0
         return
-    assert prompted.mask.any() and prompted.mask.shape == SIZE
+    assert prompted.object.mask.pixels().any() and prompted.object.mask.pixels().shape == SIZE

@@ -234,7 +234,7 @@ def test_the_cost_is_that_of_the_design():
     assert stats.conditioned_frames == 2
     assert stats.objects == 2
     assert set(stats.seconds) == {
-        'encode', 'detect', 'associate', 'condition', 'track', 'memorise', 'masks'
+        'encode', 'detect', 'associate', 'decode_prompt', 'track', 'encode_memory', 'masks'
     }  # fmt: skip
 
 

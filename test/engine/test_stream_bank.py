@@ -49,8 +49,8 @@ def test_a_bank_segments_another_video_without_any_detection(tmp_path: Path):
     run.push(*images[4:])
     for i in range(4, 12):
         result = run.latest()[i]
-        (entry,) = result.objects
-        assert (entry.id, entry.class_name, entry.conditioned) == (1, 'red', False)
+        (shown,) = result.objects
+        assert (shown.id, shown.class_name, shown.conditioned) == (1, 'red', False)
         assert iou(mask(result, 1), colour_mask(images[i], 'red')) > 0.5
     assert run.engine.stats().conditioned_frames == 0
 

@@ -29,8 +29,8 @@ def test_a_missed_detection_leaves_the_object_tracked():
     images = [picture('red', shift=i) for i in range(12)]
     run.push(*images)
     for i, image in enumerate(images):
-        (entry,) = run.latest()[i].objects
-        assert (entry.visible, entry.conditioned) == (True, i == 0)
+        (shown,) = run.latest()[i].objects
+        assert (shown.visible, shown.conditioned) == (True, i == 0)
         assert iou(mask(run.latest()[i], 1), colour_mask(image, 'red')) > 0.5
 
 
@@ -45,9 +45,9 @@ def test_a_hidden_object_is_listed_and_comes_back_by_itself():
     run = Run(ScriptedDetector({0: [(0, RED)]}, 4), **USUAL, max_lost_frames=9)
     run.push(*[picture('red')] * 8, *[EMPTY] * 8, *[picture('red')] * 4)
     for i in range(8, 16):
-        (entry,) = run.latest()[i].objects
-        assert (entry.id, entry.visible, entry.box) == (1, False, None)
-        assert entry.score < 0.5
+        (shown,) = run.latest()[i].objects
+        assert (shown.id, shown.visible, shown.box) == (1, False, None)
+        assert shown.score < 0.5
     assert all(run.ids(i) == [1] for i in range(16, 20))
     assert run.engine.stats().objects == 1
 
@@ -114,8 +114,8 @@ def test_another_class_at_the_same_place_is_another_object():
 def test_a_class_without_a_name_is_named_by_its_number():
     run = Run(ScriptedDetector({0: [(77, RED)]}, 4), **USUAL)
     run.push(*[picture('red')] * 4)
-    (entry,) = run.latest()[0].objects
-    assert (entry.class_id, entry.class_name) == (77, '77')
+    (shown,) = run.latest()[0].objects
+    assert (shown.class_id, shown.class_name) == (77, '77')
 
 
 def test_several_detections_of_one_thing_are_one_object():

@@ -104,17 +104,17 @@ def check_result(result, before) -> None:
     """Check that the parts of a result agree with one another and with the one before."""
     masks = result.masks
     assert masks.shape == (len(result.objects), *SIZE)
-    ids = [entry.id for entry in result.objects]
+    ids = [shown.id for shown in result.objects]
     assert len(set(ids)) == len(ids)
-    for entry, own in zip(result.objects, masks, strict=True):
-        assert entry.visible == own.any() == (entry.box is not None)
-        assert 1 <= entry.id <= 65535 and 0 <= entry.score <= 1
-        assert entry.class_name == f'class {entry.class_id}'
+    for shown, own in zip(result.objects, masks, strict=True):
+        assert shown.visible == own.any() == (shown.box is not None)
+        assert 1 <= shown.id <= 65535 and 0 <= shown.score <= 1
+        assert shown.class_name == f'class {shown.class_id}'
         if own.any():
             rows, columns = np.nonzero(own)
             edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            assert entry.box == tuple(map(float, edges))
-        assert not (result.labels == entry.id)[~own].any(), 'a label outside of its mask'
+            assert shown.box == tuple(map(float, edges))
+        assert not (result.labels == shown.id)[~own].any(), 'a label outside of its mask'
     np.testing.assert_array_equal(result.labels > 0, masks.any(axis=0))
     assert set(np.unique(result.labels)) - {0} <= set(ids)
     old = {} if before is None else dict(zip(map(_id, before.objects), before.masks, strict=True))
@@ -125,5 +125,5 @@ def check_result(result, before) -> None:
     assert changed or before is None
 
 
-def _id(entry) -> int:
-    return entry.id
+def _id(shown) -> int:
+    return shown.id

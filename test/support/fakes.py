@@ -107,9 +107,9 @@ class BrokenDetector:
 def detections(found: Sequence[Found]) -> Detections:
     """Make Detections of (class id, box) or (class id, box, score) tuples."""
     return Detections(
-        np.array([entry[1] for entry in found], np.float32),
-        np.array([entry[0] for entry in found]),
-        np.array([entry[2] if len(entry) > 2 else 0.9 for entry in found]),
+        np.array([item[1] for item in found], np.float32),
+        np.array([item[0] for item in found]),
+        np.array([item[2] if len(item) > 2 else 0.9 for item in found]),
     )
 
 
@@ -128,8 +128,8 @@ def scene(
 ) -> np.ndarray:
     """Return a black image of (height, width) with discs (colour, x, y, radius = 8)."""
     image = np.zeros((*size, 3), np.uint8)
-    for entry in discs:
-        disc(image, *entry)
+    for drawn in discs:
+        disc(image, *drawn)
     return image
 
 
@@ -188,7 +188,7 @@ _WIDTH, _MEMORY, _POINTER_TOKENS = 64, 8, 8
 
 
 class _ColourModule(torch.nn.Module):
-    """Has the parts of SAM2Base that the engine uses; shapes as in stages.py."""
+    """Has the parts of SAM2Base that the engine uses; shapes as in sam2/steps.py."""
 
     # Read by the engine, with the values of the SAM 2.1 configs.
     backbone_stride = 16
@@ -390,7 +390,7 @@ class Run:
 
 def mask(result: FrameResult, object_id: int) -> np.ndarray:
     """Return an object's mask, bool [H, W]; KeyError when the result does not list it."""
-    for i, entry in enumerate(result.objects):
-        if entry.id == object_id:
-            return result.masks[i]
+    for shown in result.objects:
+        if shown.id == object_id:
+            return shown.mask.pixels()
     raise KeyError(f'frame {result.index} has no object {object_id}')

@@ -14,7 +14,7 @@ CPU = torch.device('cpu')
 
 
 def as_on_gpu(height: int, width: int, mask_size: int) -> MaskResizer:
-    """Return a composer that takes the way of a GPU, on tensors of the CPU."""
+    """Return a resizer that takes the way of a GPU, on tensors of the CPU."""
     resizer = MaskResizer(height, width, mask_size, CPU)
     resizer._on_cpu = False
     return resizer
@@ -29,8 +29,10 @@ def test_crops_agree_with_whole_images(size: tuple[int, int]) -> None:
         logits[i, y : y + 5, x : x + 4] = rng.normal(4, 3, logits[i, y : y + 5, x : x + 4].shape)
     tensor, ids = torch.from_numpy(logits), [7, 3, 65535, 1, 2]
     crops, whole = MaskResizer(*size, 16, CPU), as_on_gpu(*size, 16)
-    assert crops.pack(tensor).unpack().any()
-    assert np.array_equal(crops.pack(tensor).unpack(), whole.pack(tensor).unpack())
+    assert any(crops.masks(tensor))
+    assert crops.masks(tensor) == whole.masks(tensor)
+    for one, other in zip(crops.masks(tensor), whole.masks(tensor), strict=True):
+        assert np.array_equal(one.pixels(), other.pixels())
     assert np.array_equal(crops.labels(tensor, ids), whole.labels(tensor, ids))
 
 
@@ -38,7 +40,7 @@ def test_crops_agree_with_whole_images(size: tuple[int, int]) -> None:
 def test_no_object_gives_no_mask_and_no_label(make) -> None:
     resizer = make(30, 40, 16)
     nothing = torch.zeros(0, 16, 16)
-    assert len(resizer.pack(nothing)) == 0
+    assert resizer.masks(nothing) == []
     labels = resizer.labels(nothing, [])
     assert labels.shape == (30, 40) and labels.dtype == np.uint16 and not labels.any()
 

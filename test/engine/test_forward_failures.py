@@ -9,9 +9,8 @@ import pytest
 from fakes import BrokenDetector, ColourDetector, Run, ScriptedDetector, detections
 from stream_cases import GOOD, RED, USUAL, film, nothing_was_lost
 
-from detsam2_ros.engine.tracking import conditioning as prompting
-from detsam2_ros.engine.tracking import forward as online
-from detsam2_ros.engine.tracking import reverse
+from detsam2_ros.engine.sam2 import steps
+from detsam2_ros.engine.tracking import conditioning, forward
 from detsam2_ros.engine.tracking.window import WindowPass
 from detsam2_ros.results.errors import DetectorError, EngineError, WindowError
 
@@ -105,7 +104,8 @@ def test_a_detector_does_not_keep_a_program_from_ending(error):
 
 
 @pytest.mark.parametrize(
-    ('module', 'stage'), [(online, 'track'), (online, 'memorise'), (prompting, 'decode_boxes')]
+    ('module', 'stage'),
+    [(forward, 'track_objects'), (steps, 'encode_memory'), (conditioning, 'decode_boxes')],
 )
 @pytest.mark.parametrize('at', [4, 6])
 def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
@@ -113,7 +113,7 @@ def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
 ):
     expected = Run(ColourDetector(['red', 'green']), **{**ONLINE, 'detect_interval': 1})
     run = Run(ColourDetector(['red', 'green']), **{**ONLINE, 'detect_interval': 1})
-    # Red is hidden on frame 6, where green comes: tracked, conditioned and memorised.
+    # Red is hidden on frame 6, where green comes: tracked, conditioned and remembered.
     images = film(6) + film(10, ('green', 50, 10))[6:]
     images[6][:, :, 0] = 0
     expected.push(*images)
@@ -125,7 +125,7 @@ def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
             run.push(images[at])
         except MemoryError:
             failed = True
-    assert failed == (stage != 'memorise' or at == 6)
+    assert failed == (stage != 'encode_memory' or at == 6)
     if failed:
         assert run.stream.backlog.frames == at % 4 and run.engine.stats().frames == at
         run.push(images[at])
@@ -137,7 +137,7 @@ def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
 def test_a_first_frame_that_fails_does_not_fix_the_size(monkeypatch):
     run = Run(ColourDetector(['red']), **ONLINE)
     with monkeypatch.context() as patch:
-        patch.setattr(prompting, 'decode_boxes', fails)
+        patch.setattr(conditioning, 'decode_boxes', fails)
         with pytest.raises(MemoryError):
             run.stream.push(GOOD, 0)
     run.push(*[np.zeros((32, 32, 3), np.uint8)] * 4)
@@ -169,7 +169,7 @@ def test_a_pass_that_fails_amid_its_parts_begins_anew(after, monkeypatch):
     for run in runs:
         run.push(*film(7))
         run.take(film(8)[7], 0)
-    monkeypatch.setattr(reverse, 'track', failing_once(reverse.track, after))
+    monkeypatch.setattr(steps, 'track', failing_once(steps.track, after))
     with pytest.raises(MemoryError):
         while runs[1].stream.backlog.due:
             runs[1].results += runs[1].stream.step()
