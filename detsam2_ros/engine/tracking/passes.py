@@ -89,8 +89,8 @@ class PassRunner:
         """
         if self._steps is None:
             # More than K wait only when one failed, or frames came meanwhile; each closes alone.
-            self.window = self._holder.state.window[: tools.config.window_size]
-            self._steps = self._close(self.window, tools)
+            window = self._holder.state.window[: tools.config.window_size]
+            self._steps, self.window = self._close(window, tools), window
         try:
             next(self._steps)
         except StopIteration as end:
