@@ -217,8 +217,7 @@ class Stream:
         if not replace and self._state.bank is not None:
             bank = joined(self._state.bank, bank)
         check_object_count(bank, self._config.max_objects)
-        self._commit_edit(self._with_bank(bank))
-        self._classes.take_over(classes)
+        self._commit_edit(self._with_bank(bank), classes)
 
     def unload_bank(self) -> None:
         """Drop the memory bank; objects that have prompts of their own are tracked on."""
@@ -270,8 +269,9 @@ class Stream:
         and the newest included. Raises PromptError; then nothing has changed.
         """
         frame = self._encoded(index)
-        state, prompted = self._edit().prompt(frame, prompt, class_name, object_id)
-        self._commit_edit(state)
+        edit = self._edit()
+        state, prompted = edit.prompt(frame, prompt, class_name, object_id)
+        self._commit_edit(state, edit.tools.classes)
         return prompted
 
     def add_detections(self, index: int, detections: Detections) -> LateDetections:
@@ -308,8 +308,9 @@ class Stream:
 
         What the bank in use holds of it is renamed too. Raises PromptError for an unknown id.
         """
-        state, renamed = self._edit().rename(object_id, class_name)
-        self._commit_edit(state)
+        edit = self._edit()
+        state, renamed = edit.rename(object_id, class_name)
+        self._commit_edit(state, edit.tools.classes)
         return renamed
 
     def conditioned_frames(self, object_id: int) -> tuple[int, ...]:
@@ -327,17 +328,13 @@ class Stream:
         if resizer is None:
             raise PromptError(f"stream '{self.name}' has no frame yet; prompt when images come")
         return Toolbox(
-            self.name,
-            self._model,
-            self._detector,
-            self._config,
-            resizer,
-            self._stats,
+            self.name, self._model, self._detector, self._config, resizer, self._stats,
             self._classes,
-        )
+        )  # fmt: skip
 
     def _edit(self) -> StreamEdit:
-        return StreamEdit(self._tools(), self._state)
+        tools = replace(self._tools(), classes=self._classes.copy())
+        return StreamEdit(tools, self._state)
 
     def _encoded(self, index: int) -> Frame:
         """Return a frame that a pass can reach, encoded."""
@@ -347,9 +344,11 @@ class Stream:
             self._holder.commit(self._state.with_frames([frame]))
         return frame
 
-    def _commit_edit(self, state: StreamState) -> None:
+    def _commit_edit(self, state: StreamState, classes: ClassTable | None = None) -> None:
         """Take over a change that a pass under way does not know of: it begins anew."""
         self._holder.commit(state)
+        if classes is not None:
+            self._classes.take_over(classes)
         self._runner.restart()
 
     def _with_bank(self, bank: MemoryBank | None) -> StreamState:
@@ -366,8 +365,7 @@ class Stream:
             waiting = encode(self._model, self._stats, waiting)
         frame = waiting[-1]
         if frame.image is not None:
-            # camera drivers reuse their buffers
-            waiting[-1] = replace(frame, image=frame.image.copy())
+            waiting[-1] = replace(frame, image=frame.image.copy())  # cameras reuse their buffers
         self._holder.commit(state.with_frames(waiting))
 
     def _track_forward(self, frame: Frame, state: StreamState) -> list[FrameResult]:

@@ -36,7 +36,7 @@ class StreamEdit:
     The frames that are edited are encoded.
     """
 
-    tools: Toolbox
+    tools: Toolbox  # its class table is a draft, to take over with the state
     state: StreamState
 
     def prompt(
@@ -68,9 +68,9 @@ class StreamEdit:
             )
         if obj is None and object_id is None:
             obj = self._same_thing(objects, frame, mask, class_name)
-        is_new = obj is None
         if obj is None:
-            obj = TrackedObject(None, -1, class_name, by_hand=True)
+            class_id = tools.classes.find(class_name)
+            obj = TrackedObject(None, class_id, class_name, by_hand=True)
             objects.append(obj)
         obj.prompt(frame.index, conditioning)
         # What was tracked after it was tracked without it, and may have been of something else.
@@ -78,8 +78,6 @@ class StreamEdit:
             at: memory for at, memory in obj.tracked_memories.items() if at < frame.index
         }
         state = self._with_ids([obj], frame, objects)
-        if is_new:  # last of all: the class table is the engine's, and knows of no failure
-            obj.class_id = tools.classes.find(class_name)
         tools.stats.add(conditioned_frames=1, prompts=1)
         assert obj.id is not None
         shown = Object(obj.id, obj.class_id, obj.class_name, score, True, mask)
