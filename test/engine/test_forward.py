@@ -92,7 +92,7 @@ def test_objects_without_a_new_prompt_are_not_tracked_again():
     image = red(14, ('green', 48, 24))
     run.push(*[image] * 12)
     stats = run.engine.stats()
-    # Red from frame 4 back to its prompt on frame 0; green, and after frame 4 red, have nothing unread.
+    # Red from frame 4 back to its prompt on frame 0; the rest was read already.
     assert (stats.tracked_frames, stats.passes, stats.corrections) == (3, 2, 0)
     assert [run.ids(i) for i in range(12)] == [[1, 2]] * 12
 
