@@ -24,7 +24,7 @@ from detsam2_ros.engine.stream import Stream
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 
 
-class BrokenStage(Exception):
+class StageError(Exception):
     """What a stage raises that was made to fail."""
 
 
@@ -36,7 +36,10 @@ class Stage:
     name: str
 
     def __str__(self) -> str:
-        return f'{self.owner.__name__.removeprefix("detsam2_ros.")}.{self.name}'
+        name = self.owner.__name__
+        if isinstance(self.owner, type):
+            name = f'{self.owner.__module__}.{name}'
+        return f'{name.removeprefix("detsam2_ros.")}.{self.name}'
 
 
 # What runs when an operation has been committed already, and computes nothing of it.
@@ -103,7 +106,7 @@ def failing(stage: Stage, call: int) -> Iterator[None]:
         def run(*args: Any, **options: Any) -> Any:
             left[0] -= 1
             if left[0] == 0:
-                raise BrokenStage(f'call {call} of {stage}')
+                raise StageError(f'call {call} of {stage}')
             return original(*args, **options)
 
         return run
