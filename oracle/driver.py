@@ -157,7 +157,7 @@ class Oracle:
                 for frame, _, logits in self.predictor.propagate_in_video(
                     self.state,
                     start_frame_idx=start,
-                    # It visits one frame more than it is told to.
+                    # It visits one frame more than it is asked for.
                     max_frame_num_to_track=frames - 1,
                     reverse=True,
                 )

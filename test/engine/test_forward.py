@@ -331,7 +331,7 @@ def test_a_bank_that_is_loaded_amid_a_pass_acts_on_it(mode):
     run.stream.load_bank(maker.stream.export_bank(1))
     while run.stream.backlog.due:
         run.results += run.stream.step()
-    # The pass began anew.
+    # The pass was restarted.
     assert [len(run.ids(i)) for i in range(4)] == [2] * 4
     run.push(both)
     run.flush()

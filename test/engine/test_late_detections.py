@@ -123,8 +123,8 @@ def test_what_becomes_of_each_is_told(mode):
         (0, RED), (0, RED, 0.8), (1, disc_box(50, 10)), (2, (30, 30, 40, 40)),
         (0, (np.nan, 0, 1, 1)), (1, (70, 0, 80, 9)), (1, (0, 30, 9, 40), 0.01),
     ])  # fmt: skip
-    told = run.stream.add_detections(7, found)
-    assert told == LateDetections(matched=0, started=2, ignored=5)
+    answer = run.stream.add_detections(7, found)
+    assert answer == LateDetections(matched=0, started=2, ignored=5)
     assert run.engine.stats().rejected_detections == 2
     run.push(*[red(14, ('green', 50, 10))] * 4)
     assert run.ids(11) == [1, 2]
@@ -148,8 +148,8 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     for image in film(5):
         run.take(image, parts=1)
     assert run.stream.backlog.begun
-    told = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
-    assert told.started == 1 and run.stream.backlog.begun
+    answer = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
+    assert answer.started == 1 and run.stream.backlog.begun
     while run.stream.backlog.due:
         run.results += run.stream.step()
     assert run.stream.conditioned_frames(1) == (2,)
@@ -157,9 +157,9 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
         run.take(image, parts=1)
     assert run.stream.backlog.begun
     # Of an object that the pass under way knows.
-    told = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
-    told = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
-    assert told.matched == 1 and run.stream.backlog.begun
+    answer = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
+    answer = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
+    assert answer.matched == 1 and run.stream.backlog.begun
     while run.stream.backlog.due:
         run.results += run.stream.step()
     assert run.stream.conditioned_frames(1) == (2, 5, 6)

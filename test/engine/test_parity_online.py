@@ -38,7 +38,7 @@ RUNS = [
     ('stopped_early', 'sam21', 8),
 ]
 
-# Forward tracking never starts anew: it carries roundings further than a pass does. A broken
+# Forward tracking never restarts: it carries roundings further than a pass does. A broken
 # rule changes ten times TYPICAL, see test_parity_weights.
 FORWARD_TYPICAL = 3 * TYPICAL
 

@@ -232,7 +232,7 @@ def test_a_bank_for_an_object_that_is_known_already_adds_no_second_one():
     run.stream.load_bank(make_bank('red'))
     run.push(*[picture('red')] * 20)
     assert [run.ids(i) for i in range(28)] == [[1]] * 28
-    # It was taken for another object at most once, not in every window anew.
+    # It was taken for another object at most once, not again in every window.
     assert run.engine.stats().objects <= 2
 
 
