@@ -53,7 +53,7 @@ def test_new_memory_adds_to_that_of_the_bank():
     run.stream.load_bank(bank)
     run.push(*[picture('red', shift=i) for i in range(8)])
     (tracked,) = run.stream._state.objects
-    assert len(tracked.bank) == 2 and sorted(tracked.conditioned) == [0, 4]
+    assert len(tracked.bank.memories) == 2 and sorted(tracked.prompts) == [0, 4]
     union, new = run.stream.export_bank(9), run.stream.export_bank(9, new_only=True)
     assert len(union) == 4 and len(new) == 2
     assert list(new.objects()) == list(union.objects()) == ['red-1']  # so that they add up
