@@ -135,10 +135,12 @@ def both_modes(name: str, case: Case) -> dict[str, Case]:
 
 def cases() -> dict[str, Case]:
     """Return the cases by name."""
+    return {**_of_frames(), **_of_prompts(), **_of_detections(), **_of_objects_and_banks()}
+
+
+def _of_frames() -> dict[str, Case]:
     seven, seen = film(7), film(5)
     shown = {'frames': seven, 'script': TWO}
-    bare = {'frames': seven}
-    banked = {'frames': seven, 'prepare': in_turn(load('red'), add(7), add(8), close)}
     return {
         **both_modes('add the first frame', Case(add(0), script=TWO)),
         **both_modes('add without a detector', Case(add(7), seven, None, load('red'))),
@@ -167,11 +169,24 @@ def cases() -> dict[str, Case]:
         **both_modes('flush', Case(flush, **shown)),
         **both_modes('flush: late prompts alone', Case(
             flush, film(6), None, prompt(4, 'ball', box=RED))),
+        # Memory attention of our own, which the model that goes by colour has not.
+        'add: attention': Case(add(7), **shown, options=ONLINE, model=TINY, stages='attention'),
+        **both_modes('step: attention', Case(
+            close, seen, TWICE, add(5), model=TINY, stages='attention')),
+    }  # fmt: skip
+
+
+def _of_prompts() -> dict[str, Case]:
+    seven, seen = film(7), film(5)
+    shown, bare = {'frames': seven, 'script': TWO}, {'frames': seven}
+    return {
         **both_modes('prompt: a box', Case(prompt(4, 'red', box=RED), **bare)),
         **both_modes('prompt: points', Case(prompt(6, 'red', **POINT), **bare)),
         **both_modes('prompt: a mask', Case(prompt(4, 'red', mask=HALF), **bare)),
         **both_modes('prompt: a known object', Case(
             prompt(4, object_id=1, box=GREEN), **shown)),
+        **both_modes('prompt: a mask of a known object', Case(
+            prompt(4, object_id=1, mask=HALF), **shown)),
         **both_modes('prompt: a correction', Case(prompt(4, object_id=1, **POINT), **shown)),
         **both_modes('prompt: the same thing', Case(prompt(4, 'red', box=RED), **shown)),
         **both_modes('prompt: by class', Case(
@@ -182,6 +197,13 @@ def cases() -> dict[str, Case]:
         'prompt: not encoded yet': Case(
             prompt(6, 'ball', box=RED), **bare, options={**WINDOW, 'encode_batch': 3}
         ),
+    }  # fmt: skip
+
+
+def _of_detections() -> dict[str, Case]:
+    seven = film(7)
+    bare = {'frames': seven}
+    return {
         'detections: waiting': Case(
             late(6, (0, RED)), seven, None, late(6, (1, GREEN)), options=WINDOW
         ),
@@ -195,6 +217,13 @@ def cases() -> dict[str, Case]:
         'detections: a lost object again': Case(
             late(5, (0, QUARTER)), seven, None, late(4, (0, RED)), options=ONLINE
         ),
+    }  # fmt: skip
+
+
+def _of_objects_and_banks() -> dict[str, Case]:
+    shown = {'frames': film(7), 'script': TWO}
+    banked = {'frames': film(7), 'prepare': in_turn(load('red'), add(7), add(8), close)}
+    return {
         **both_modes('remove', Case(lambda s: s.remove_object(1), **shown)),
         **both_modes('remove: of a bank', Case(lambda s: s.remove_object(1), **banked)),
         **both_modes('rename', Case(lambda s: s.rename_object(1, 'ball'), **shown)),
@@ -206,8 +235,4 @@ def cases() -> dict[str, Case]:
         **both_modes('export', Case(lambda s: s.export_bank(1), **banked)),
         **both_modes('export what is new', Case(lambda s: s.export_bank(2, True), **shown)),
         **both_modes('reset', Case(lambda s: s.reset(), **banked)),
-        # Memory attention of our own, which the model that goes by colour has not.
-        'add: attention': Case(add(7), **shown, options=ONLINE, model=TINY, stages='attention'),
-        **both_modes('step: attention', Case(
-            close, seen, TWICE, add(5), model=TINY, stages='attention')),
     }  # fmt: skip
