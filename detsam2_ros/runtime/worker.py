@@ -206,7 +206,7 @@ class Worker:
         """Wait for something to do; returns None at the end."""
         with self._wake:
             while not self._stopping:
-                if self._calls and not self._undone_too_often():
+                if self._calls and not self._must_close_undone():
                     return partial(self._work, *self._calls.popleft())
                 camera = self._next_camera()
                 if camera is not None:
@@ -245,10 +245,10 @@ class Worker:
             self._listener.on_failure(camera, f'{type(error).__name__}: {error}')
             self._streams[camera].reset('of an internal error', INTERNAL)
 
-    def _undone_too_often(self) -> bool:
-        """Whether frames wait for a window that a call undid: no call comes before it now."""
+    def _must_close_undone(self) -> bool:
+        """Whether frames wait, for masks or in a queue, for a window that a call undid."""
         return any(
-            stream.undone and stream.behind and self._queues[camera]
+            stream.undone and stream.behind and (stream.waiting or self._queues[camera])
             for camera, stream in self._streams.items()
         )
 

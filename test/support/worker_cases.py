@@ -70,7 +70,7 @@ class Recorder:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(condition, PATIENCE), self.events
+            assert self.changed.wait_for(condition, PATIENCE), [e[:2] for e in self.events]
 
 
 def image(shape: Sequence[int] = SMALL) -> np.ndarray:
