@@ -27,6 +27,16 @@ def real(detector, mode: str) -> Engine:
         window_size=4, detect_interval=4, max_propagation=8, mode=mode))
 
 
+def restart(film: Film, cause: str) -> None:
+    """Make a stream restart."""
+    if cause == 'asked':
+        film.stream.restart('it was asked to')
+    else:
+        shape = (8, 6, 3) if cause == 'size' else (4, 6, 3)
+        film.push(50 if cause == 'size' else -1, picture=image(shape))
+    film.check()
+
+
 # ---- time and size
 
 
@@ -64,6 +74,12 @@ def test_a_repeated_stamp_is_dropped_and_the_stream_goes_on(mode):
     assert film.heard.of('reset') == []
 
 
+def test_negative_stamps_are_in_order_too():
+    film = Film()
+    film.push(-3, -2, -1, 0)
+    assert film.heard.first() == [-3, -2, -1, 0]
+
+
 def test_stamps_that_are_all_zero_give_one_frame_not_endless_resets():
     film = Film()
     film.push(*[0] * 9)
@@ -77,12 +93,6 @@ def test_a_stamp_may_come_again_after_a_reset():
     film.push(5, 6)
     assert film.dropped == {}
     assert film.stream.waiting == 2
-
-
-def test_negative_stamps_are_in_order_too():
-    film = Film()
-    film.push(-3, -2, -1, 0)
-    assert film.heard.first() == [-3, -2, -1, 0]
 
 
 @MODES
@@ -128,12 +138,7 @@ def test_a_restart_amid_a_pass_ends_the_pass_first(parts, cause, mode):
     film.push(*range(6))
     for _ in range(parts):
         film.stream.step()
-    if cause == 'asked':
-        film.stream.restart('it was asked to')
-    else:
-        film.push(50 if cause == 'size' else -1,
-                  picture=image((8, 6, 3) if cause == 'size' else (4, 6, 3)))
-    film.check()
+    restart(film, cause)
     assert film.windows == [4, 2]
     assert len(film.heard.of('reset')) == 1 and film.dropped == {}
     reset = [event[0] for event in film.heard.events].index('reset')
@@ -377,12 +382,7 @@ def test_a_restart_is_reported_and_counted_once_whatever_fails_on_the_way(failur
     film.push(0, 1, 2)
     film.engine.on_end = fail
     film.push(*range(3, 3 + failures))
-    if cause == 'asked':
-        film.stream.restart('it was asked to')
-    else:
-        shape = (8, 6, 3) if cause == 'size' else (4, 6, 3)
-        film.push(50 if cause == 'size' else -1, picture=image(shape))
-    film.check()
+    restart(film, cause)
     assert len(film.heard.of('reset')) == 1
     assert film.dropped == {FAILED: 3 + failures}
     assert film.stream.waiting == (0 if cause == 'asked' else 1)

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The inference thread: order, dropping, windows that close by time, activation, calls."""
+"""The inference thread: order, dropping, windows that close by time, activation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, colour_sam2, scene
-from fault_engine import PASS, PATIENCE, Gate, Steps, fail, takes, well
+from fault_engine import PASS, PATIENCE, Steps, fail, takes, well
 from worker_cases import LONG_AGO, MODES, Rig, image, running
 
 from detsam2_ros.engine import Engine, EngineConfig
@@ -81,115 +81,6 @@ def test_the_camera_whose_frame_has_waited_longest_is_next(mode):
             rig.send(1, camera='a', ago=3.0)  # behind one that is younger: order is kept
         rig.settle()
     assert order == ['b', 'a', 'a', 'b']
-
-
-# ---- calls
-
-
-@MODES
-def test_calls_run_before_the_frames_that_wait_and_between_two_steps(mode):
-    order = []
-    with running(mode=mode) as rig:
-        rig.engine.on_add = lambda stream: order.append('frame')
-        with rig.held():
-            rig.send(0, 1)
-            calls = [rig.worker.call(lambda _, i=i: order.append(i)) for i in range(3)]
-        for call in calls:
-            call.result(PATIENCE)
-        rig.settle()
-        assert order == [0, 1, 2, 'frame', 'frame']
-        late = []
-        rig.engine.on_add = lambda stream: late or late.append(
-            rig.worker.call(lambda _: order.append(stream.backlog.frames)))
-        with rig.held():
-            rig.send(2, 3)
-        rig.settle()
-        # Asked for while frame 2 was taken: it ran after that one and before frame 3.
-        assert order[-1] == 3
-
-
-@MODES
-def test_calls_are_served_between_two_parts(mode):
-    gate = Gate()
-    with running(Steps(mode=mode)) as rig:
-        rig.engine.fault = gate
-        rig.send(*range(4))
-        gate.wait()
-        rig.send(4)
-        call = rig.worker.call(lambda engine: list(engine.log))
-        gate.pass_on()
-        assert call.result(PATIENCE)[-1] == ('camera', 'part')  # before the frame too
-        gate.pass_on(10)
-        rig.wait_for_windows(4)
-
-
-@pytest.mark.parametrize('frames', [4, 7])  # the next one would have to wait, or not
-def test_a_call_that_undoes_a_pass_for_which_nothing_waits_is_not_kept_waiting(frames):
-    gate = Gate()
-    with running(Steps()) as rig:
-        rig.engine.fault = gate
-        with rig.held():
-            rig.send(*range(frames))
-        for _ in range(5):
-            gate.wait()
-            call = rig.worker.call(lambda engine: engine.streams['camera'].unload_bank())
-            gate.pass_on()
-            call.result(PATIENCE)
-        gate.pass_on(10)
-        rig.wait_for_windows(4)
-
-
-@MODES
-def test_calls_that_undo_a_pass_again_and_again_do_not_keep_frames_waiting(mode):
-    """As memory banks do that are swapped faster than a pass can end."""
-    calls = []
-
-    def swap(engine):
-        engine.streams['camera'].unload_bank()
-
-    with running(Steps(mode=mode)) as rig:
-        rig.engine.fault = lambda stream: calls.append(rig.worker.call(swap))
-        with rig.held():
-            rig.send(*range(20))
-        rig.heard.wait_for(lambda: len(rig.heard.first()) == 20)
-        rig.engine.fault = well
-        for call in calls:
-            call.result(PATIENCE)
-        rig.heard.wait_for(lambda: sum(rig.windows()) == 20)
-        # Once undone, then done as a whole, each time.
-        begin = 7 if mode == 'online' else 4
-        assert rig.engine.kinds()[begin : begin + 5] == ['part', *PASS]
-
-
-def test_a_call_is_given_the_engine_and_its_outcome_comes_back():
-    with running() as rig:
-        assert rig.worker.call(lambda engine: engine).result(PATIENCE) is rig.engine
-        assert rig.worker.engine is rig.engine
-
-        def fail(_):
-            raise KeyError('bank')
-
-        with pytest.raises(KeyError, match='bank'):
-            rig.worker.call(fail).result(PATIENCE)
-
-        def leave(_):
-            raise SystemExit
-
-        with pytest.raises(SystemExit):
-            rig.worker.call(leave).result(PATIENCE)
-        rig.send(*range(4))
-        rig.settle()
-        assert rig.heard.first() == [0, 1, 2, 3]
-
-
-def test_a_call_that_was_cancelled_is_not_done_and_harms_nothing():
-    done = []
-    with running() as rig:
-        with rig.held():
-            calls = [rig.worker.call(lambda _, i=i: done.append(i)) for i in range(3)]
-            assert calls[1].cancel()
-        rig.barrier()
-        assert done == [0, 2]
 
 
 # ---- max_window_delay

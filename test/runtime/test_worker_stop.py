@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 from fakes import ColourDetector, colour_sam2, scene
-from fault_engine import PATIENCE, FaultEngine, Gate, well
+from fault_engine import PATIENCE, FaultEngine, Gate, fail, well
 from worker_cases import MODES, Rig, running
 
 from detsam2_ros.engine import Engine, EngineConfig, ModelError
@@ -318,6 +318,18 @@ def test_an_engine_that_cannot_be_closed_ends_the_thread_all_the_same(caplog):
     assert stopped(call)
     assert rig.worker.engine is None
     assert 'illegal memory access' in caplog.text
+
+
+def test_a_stream_that_cannot_be_reset_at_the_end_takes_no_frame_of_another_with_it(caplog):
+    rig = Rig(cameras=('a', 'b')).start()
+    for camera in 'ab':
+        rig.send(0, camera=camera)
+    rig.settle()
+    for stream in rig.engine.streams.values():
+        stream.reset = fail
+    rig.stop()
+    assert rig.engine.closed == 1
+    assert caplog.text.count('a stream could not be reset') == 2
 
 
 def test_images_of_dropped_frames_are_let_go():
