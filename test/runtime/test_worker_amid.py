@@ -11,6 +11,7 @@ from fault_engine import PASS, PATIENCE, Gate, Steps, fail, takes, well
 from worker_cases import LONG_AGO, MODES, Rig, running
 
 from detsam2_ros.runtime.camera_stream import FAILED, INACTIVE
+
 # ---- windows that fail
 
 

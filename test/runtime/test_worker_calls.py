@@ -1,12 +1,18 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What other threads ask of the inference thread: done between two steps, and never for nothing."""
+"""What other threads ask of the inference thread is done between two steps."""
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from fakes import colour_sam2, detections, disc_box
 from fault_engine import PASS, PATIENCE, Gate, Steps, well
+from stream_cases import USUAL, film
 from worker_cases import MODES, running
+
+from detsam2_ros.engine import Engine, EngineConfig, Prompt
 
 
 @MODES
@@ -113,3 +119,59 @@ def test_a_call_that_was_cancelled_is_not_done_and_harms_nothing():
             assert calls[1].cancel()
         rig.barrier()
         assert done == [0, 2]
+
+
+# ---- prompts
+
+
+@MODES
+def test_a_prompt_that_no_frame_follows_acts_after_max_window_delay(mode):
+    engine = Engine(colour_sam2(), None, EngineConfig(mode=mode, **USUAL))
+    with running(engine, delay=0.2) as rig:
+        for index, picture in enumerate(film(12)):
+            rig.send(1000 * index, picture=picture)
+        rig.settle()
+        before = len(rig.heard.of('result'))
+        assert before >= 12
+
+        def prompt(engine: Engine) -> float:
+            engine.streams['camera'].prompt(9, Prompt(box=disc_box(21, 24)), 'ball')
+            return time.monotonic()
+
+        begin = rig.worker.call(prompt).result(PATIENCE)
+        rig.heard.wait_for(lambda: len(rig.heard.of('result')) >= before + 4)
+        assert time.monotonic() - begin > 0.15
+        assert {r.index for r in rig.heard.of('result')[before:]} == {8, 9, 10, 11}
+        time.sleep(0.5)  # and once is enough
+        assert len(rig.heard.of('result')) == before + 4
+        rig.worker.call(lambda engine: engine.streams['camera'].add_detections(
+            11, detections([(0, disc_box(23, 24))]))).result(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while rig.worker.call(
+            lambda engine: engine.streams['camera'].backlog.corrections
+        ).result(PATIENCE):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@MODES
+def test_a_prompt_amid_a_pass_is_part_of_it_and_costs_no_frame(mode):
+    gate = Gate()
+    with running(Steps(mode=mode), delay=0.2) as rig:
+        rig.engine.fault = gate
+        for index, picture in enumerate(film(4)):
+            rig.send(1000 * index, picture=picture)
+        gate.wait()
+        call = rig.worker.call(lambda engine: engine.streams['camera'].prompt(
+            2, Prompt(box=disc_box(14, 24)), 'ball'))
+        gate.pass_on()
+        assert call.result(PATIENCE).object.mask
+        rig.engine.fault = well
+        gate.pass_on(9)
+        rig.wait_for_windows(4)
+        rig.settle()
+        rig.check_books()
+        assert len(rig.heard.first()) == 4
+        last = {r.index: r for r in rig.heard.of('result')}
+        assert all(last[index].labels.any() for index in range(4))
+        assert not rig.engine.streams['camera'].backlog.corrections
