@@ -91,7 +91,7 @@ class CameraStream:
     def _clear(self) -> None:
         self._failures: Counter[str] = Counter()  # in a row, of what
         self._held_back = False  # a window failed; it is tried again with the next frame
-        self.undone = False  # a call undid what was done of a window that is still due
+        self.undone = False  # a call undid what was done of a window that is not closed yet
         self._last_stamp: int | None = None
         self._size: tuple[int, int] | None = None  # (height, width) of the images
         self._unpublished = 0  # frames in the engine that have no masks yet

@@ -229,7 +229,7 @@ class Worker:
         else:
             future.set_result(outcome)
         for stream in begun:
-            stream.undone |= stream.due and not stream.has_begun
+            stream.undone |= not stream.has_begun
         for stream in self._streams.values():
             stream.look_for_corrections()
 
@@ -247,8 +247,11 @@ class Worker:
 
     def _must_close_undone(self) -> bool:
         """Whether frames wait, for masks or in a queue, for a window that a call undid."""
+        now = time.monotonic()
         return any(
-            stream.undone and stream.behind and (stream.waiting or self._queues[camera])
+            stream.undone
+            and (stream.waiting or self._queues[camera])
+            and (stream.behind or self._is_overdue(camera, now))
             for camera, stream in self._streams.items()
         )
 

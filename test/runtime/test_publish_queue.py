@@ -68,7 +68,7 @@ def test_an_action_that_fails_is_logged_and_keeps_nothing_back(caplog):
 
 def test_a_library_that_wants_to_exit_does_not_end_the_thread(caplog):
     """Inference would wait for ever for room in the queue."""
-    queue, done = PublishQueue(1), []
+    queue, done = PublishQueue(10), []
 
     def leave():
         raise SystemExit(3)

@@ -8,9 +8,9 @@ import time
 
 import pytest
 from fakes import colour_sam2, detections, disc_box
-from fault_engine import PASS, PATIENCE, Gate, Steps, well
+from fault_engine import PASS, PATIENCE, Gate, Steps, takes, well
 from stream_cases import USUAL, film
-from worker_cases import MODES, running
+from worker_cases import LONG_AGO, MODES, running
 
 from detsam2_ros.engine import Engine, EngineConfig, Prompt
 
@@ -88,6 +88,23 @@ def test_calls_that_undo_a_pass_again_and_again_do_not_keep_frames_waiting(mode)
         # Once undone, then done as a whole, each time.
         begin = 7 if mode == 'online' else 4
         assert rig.engine.kinds()[begin : begin + 5] == ['part', *PASS]
+
+
+def test_calls_that_undo_a_window_of_a_stopped_camera_do_not_keep_its_frames_waiting():
+    calls = []
+
+    def swap(engine):
+        engine.streams['camera'].unload_bank()
+
+    with running(Steps(mode='window'), delay=1.0) as rig:
+        rig.engine.fault = lambda stream: calls.append(rig.worker.call(swap))
+        with rig.held():
+            rig.send(0, 1, ago=LONG_AGO)
+        rig.heard.wait_for(lambda: len(rig.heard.first()) == 2)
+        rig.engine.fault = well
+        for call in calls:
+            call.result(PATIENCE)
+        assert rig.engine.kinds() == [*takes(2), 'part', *PASS]
 
 
 def test_a_call_is_given_the_engine_and_its_outcome_comes_back():
