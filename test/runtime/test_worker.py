@@ -264,6 +264,7 @@ def test_reset_publishes_unfinished_windows_and_counts_from_0(mode):
         rig.check_books()
         shown = [] if mode == 'window' else [0, 1]
         assert rig.heard.first('a') == [*range(6), *shown]
+        assert [r.index for r in rig.heard.of('result', 'a') if r.revision == 0][6:] == shown
         assert rig.heard.of('reset', 'a') == rig.heard.of('reset', 'b') == ['it was asked to']
         assert rig.pending('a') == 2
         assert rig.accounts['a'].snapshot().resets == 1

@@ -285,6 +285,7 @@ def test_a_library_that_wants_to_exit_does_not_end_the_thread(where, mode):
         rig.send(*range(4, 8))
         rig.settle()
         assert rig.heard.first()[-4:] == [4, 5, 6, 7]
+        assert rig.windows() == [4]
         assert len(rig.heard.first()) == (8 if mode == 'online' and where != 'on_add' else 4)
 
 
