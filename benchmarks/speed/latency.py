@@ -39,9 +39,9 @@ class Listener:
         self.failures: list[str] = []
         self.changed = threading.Event()
 
-    def on_result(self, camera: str, result: FrameResult, ticket: QueuedFrame) -> None:
+    def on_result(self, camera: str, result: FrameResult) -> None:
         if result.revision == 0:
-            self.latencies.append(time.monotonic() - ticket.received)
+            self.latencies.append(time.monotonic() - result.tag.received)
             self.changed.set()
 
     def on_classes(self, class_names: Mapping[int, str]) -> None:

@@ -17,8 +17,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
-from detsam2_ros.runtime.detection_inbox import TOLD, DetectionInbox, Unused
-from detsam2_ros.runtime.detections import MOST_CLASSES, NamedDetections
+from detsam2_ros.runtime.detection_inbox import EXPLANATIONS, DetectionInbox, Unused
+from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections
 
 try:
     from vision_msgs.msg import Detection2DArray
@@ -38,7 +38,7 @@ REFUSALS = {
     'bad_score': 'a score is not in 0..1',
     'bad_class': f'a class_id is empty, or not at most {_MOST_NAME} printable characters',
     'too_many_boxes': f'a message has more than {MOST_BOXES} detections',
-    'too_many_classes': f'detections brought more than {MOST_CLASSES} names of classes',
+    'too_many_classes': f'detections brought more than {MAX_CLASSES} names of classes',
 }
 
 
@@ -92,7 +92,7 @@ class DetectionTopic:
             self._look()
 
     def _tell(self, why: Unused) -> None:
-        self._tell_once(f'detections are not used: {TOLD[why]}')
+        self._tell_once(f'detections are not used: {EXPLANATIONS[why]}')
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told and len(self._told) < 32:

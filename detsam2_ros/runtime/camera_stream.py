@@ -22,6 +22,7 @@ FAILURES_BEFORE_RESET = 3
 
 REFUSED = 'refused_image'
 FAILED = 'inference_failed'
+INACTIVE = 'inactive'
 SAME_STAMP = 'repeated_stamp'
 
 _FRAME, _WINDOW = 'frame', 'window'  # what may fail
@@ -90,7 +91,7 @@ class CameraStream:
     def _clear(self) -> None:
         self._failures: Counter[str] = Counter()  # in a row, of what
         self._held_back = False  # a window failed; it is tried again with the next frame
-        self.undone = False  # a call undid what was done of a window that is still due
+        self.undone = False  # a call undid what was done of a window that is not closed yet
         self._last_stamp: int | None = None
         self._size: tuple[int, int] | None = None  # (height, width) of the images
         self._unpublished = 0  # frames in the engine that have no masks yet
@@ -119,9 +120,7 @@ class CameraStream:
         In mode online when that frame would fill another one. In mode window at once: there
         nothing is gained by a frame that overtakes the masks of earlier ones.
         """
-        if self._stream.backlog.must_close_first:
-            return True
-        return self.due and not self._masks_come_at_once
+        return self._stream.backlog.must_close_first if self._masks_come_at_once else self.due
 
     @property
     def has_begun(self) -> bool:
@@ -135,15 +134,13 @@ class CameraStream:
             return
         image = frame.image
         assert image is not None
-        if self._last_stamp is not None and frame.stamp < self._last_stamp:
-            seconds = (self._last_stamp - frame.stamp) / 1e9
-            self.restart(f'time went back by {seconds:.3f} s')
-        elif self._size is not None and image.shape[:2] != self._size:
-            (h0, w0), (h1, w1) = self._size, image.shape[:2]
-            self.restart(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
+        try:
+            self._restart_for(frame.stamp, image)
+        finally:
+            # Before its masks come, and before a defect: whoever resets the stream counts it.
+            self._unpublished += 1
         if not frame.keep_image:
             frame.image = None
-        self._unpublished += 1  # before its masks come
         try:
             self._handle(lambda: self._stream.add(image, frame.stamp, frame))
         except ImageError as error:
@@ -167,8 +164,12 @@ class CameraStream:
         """Give the engine the detections whose frames are in reach, early and late ones."""
         if self._detections is None:
             return
-        for index, boxes in self._detections.due(self._stream.stamps, self._last_stamp):
-            self._prompt(index, boxes, self._detections)
+        found = self._detections.due(self._stream.stamps, self._last_stamp)
+        try:
+            while found:
+                self._prompt(*found.pop(0), self._detections)
+        finally:
+            self._detections.fail(len(found))  # a defect amid them
 
     def look_for_corrections(self) -> None:
         """See whether something was prompted; while the camera stands still a pass is due then."""
@@ -179,7 +180,7 @@ class CameraStream:
             self._corrections_since = time.monotonic()
 
     def step(self) -> None:
-        """Do a part of closing the oldest window, full or not; a failure begins with it anew."""
+        """Do a part of closing the oldest window, full or not; after a failure from its start."""
         waiting = self._stream.backlog.frames
         try:
             self._handle(self._part)
@@ -193,7 +194,7 @@ class CameraStream:
         if backlog.frames < waiting or corrected:
             self._failures[_WINDOW] = 0
             self._held_back = self.undone = False
-            self._corrections_since = None
+        self.look_for_corrections()  # what came amid the pass may have to wait for another one
 
     def finish(self) -> None:
         """Close all windows for good: what a failure leaves of them is dropped."""
@@ -202,15 +203,15 @@ class CameraStream:
 
     def restart(self, why: str) -> None:
         """Close all windows for good, and restart."""
-        self._close()
-        self.reset(why)
+        self.reset(why, FAILED if self._close() else INACTIVE)
 
     def reset(self, why: str, reason: str = FAILED) -> None:
         """Forget everything but the memory bank; what still waits is dropped for a reason.
 
         why: for the listener; '' reports nothing, at the end.
         """
-        self._accounts.drop(reason, self._unpublished)
+        dropped, self._unpublished = self._unpublished, 0
+        self._accounts.drop(reason, dropped)
         self._accounts.reset()
         self._stream.reset()
         self._clear()
@@ -218,6 +219,15 @@ class CameraStream:
             self._detections.clear(Unused.RESET if why else Unused.INACTIVE)
         if why:
             self._listener.on_reset(self._camera, why)
+
+    def _restart_for(self, stamp: int, image: np.ndarray) -> None:
+        """Restart where a frame does not follow the ones before."""
+        if self._last_stamp is not None and stamp < self._last_stamp:
+            seconds = (self._last_stamp - stamp) / 1e9
+            self.restart(f'time went back by {seconds:.3f} s')
+        elif self._size is not None and image.shape[:2] != self._size:
+            (h0, w0), (h1, w1) = self._size, image.shape[:2]
+            self.restart(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
 
     def _close(self) -> bool:
         """Close all windows, as far as that works; returns False when the thread is to end."""
@@ -236,7 +246,7 @@ class CameraStream:
         try:
             found, surplus = detections_of(boxes, stream.class_names, stream.class_id)
             late = stream.add_detections(index, found)
-        except Exception as error:
+        except BaseException as error:  # SystemExit too, which a library may raise
             # The masks go on without them, as they do when a detector of the engine's fails.
             inbox.fail()
             self._listener.on_failure(
@@ -269,9 +279,9 @@ class CameraStream:
                 self._accounts.process()
             self._listener.on_result(self._camera, result)
             result.tag.image = None
-        closed = before[: len(before) - self._stream.backlog.frames]
-        if closed:
-            self._accounts.close_window(time.monotonic() - closed[-1].received)
+        closed = len(before) - self._stream.backlog.frames
+        if closed > 0:
+            self._accounts.close_window(time.monotonic() - before[closed - 1].received)
         if message is not None:
             self._listener.on_failure(self._camera, message)
 

@@ -13,7 +13,7 @@ from enum import Enum
 from detsam2_ros.runtime.detections import NamedDetections
 
 CAPACITY = 64  # messages of one camera that wait for their frame
-MOST_PER_FRAME = 4  # messages: several detectors may share a topic, a flood may not
+MAX_PER_FRAME = 4  # messages: several detectors may share a topic, a flood may not
 
 
 class Unused(str, Enum):
@@ -28,12 +28,12 @@ class Unused(str, Enum):
     FAILED = 'failed'
 
 
-TOLD = {
+EXPLANATIONS = {
     Unused.LATE: 'they come for frames that no pass can reach any more; a faster detector, or a '
     'larger max_propagation helps',
     Unused.NO_FRAME: 'no frame has their stamp; the detector must copy the header of the image, '
     'and frames that this node dropped have none',
-    Unused.REPEATED: f'there were {MOST_PER_FRAME} messages with the same stamp before, and no '
+    Unused.REPEATED: f'there were {MAX_PER_FRAME} messages with the same stamp before, and no '
     f'more are taken for one image',
     Unused.EXPIRED: f'{CAPACITY} others came after them, and still no image with their stamp; do '
     f'detector and node see the same camera and clock?',
@@ -69,12 +69,12 @@ class DetectionCounts:
 class DetectionInbox:
     """The messages of one camera; executor threads fill it, the inference thread empties it.
 
-    A message may come before its frame: `CAPACITY` of them wait. tell: hears of each reason
+    A message may come before its frame: `CAPACITY` of them wait. report: hears of each reason
     the first time that a message is not used for it; may be called from any thread.
     """
 
-    def __init__(self, tell: Callable[[Unused], None] = lambda why: None):
-        self._tell = tell
+    def __init__(self, report: Callable[[Unused], None] = lambda why: None):
+        self._report = report
         self._lock = threading.Lock()
         self._waiting: list[NamedDetections] = []
         self._taken: Counter[int] = Counter()  # messages used, by stamp of the frame in reach
@@ -95,7 +95,7 @@ class DetectionInbox:
             self._refused.update(refused)
             before = sum(other.stamp == boxes.stamp for other in self._waiting)
             why: Unused | None = None
-            if before + self._taken[boxes.stamp] >= MOST_PER_FRAME:
+            if before + self._taken[boxes.stamp] >= MAX_PER_FRAME:
                 why = Unused.REPEATED
             else:
                 self._waiting.append(boxes)
@@ -106,7 +106,7 @@ class DetectionInbox:
             call = why is not Unused.REPEATED and not self._called
             self._called = self._called or call
         if first and why is not None:
-            self._tell(why)
+            self._report(why)
         return call
 
     def lose(self) -> None:
@@ -141,7 +141,7 @@ class DetectionInbox:
                         gone.append(why)
             self._waiting = early
         for why in gone:
-            self._tell(why)
+            self._report(why)
         return sorted(found, key=lambda pair: pair[0])
 
     def clear(self, why: Unused) -> None:
@@ -152,7 +152,7 @@ class DetectionInbox:
             self._taken.clear()
             first = bool(count) and self._count(why, count)
         if first:
-            self._tell(why)
+            self._report(why)
 
     def use(self, matched: int, started: int, ignored: int) -> None:
         """Count a message that was used, and what became of its boxes."""
@@ -167,12 +167,12 @@ class DetectionInbox:
         with self._lock:
             self._refused[reason] += count
 
-    def fail(self) -> None:
-        """Count a message that the engine could not take."""
+    def fail(self, count: int = 1) -> None:
+        """Count messages that the engine could not take."""
         with self._lock:
-            first = self._count(Unused.FAILED)
+            first = bool(count) and self._count(Unused.FAILED, count)
         if first:
-            self._tell(Unused.FAILED)
+            self._report(Unused.FAILED)
 
     def snapshot(self) -> DetectionCounts:
         """Return all counts as of one moment."""

@@ -27,7 +27,7 @@ class PublishQueue:
         self._waiting: deque[Callable[[], None]] = deque()
         self._posted = self._done = 0
         self._ending = False
-        self._told = Throttle(10.0)
+        self._reported = Throttle(10.0)
         self._thread = threading.Thread(target=self._run, name='publishing', daemon=True)
         self._thread.start()
 
@@ -77,9 +77,10 @@ class PublishQueue:
                 self._changed.notify_all()
             try:
                 action()
-            except Exception as error:
-                # One message that cannot be sent must not keep the next ones back.
-                if self._told.allows(f'{type(error).__name__}: {error}'):
+            except BaseException as error:
+                # One message that cannot be sent must not keep the next ones back. Not even
+                # SystemExit may end the thread: inference would wait for it for ever.
+                if self._reported.allows(f'{type(error).__name__}: {error}'):
                     _log.exception('a message could not be published')
             del action  # a result is large: it is not kept until the next one comes
             with self._changed:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 class Throttle:
     """Lets the same be said once in a while; any thread may ask."""
 
-    MOST = 256  # different things remembered
+    MAX = 256  # different things remembered
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
         self._seconds = seconds
@@ -21,12 +21,12 @@ class Throttle:
         self._said: dict[str, float] = {}
 
     def allows(self, what: str) -> bool:
-        """Tell whether this was not said for so many seconds; then it counts as said."""
+        """Return whether this was not said for so many seconds; then it counts as said."""
         with self._lock:
             now, before = self._clock(), self._said.get(what)
             if before is not None and now - before < self._seconds:
                 return False
-            if len(self._said) >= self.MOST:
+            if len(self._said) >= self.MAX:
                 self._said.clear()
             self._said[what] = now
             return True

@@ -21,16 +21,16 @@ from typing import Any, TypeVar
 
 from detsam2_ros.engine import Engine
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import CameraStream, Listener, QueuedFrame
+from detsam2_ros.runtime.camera_stream import INACTIVE, CameraStream, Listener, QueuedFrame
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
-# Why frames are dropped; every drop is counted under one of these or an ImageRefused.reason.
+# Why frames are dropped; every drop is counted under one of these, one of those of a CameraStream
+# or an ImageRefused.reason.
 QUEUE_FULL = 'queue_full'
-INACTIVE = 'inactive'
 INTERNAL = 'internal_error'
 
 
@@ -79,7 +79,7 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self, make_engine: Callable[[], Engine]) -> Future[Engine]:
-        """Start the thread, which makes the engine first; the future tells when, or why not.
+        """Start the thread, which makes the engine first; the future has it, or why there is none.
 
         Without an engine the thread ends.
         """
@@ -135,7 +135,7 @@ class Worker:
         return self.call(lambda _: self._flush_all())
 
     def reset(self) -> Future[None]:
-        """Close all unfinished windows and start the streams anew."""
+        """Close all unfinished windows and restart the streams."""
         return self.call(lambda _: self._reset_all())
 
     def stop(self, timeout: float | None) -> bool:
@@ -162,7 +162,7 @@ class Worker:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the thread has ended: when told to, or by a defect that the log tells of."""
+        """Whether the thread has ended: after `stop`, or by a defect that is in the log."""
         return self._thread is not None and not self._thread.is_alive()
 
     # ---- on the inference thread ---------------------------------------------------------------
@@ -188,7 +188,7 @@ class Worker:
                     camera, engine, self._accounts[camera], self._listener,
                     lambda: self._stopping, self._detections.get(camera),
                 )
-        except BaseException as error:  # whoever asked is told
+        except BaseException as error:  # for whoever asked
             # An error holds on to where it came from, and so to the models that did load.
             traceback.clear_frames(error.__traceback__)
             made.set_exception(error)
@@ -206,7 +206,7 @@ class Worker:
         """Wait for something to do; returns None at the end."""
         with self._wake:
             while not self._stopping:
-                if self._calls and not any(s.undone and s.behind for s in self._streams.values()):
+                if self._calls and not self._must_close_undone():
                     return partial(self._work, *self._calls.popleft())
                 camera = self._next_camera()
                 if camera is not None:
@@ -224,12 +224,12 @@ class Worker:
         begun = [stream for stream in self._streams.values() if stream.has_begun]
         try:
             outcome = work(self._engine)  # type: ignore[arg-type]
-        except BaseException as error:  # whoever asked is told
+        except BaseException as error:  # for whoever asked
             future.set_exception(error)
         else:
             future.set_result(outcome)
         for stream in begun:
-            stream.undone |= stream.due and not stream.has_begun
+            stream.undone |= not stream.has_begun
         for stream in self._streams.values():
             stream.look_for_corrections()
 
@@ -244,6 +244,16 @@ class Worker:
             _log.exception('inference thread')
             self._listener.on_failure(camera, f'{type(error).__name__}: {error}')
             self._streams[camera].reset('of an internal error', INTERNAL)
+
+    def _must_close_undone(self) -> bool:
+        """Whether frames wait, for masks or in a queue, for a window that a call undid."""
+        now = time.monotonic()
+        return any(
+            stream.undone
+            and (stream.waiting or self._queues[camera])
+            and (stream.behind or self._is_overdue(camera, now))
+            for camera, stream in self._streams.items()
+        )
 
     def _next_camera(self) -> str | None:
         """Return the camera whose first frame has waited longest, of those that may go on."""
@@ -288,7 +298,7 @@ class Worker:
             self._guard(camera, partial(stream.restart, 'it was asked to'))
 
     def _refuse_all(self) -> None:
-        """Take nothing more; what waits is dropped, or told so. From any thread."""
+        """Take nothing more; frames that wait are dropped, calls refused. From any thread."""
         with self._wake:
             self._accepting, self._stopping = False, True
             calls, self._calls = self._calls, deque()
@@ -304,7 +314,10 @@ class Worker:
         self._refuse_all()
         # Taken out one by one: a stream that is held here would hold the model while it closes.
         while self._streams:
-            self._streams.popitem()[1].reset('', INACTIVE)
+            try:
+                self._streams.popitem()[1].reset('', INACTIVE)
+            except Exception:  # a broken device; the frames of the other cameras count too
+                _log.exception('a stream could not be reset; its memory ends with the process')
         engine, self._engine = self._engine, None
         if engine is None:
             return

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-
 import pytest
 import torch
 from fakes import (
@@ -14,22 +11,17 @@ from fakes import (
     Run,
     ScriptedDetector,
     colour_mask,
-    detections,
     disc_box,
     iou,
     mask,
 )
-from node_graph import wait_until
 from stream_cases import USUAL, film, red
 
-from detsam2_ros.engine import Engine, EngineConfig, Prompt
+from detsam2_ros.engine import EngineConfig, Prompt
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window import WindowPass
-from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import QueuedFrame
-from detsam2_ros.runtime.worker import Worker
 
 MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 
@@ -105,59 +97,3 @@ def test_options_that_leave_work_out_do_not_keep_a_late_prompt_from_the_past():
     assert sorted(run._published_masks(obj, 7)) == [0, 1, 2]
     obj.read(7)
     assert sorted(run._published_masks(obj, 7)) == list(range(8))
-
-
-class Listener:
-    """Keeps results."""
-
-    def __init__(self) -> None:
-        self.results: list = []
-
-    def on_result(self, camera, result) -> None:
-        self.results.append(result)
-
-    def on_dropped(self, camera, reason) -> None: ...
-    def on_reset(self, camera, why) -> None: ...
-    def on_classes(self, class_names) -> None: ...
-
-    def on_failure(self, camera, message) -> None:
-        raise AssertionError(message)
-
-
-@pytest.fixture(params=['window', 'online'])
-def worker(request: pytest.FixtureRequest) -> Iterator[tuple[Worker, Listener]]:
-    listener = Listener()
-    made = Worker(['front'], {'front': FrameAccounts()}, listener, 20, 0.2)
-    run = Run(None, mode=request.param, **USUAL)
-
-    def engine() -> Engine:
-        run.engine.close_stream('front')
-        return run.engine
-
-    made.start(engine).result(10)
-    made.activate()
-    for index, image in enumerate(film(12)):
-        made.offer('front', QueuedFrame(image, 1000 * index, time.monotonic(), None))
-    wait_until(lambda: len(listener.results) >= 12, 'masks')
-    yield made, listener
-    assert made.stop(10)
-
-
-def test_the_inference_thread_acts_on_it_after_max_window_delay(worker):
-    made, listener = worker
-    before = len(listener.results)
-
-    def prompt(engine: Engine) -> float:
-        engine.streams['front'].prompt(9, Prompt(box=disc_box(21, 24)), 'ball')
-        return time.monotonic()
-
-    begin = made.call(prompt).result(10)
-    wait_until(lambda: len(listener.results) >= before + 4, 'corrections')
-    assert time.monotonic() - begin > 0.15
-    assert {r.index for r in listener.results[before:]} == {8, 9, 10, 11}
-    time.sleep(0.5)  # and once is enough
-    assert len(listener.results) == before + 4
-    made.call(lambda engine: engine.streams['front'].add_detections(
-        11, detections([(0, disc_box(23, 24))]))).result(10)
-    wait_until(lambda: made.call(
-        lambda engine: not engine.streams['front'].backlog.corrections).result(10), 'the pass')

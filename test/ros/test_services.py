@@ -14,10 +14,11 @@ pytest.importorskip('rclpy')
 pytest.importorskip('detsam2_msgs')
 
 import rclpy
+import torch
 from bank_cases import MODEL, make_bank
+from fault_engine import PATIENCE, FaultEngine
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
-from worker_cases import PATIENCE, FakeEngine, FakeStream
 
 from detsam2_msgs.srv import LoadMemoryBank
 from detsam2_ros.engine import BankError
@@ -28,29 +29,25 @@ from detsam2_ros.ros.session import Session
 pytestmark = pytest.mark.ros
 
 
-class BankStream(FakeStream):
-    """A stream that takes banks, but for those of a source called bad on the camera b."""
+class BankEngine(FaultEngine):
+    """Has the model of the banks; its camera b takes none of a source called bad."""
 
-    bank = None
-
-    def load_bank(self, bank, replace=True):
-        self.engine.check_thread()
-        if self.name == 'b' and bank.source == 'bad':
-            raise BankError('too many objects')
-        self.bank = bank
-
-    def unload_bank(self):
-        self.engine.check_thread()
-        self.bank = None
-
-
-class BankEngine(FakeEngine):
-    model = SimpleNamespace(identity=MODEL, device='cpu')
-    detector = None
+    def __init__(self):
+        super().__init__()
+        self.model = SimpleNamespace(identity=MODEL, device=torch.device('cpu'))
 
     def open_stream(self, name):
-        self.streams[name] = BankStream(self, name)
-        return self.streams[name]
+        stream = super().open_stream(name)
+        load_bank = stream.load_bank
+
+        def load(bank, replace=True):
+            self.check_thread()
+            if name == 'b' and bank.source == 'bad':
+                raise BankError('too many objects')
+            load_bank(bank, replace)
+
+        stream.load_bank = load
+        return stream
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,9 +12,10 @@ pytest.importorskip('rclpy')
 pytest.importorskip('detsam2_msgs')
 
 import rclpy
+import torch
+from fault_engine import PATIENCE, FaultEngine
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
-from worker_cases import PATIENCE, FakeEngine
 
 from detsam2_ros.engine import ModelError
 from detsam2_ros.ros import session as session_module
@@ -42,7 +42,7 @@ class Log:
 class Model:
     """A model that knows on which thread its weights were read."""
 
-    device = 'cpu'
+    device = torch.device('cpu')
     read_on = ''
 
     @property
@@ -51,9 +51,9 @@ class Model:
         return 'identity'
 
 
-def engine(_=None) -> FakeEngine:
-    made = FakeEngine()
-    made.model, made.detector = Model(), SimpleNamespace(class_names={0: 'disc'})
+def engine(_=None) -> FaultEngine:
+    made = FaultEngine()
+    made.model = Model()
     return made
 
 

@@ -4,77 +4,64 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
+import pytest
+from fault_engine import FaultEngine, well
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_cases import FakeEngine, FakeStream, Film, Rig
+from worker_cases import Film, Rig, queued
 
-from detsam2_ros.engine import Detections
-from detsam2_ros.runtime.camera_stream import CameraStream
+from detsam2_ros.engine import Detections, Stream
 from detsam2_ros.runtime.detection_inbox import (
     CAPACITY,
-    MOST_PER_FRAME,
-    TOLD,
+    EXPLANATIONS,
+    MAX_PER_FRAME,
     DetectionInbox,
     Unused,
 )
-from detsam2_ros.runtime.detections import MOST_CLASSES, NamedDetections, detections_of
+from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections, detections_of
 
 
 def boxes(stamp: int, *classes: str) -> NamedDetections:
     count = len(classes)
-    return NamedDetections(stamp, np.zeros((count, 4), np.float32), classes, np.full(count, 0.5, np.float32))
+    scores = np.full(count, 0.5, np.float32)
+    return NamedDetections(stamp, np.zeros((count, 4), np.float32), classes, scores)
 
 
-class LedStream(FakeStream):
-    """A stream that takes detections, and keeps them by frame index."""
+class LedEngine(FaultEngine):
+    """An engine whose streams keep the detections that come for them, by frame index."""
 
-    def __init__(self, engine, name):
-        super().__init__(engine, name)
-        self.found: list[tuple[int, Detections, bool]] = []
-        self.fault = None
+    def __init__(self, **more):
+        super().__init__(detects=False, **more)
+        self.found: list[tuple[int, Detections, bool]] = []  # ...; whether its window is open
+        self.fault = well
 
-    def class_id(self, name: str) -> int:
-        for key, text in self.class_names.items():
-            if text == name:
-                return key
-        self.class_names[len(self.class_names)] = name
-        return len(self.class_names) - 1
-
-    def take(self, image, stamp):
-        if self.engine.config.mode == 'online':
-            return super().take(image, stamp)
-        self._take(image, stamp)
-        return []
-
-    def add_detections(self, index, found):
-        self.engine.check_thread()
-        assert self.horizon <= index < self._next
-        if self.fault:
-            raise self.fault
-        waiting = any(index == entry[0] for entry in self._window)
-        self.found.append((index, found, waiting))
-        return SimpleNamespace(matched=1, started=len(found), ignored=2)
-
-
-class LedEngine(FakeEngine):
     def open_stream(self, name):
-        self.streams[name] = LedStream(self, name)
-        return self.streams[name]
+        stream = super().open_stream(name)
+        add_detections = stream.add_detections
+
+        def keep(index, found):
+            self.check_thread()
+            self.fault()
+            late = add_detections(index, found)
+            self.found.append((index, found, index in stream._state.window))
+            return late
+
+        stream.add_detections = keep
+        return stream
 
 
 class LedFilm(Film):
     """A camera's frames with detections for them."""
 
     def __init__(self, mode: str = 'window'):
-        self.told: list[Unused] = []
-        self.inbox = DetectionInbox(self.told.append)
-        super().__init__(LedEngine(mode=mode))
-        self.engine.streams.clear()
-        self.stream = CameraStream(
-            '', self.engine, self.accounts, self.heard, detections=self.inbox)
+        self.reported: list[Unused] = []
+        self.inbox = DetectionInbox(self.reported.append)
+        super().__init__(LedEngine(mode=mode), detections=self.inbox)
+
+    @property
+    def led(self) -> Stream:
+        return self.engine.streams['camera']
 
     def detect(self, *stamps: int) -> None:
         for stamp in stamps:
@@ -83,7 +70,7 @@ class LedFilm(Film):
 
     @property
     def found(self) -> list[tuple[int, bool]]:
-        return [(i, waiting) for i, _, waiting in self.engine.streams['camera'].found]
+        return [(i, waiting) for i, _, waiting in self.engine.found]
 
     def counts(self) -> tuple[int, int, int, dict[str, int]]:
         now = self.inbox.snapshot()
@@ -100,7 +87,7 @@ def test_before_their_frame_they_wait_and_come_before_its_window_closes():
     assert film.counts() == (2, 0, 2, {})
     film.push(0, 1, 2, 3)
     assert film.found == [(0, True), (3, True)]
-    assert film.engine.streams['camera'].windows == [4]
+    assert film.windows == [4]
     assert film.counts() == (2, 2, 0, {})
 
 
@@ -118,11 +105,11 @@ def test_online_they_come_right_after_their_frame():
 def test_late_ones_go_to_their_frame_and_too_late_ones_do_not():
     film = LedFilm()
     film.push(*range(0, 32, 2))  # 16 frames: those from 12 on may still change
-    horizon = film.engine.streams['camera'].horizon
+    horizon = film.led.horizon
     film.detect(30, 2 * horizon, 2 * horizon - 2, 2 * horizon + 1, -5)
     assert film.found == [(15, False), (horizon, False)]
     assert film.counts() == (5, 2, 0, {'late': 2, 'no_frame': 1})
-    assert film.told == [Unused.LATE, Unused.NO_FRAME]
+    assert film.reported == [Unused.LATE, Unused.NO_FRAME]
 
 
 def test_of_many_with_one_stamp_some_are_taken():
@@ -130,8 +117,8 @@ def test_of_many_with_one_stamp_some_are_taken():
     film.detect(0, 0)
     film.push(0)
     film.detect(*[0] * 10)
-    assert len(film.found) == MOST_PER_FRAME
-    assert film.counts() == (12, MOST_PER_FRAME, 0, {'repeated_stamp': 12 - MOST_PER_FRAME})
+    assert len(film.found) == MAX_PER_FRAME
+    assert film.counts() == (12, MAX_PER_FRAME, 0, {'repeated_stamp': 12 - MAX_PER_FRAME})
 
 
 def test_those_without_an_image_are_displaced():
@@ -139,13 +126,13 @@ def test_those_without_an_image_are_displaced():
     film.push(0)
     film.detect(*range(1000, 1000 + CAPACITY + 7))
     assert film.counts() == (CAPACITY + 7, 0, CAPACITY, {'expired': 7})
-    assert film.told == [Unused.EXPIRED]
+    assert film.reported == [Unused.EXPIRED]
     film.push(1003, 1010)
     assert film.found == [(2, True)]
     assert film.counts()[3] == {'expired': 7, 'no_frame': 3}
 
 
-def test_a_stream_that_starts_anew_forgets_them():
+def test_a_stream_that_restarts_forgets_them():
     film = LedFilm()
     film.push(50)
     film.detect(51, 52)
@@ -157,34 +144,53 @@ def test_a_stream_that_starts_anew_forgets_them():
 
 
 def test_what_the_engine_cannot_use_costs_no_frame():
+    def odd():
+        raise ValueError('odd')
+
     film = LedFilm()
     film.push(0)
-    film.engine.streams['camera'].fault = ValueError('odd')
+    film.engine.fault = odd
     film.detect(0, 1)
     film.push(1)
     assert film.counts() == (2, 0, 0, {'failed': 2})
     assert 'ValueError: odd' in film.heard.of('failure')[0]
-    film.engine.streams['camera'].fault = None
+    film.engine.fault = well
     film.detect(1)
     film.push(2, 3)
     assert film.found == [(1, True)] and film.dropped == {}
     assert len(film.heard.first()) == 4
 
 
+def test_what_a_defect_keeps_from_being_used_is_counted():
+    def leave():
+        raise SystemExit(3)
+
+    film = LedFilm()
+    film.engine.fault = leave
+    film.heard.on_event = lambda event: 1 / 0 if event[0] == 'failure' else None
+    film.detect(0, 0, 1)
+    film.accounts.receive()
+    with pytest.raises(ZeroDivisionError):
+        film.stream.push(queued(0))
+    assert film.counts() == (3, 0, 1, {'failed': 2})
+    film.stream.reset('of an internal error', 'internal_error')
+    assert film.counts() == (3, 0, 0, {'failed': 2, 'stream_reset': 1})
+
+
 def test_classes_are_numbers_names_or_new_names():
     film = LedFilm()
-    film.engine.streams['camera'].class_names = {0: 'ball', 1: 'cup'}
+    assert [film.led.class_id(name) for name in ('ball', 'cup')] == [0, 1]
     film.push(0)
     assert film.inbox.receive(boxes(0, 'cup', '7', 'knife', '0', 'cup', 'knife'), {})
     film.stream.use_detections()
-    assert film.engine.streams['camera'].found[0][1].class_ids.tolist() == [1, 7, 2, 0, 1, 2]
+    assert film.engine.found[0][1].class_ids.tolist() == [1, 7, 2, 0, 1, 2]
     assert film.heard.of('classes')[-1] == {0: 'ball', 1: 'cup', 2: 'knife'}
 
 
 def test_what_is_remembered_of_stamps_is_bounded():
     inbox = DetectionInbox()
     for stamp in range(50):
-        for _ in range(MOST_PER_FRAME):
+        for _ in range(MAX_PER_FRAME):
             inbox.receive(boxes(stamp), {})
         assert len(inbox.due({s: s for s in range(max(0, stamp - 7), stamp + 1)}, stamp)) == 4
     assert len(inbox._taken) == 8
@@ -197,11 +203,12 @@ def test_what_is_remembered_of_stamps_is_bounded():
 
 def test_a_class_too_many_is_counted_and_the_rest_is_used():
     film = LedFilm()
-    film.engine.streams['camera'].class_names = dict(enumerate(map(str, range(MOST_CLASSES))))
+    for number in range(MAX_CLASSES):
+        film.led.class_id(str(number))
     film.push(0)
     assert film.inbox.receive(boxes(0, 'new', '5', 'newer'), {'no_area': 2})
     film.stream.use_detections()
-    assert film.engine.streams['camera'].found[0][1].class_ids.tolist() == [5]
+    assert film.engine.found[0][1].class_ids.tolist() == [5]
     assert film.inbox.snapshot().refused == {'no_area': 2, 'too_many_classes': 2}
 
 
@@ -216,7 +223,7 @@ def test_a_flood_of_class_names_is_bounded():
         many = [f'class {part} {i}' for i in range(400)]
         kept, surplus = detections_of(boxes(0, *many), names, new)
         assert len(kept) + surplus == 400
-    assert len(names) == MOST_CLASSES and surplus == 400
+    assert len(names) == MAX_CLASSES and surplus == 400
 
 
 def test_a_call_is_asked_for_once_while_many_come():
@@ -237,7 +244,7 @@ def test_the_inference_thread_uses_them_and_survives_a_defect():
     assert inbox.receive(boxes(1, 'cup'), {})
     rig.worker.look_at_detections('')
     rig.barrier()
-    assert [entry[0] for entry in rig.engine.streams['camera'].found] == [1]
+    assert [entry[0] for entry in rig.engine.found] == [1]
     inbox.due = lambda *_: 1 / 0  # type: ignore[method-assign]
     rig.worker.look_at_detections('')
     rig.barrier()
@@ -264,5 +271,4 @@ def test_every_message_is_accounted_for(steps):
 
 
 def test_every_reason_is_explained():
-    assert set(TOLD) == set(Unused)
-
+    assert set(EXPLANATIONS) == set(Unused)

@@ -10,15 +10,17 @@ import weakref
 import numpy as np
 import pytest
 from fakes import ColourDetector, colour_sam2, scene
-from worker_cases import PATIENCE, FakeEngine, Rig, running
+from fault_engine import PATIENCE, FaultEngine, Gate, fail, well
+from worker_cases import MODES, Rig, running
 
 from detsam2_ros.engine import Engine, EngineConfig, ModelError
+from detsam2_ros.runtime.camera_stream import INACTIVE
 from detsam2_ros.runtime.publish_queue import PublishQueue
-from detsam2_ros.runtime.worker import INACTIVE, INTERNAL, WorkerStoppedError
+from detsam2_ros.runtime.worker import INTERNAL, WorkerStoppedError
 
 
 def stopped(call) -> bool:
-    """Tell whether a future was told that the thread ended."""
+    """Return whether a future was refused because the thread ended."""
     return isinstance(call.exception(PATIENCE), WorkerStoppedError)
 
 
@@ -76,8 +78,9 @@ def test_stop_while_the_models_load_ends_the_thread_after_that():
     assert (rig.engine.closed, rig.worker.engine) == (1, None)
 
 
-def test_stop_with_frames_in_queue_window_and_pass_counts_them_all():
-    rig = Rig(cameras=('a', 'b')).start()
+@MODES
+def test_stop_with_frames_in_queue_window_and_pass_counts_them_all(mode):
+    rig = Rig(cameras=('a', 'b'), mode=mode).start()
     rig.send(0, 1, camera='b')
     rig.settle()
     with rig.held() as gate:
@@ -85,32 +88,27 @@ def test_stop_with_frames_in_queue_window_and_pass_counts_them_all():
         calls = [rig.worker.call(lambda _: 1), rig.worker.reset()]
         assert not rig.worker.stop(0.0)
         assert all(stopped(call) for call in calls)
-        gate.set()
+        gate.pass_on()
     rig.stop()
     assert rig.accounts['a'].snapshot().dropped == {INACTIVE: 6}
-    assert rig.accounts['b'].snapshot().dropped == {INACTIVE: 2}
+    lost = {INACTIVE: 2} if mode == 'window' else {}  # online both had masks
+    assert rig.accounts['b'].snapshot().dropped == lost
     assert rig.engine.closed == 1
     assert rig.worker.stop(0.0)
 
 
 def test_a_stuck_engine_keeps_nobody_waiting():
     rig = Rig().start()
-    stuck, entered = threading.Event(), threading.Event()
-
-    def hang(stream):
-        entered.set()
-        assert stuck.wait(PATIENCE)
-
-    rig.engine.on_window = hang
+    stuck = rig.engine.on_end = Gate()
     rig.send(*range(6))
-    assert entered.wait(PATIENCE)
+    stuck.wait()
     calls = [rig.worker.call(lambda _: 1), rig.worker.deactivate(), rig.worker.reset()]
     assert not rig.worker.stop(0.01)
     assert all(stopped(call) for call in calls)
     assert stopped(rig.worker.call(lambda _: 1))
     now = rig.accounts[''].snapshot()
     assert (now.waiting, now.dropped) == (4, {INACTIVE: 2})
-    stuck.set()  # and if it ever comes back
+    stuck.pass_on()  # and if it ever comes back
     rig.stop()
     assert rig.heard.first() == [0, 1, 2, 3]
 
@@ -120,24 +118,18 @@ def test_a_flush_that_a_stop_cannot_wait_for_ends_with_the_camera_it_is_at():
     for camera in 'ab':
         rig.send(0, camera=camera)
     rig.settle()
-    gate, entered, flushed = threading.Event(), threading.Event(), []
-
-    def hang(stream):
-        flushed.append(stream.name)
-        entered.set()
-        assert gate.wait(PATIENCE)
-
-    rig.engine.on_window = hang
+    gate, flushed = Gate(), []
+    rig.engine.on_end = lambda stream: flushed.append(stream.name) or gate()
     rig.worker.deactivate()
-    assert entered.wait(PATIENCE)
+    gate.wait()
     assert not rig.worker.stop(0.0)
-    gate.set()
+    gate.pass_on()
     rig.stop()
     assert flushed == ['a']
     assert rig.accounts['b'].snapshot().dropped == {INACTIVE: 1}
 
 
-def test_a_cancelled_call_does_not_keep_stop_from_telling_the_others():
+def test_a_cancelled_call_does_not_keep_stop_from_refusing_the_others():
     rig = Rig().start()
     with rig.held():
         calls = [rig.worker.call(lambda _: 1) for _ in range(3)]
@@ -147,21 +139,21 @@ def test_a_cancelled_call_does_not_keep_stop_from_telling_the_others():
     rig.stop()
 
 
-def test_stop_while_a_result_waits_for_a_full_outbox():
+def test_stop_while_a_result_waits_for_a_full_publish_queue():
     gate = threading.Event()
-    outbox = PublishQueue(1)
+    queue = PublishQueue(1)
     rig = Rig()
-    rig.heard.on_event = lambda event: outbox.post(lambda: gate.wait(PATIENCE))
+    rig.heard.on_event = lambda event: queue.post(lambda: gate.wait(PATIENCE))
     rig.start()
     rig.send(*range(4))
     rig.heard.wait_for(lambda: len(rig.heard.events) >= 3)  # one runs, one waits, one is blocked
     call = rig.worker.call(lambda _: 1)
     assert not rig.worker.stop(0.01)
     assert stopped(call)
-    assert not outbox.stop(0.01)  # gives the blocked result up
+    assert not queue.stop(0.01)  # gives the blocked result up
     rig.stop()
     gate.set()
-    assert outbox.stop(PATIENCE)
+    assert queue.stop(PATIENCE)
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -237,7 +229,7 @@ def test_what_did_load_is_freed_when_the_rest_cannot_be():
 
 
 @pytest.mark.parametrize('error', [ModelError('no such file'), MemoryError(), SystemExit(1)])
-def test_an_engine_that_cannot_be_made_is_told_and_ends_the_thread(error):
+def test_an_engine_that_cannot_be_made_is_reported_and_ends_the_thread(error):
     rig = Rig()
 
     def make():
@@ -256,7 +248,7 @@ def test_an_engine_that_cannot_be_made_is_told_and_ends_the_thread(error):
 # ---- defects
 
 
-def test_a_defect_in_a_step_is_reported_and_the_stream_starts_anew(caplog):
+def test_a_defect_in_a_step_is_reported_and_the_stream_restarts(caplog):
     with running(cameras=('a', 'b')) as rig:
         rig.send(0, 1, camera='b')
         rig.settle()
@@ -277,27 +269,30 @@ def test_a_defect_in_a_step_is_reported_and_the_stream_starts_anew(caplog):
         assert rig.heard.of('reset', 'b') == []
 
 
-@pytest.mark.parametrize('where', ['on_push', 'on_window'])
-def test_a_library_that_wants_to_exit_does_not_end_the_thread(where):
+@MODES
+@pytest.mark.parametrize('where', ['on_add', 'on_part', 'on_end'])
+def test_a_library_that_wants_to_exit_does_not_end_the_thread(where, mode):
     def leave(stream):
         raise SystemExit(3)
 
-    with running() as rig:
+    with running(mode=mode) as rig:
         setattr(rig.engine, where, leave)
         rig.send(*range(4))
         rig.settle()
-        setattr(rig.engine, where, lambda stream: None)
+        setattr(rig.engine, where, well)
         assert rig.heard.of('failure')[0] == 'SystemExit: 3'
+        assert len(rig.heard.of('failure')) == (4 if where == 'on_add' else 1)
         rig.send(*range(4, 8))
         rig.settle()
-        assert rig.heard.first() == [4, 5, 6, 7]
+        assert rig.heard.first()[-4:] == [4, 5, 6, 7]
+        assert rig.windows() == [4]
+        assert len(rig.heard.first()) == (8 if mode == 'online' and where != 'on_add' else 4)
 
 
 def test_a_thread_that_ends_for_another_reason_leaves_nobody_waiting(caplog):
     rig = Rig().start()
     with rig.held():
-        rig.heard.on_event = lambda event: 1 / 0  # also when it is told of the failure
-        rig.engine.on_window = lambda stream: 'no detector'
+        rig.heard.on_event = lambda event: 1 / 0  # also when it hears of the failure
         rig.send(*range(8))
     rig.heard.wait_for(lambda: bool(rig.heard.of('failure')))
     assert stopped(rig.worker.call(lambda _: 1))
@@ -309,7 +304,7 @@ def test_a_thread_that_ends_for_another_reason_leaves_nobody_waiting(caplog):
 
 
 def test_an_engine_that_cannot_be_closed_ends_the_thread_all_the_same(caplog):
-    class Broken(FakeEngine):
+    class Broken(FaultEngine):
         def close(self):
             raise RuntimeError('CUDA error: an illegal memory access was encountered')
 
@@ -324,6 +319,18 @@ def test_an_engine_that_cannot_be_closed_ends_the_thread_all_the_same(caplog):
     assert stopped(call)
     assert rig.worker.engine is None
     assert 'illegal memory access' in caplog.text
+
+
+def test_a_stream_that_cannot_be_reset_at_the_end_takes_no_frame_of_another_with_it(caplog):
+    rig = Rig(cameras=('a', 'b')).start()
+    for camera in 'ab':
+        rig.send(0, camera=camera)
+    rig.settle()
+    for stream in rig.engine.streams.values():
+        stream.reset = fail
+    rig.stop()
+    assert rig.engine.closed == 1
+    assert caplog.text.count('a stream could not be reset') == 2
 
 
 def test_images_of_dropped_frames_are_let_go():

@@ -8,7 +8,8 @@ import random
 import threading
 
 import pytest
-from worker_cases import PATIENCE, FakeEngine, Rig, image, ticket
+from fault_engine import PATIENCE, FaultEngine
+from worker_cases import MODES, Rig, image, queued
 
 from detsam2_ros.results.errors import ImageError
 
@@ -25,7 +26,7 @@ class Faults:
         self.random = random.Random(seed)
         self.count = 0
 
-    def on_push(self, _) -> None:
+    def on_add(self, _) -> None:
         dice = self.random.random()
         if dice < 0.03:
             self.count += 1
@@ -38,16 +39,22 @@ class Faults:
             raise SystemExit(1)
 
     def on_part(self, _) -> None:
-        if self.random.random() < 0.1:
+        dice = self.random.random()
+        if dice < 0.1:
+            self.count += 1
+            raise MemoryError('full')
+        if dice < 0.103:
+            self.count += 1
+            raise SystemExit(1)
+
+    def on_end(self, _) -> None:
+        if self.random.random() < 0.15:
             self.count += 1
             raise MemoryError('full')
 
-    def on_window(self, _) -> str | None:
-        dice = self.random.random()
-        if dice < 0.15:
-            self.count += 1
-            raise MemoryError('full')
-        return 'the detector failed' if dice < 0.3 else None
+    def on_detect(self) -> None:
+        if self.random.random() < 0.15:
+            raise RuntimeError('no detector')
 
 
 class Check:
@@ -62,11 +69,11 @@ class Check:
         for camera in CAMERAS:
             with rig.worker._wake:  # nothing is offered meanwhile
                 now = rig.accounts[camera].snapshot()
-                queued = len(rig.worker._queues[camera])
-            on_the_way = now.waiting - queued - rig.without_masks(camera)
+                ready = len(rig.worker._queues[camera])
+            on_the_way = now.waiting - ready - rig.without_masks(camera)
             # Received, but not handed over yet: at most one a producer.
-            assert 0 <= on_the_way <= PRODUCERS, (camera, now, queued)
-            assert queued <= QUEUE
+            assert 0 <= on_the_way <= PRODUCERS, (camera, now, ready)
+            assert ready <= QUEUE
 
     def at_any_time(self) -> None:
         """Run it on any thread."""
@@ -77,12 +84,12 @@ class Check:
             assert 0 <= now.waiting <= QUEUE + PRODUCERS + 1 + 4 + 8
 
 
-@pytest.mark.parametrize('mode', ['window', 'online'])
+@MODES
 @pytest.mark.parametrize('seed', range(3))
 def test_the_books_agree_under_load_failures_and_transitions(seed, mode):
-    engine, faults = FakeEngine(mode=mode), Faults(seed)
-    engine.on_push, engine.on_window = faults.on_push, faults.on_window
-    engine.on_part = faults.on_part
+    engine, faults = FaultEngine(mode=mode), Faults(seed)
+    engine.on_add, engine.on_part = faults.on_add, faults.on_part
+    engine.on_end, engine.on_detect = faults.on_end, faults.on_detect
     rig = Rig(engine, cameras=CAMERAS, queue=QUEUE, delay=0.002).start()
     check = Check(rig)
     problems: list[BaseException] = []
@@ -98,7 +105,7 @@ def test_the_books_agree_under_load_failures_and_transitions(seed, mode):
             with order[camera]:  # stamps rise, but for a few
                 stamp = next(clock[camera])
                 stamp = max(stamp - 5, 0) if chance < 0.02 else stamp
-                rig.worker.offer(camera, ticket(stamp, image(shape), keep=chance < 0.5))
+                rig.worker.offer(camera, queued(stamp, image(shape), keep=chance < 0.5))
             check.at_any_time()
             disturb(dice)
             # Else inference would hardly run; but sometimes the queue is to overflow.

@@ -106,15 +106,15 @@ def count_drawings(control: Control) -> None:
 
 def control_passes(control: Control) -> None:
     """Let the test hold and slow down each part of closing a window."""
-    from detsam2_ros.engine.tracking.passes import Closing
+    from detsam2_ros.engine.tracking.passes import PassRunner
 
-    advance = Closing.advance
+    advance = PassRunner.advance
 
-    def controlled(closing: Closing, config: EngineConfig) -> Any:
+    def controlled(runner: PassRunner, tools: Any) -> Any:
         control.reach(PASSING)
-        return advance(closing, config)
+        return advance(runner, tools)
 
-    Closing.advance = controlled  # type: ignore[method-assign]
+    PassRunner.advance = controlled  # type: ignore[method-assign]
 
 
 def skip_cv_bridge_trial() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""For tests of the inference thread: an engine without a model, a listener, and both set up."""
+"""For tests of the inference thread: a listener, a worker and a camera's stream set up with it."""
 
 from __future__ import annotations
 
@@ -8,230 +8,39 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
+from fault_engine import PATIENCE, FaultEngine, Gate, well
 
-from detsam2_ros.results.errors import DetectorError, ImageError, WindowError
+from detsam2_ros.engine import FrameResult
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import CameraStream, QueuedFrame
+from detsam2_ros.runtime.detection_inbox import DetectionInbox
 from detsam2_ros.runtime.worker import Worker
 
-PATIENCE = 60.0  # seconds for what takes milliseconds: a busy machine fails no test
+LONG_AGO = 1000.0  # seconds; more than the delays of the tests
 SMALL = (4, 6, 3)
-
-# What a fault may do: raise, or return why the detector failed.
-Fault = Callable[['FakeStream'], 'str | None']
-
-
-@dataclass(frozen=True)
-class FakeResult:
-    """What the inference thread reads of a FrameResult."""
-
-    stream: str
-    index: int
-    stamp: int
-    revision: int
-
-
-class FakeEngine:
-    """Opens streams that keep the engine's promises and compute nothing.
-
-    on_push runs before a frame is taken, on_part before each of the parts in which mode online
-    closes a window, on_window before it is closed: what they raise is what the engine raises
-    there; a text returned by on_window, in mode online by on_push, is a failure of the detector.
-    """
-
-    def __init__(
-        self, window: int = 4, reach: int = 8, mode: str = 'window', parts: int = 3
-    ):
-        self.window, self.reach, self.parts = window, reach, parts
-        self.config = SimpleNamespace(mode=mode, window_size=window)
-        self.streams: dict[str, FakeStream] = {}
-        self.thread = threading.get_ident()
-        self.closed = 0
-        self.on_push: Fault = lambda stream: None
-        self.on_part: Fault = lambda stream: None
-        self.on_window: Fault = lambda stream: None
-
-    def open_stream(self, name: str) -> FakeStream:
-        self.streams[name] = FakeStream(self, name)
-        return self.streams[name]
-
-    def close(self) -> None:
-        self.check_thread()
-        self.closed += 1
-
-    def check_thread(self) -> None:
-        assert threading.get_ident() == self.thread, 'the engine was used from two threads'
-
-
-class FakeStream:
-    """Closes windows of `window` frames and corrects every frame in reach each time."""
-
-    news = False
-
-    def __init__(self, engine: FakeEngine, name: str):
-        self.engine, self.name = engine, name
-        self.windows: list[int] = []  # lengths of those that closed
-        self.class_names: dict[int, str] = {}
-        self._start()
-
-    def _start(self) -> None:
-        self.horizon = self._next = 0
-        self._size: tuple[int, ...] | None = None
-        self._window: list[tuple[int, int]] = []
-        self._published: dict[int, tuple[int, int]] = {}  # revision, stamp
-        self._begun = self._done = 0  # frames of the window that is being closed, parts of it
-
-    @property
-    def pending(self) -> int:
-        return len(self._window)
-
-    @property
-    def closing(self) -> int:
-        full = self.pending >= self.engine.window
-        return self._begun or (self.engine.window if full else 0)
-
-    @property
-    def under_way(self) -> bool:
-        return self._begun > 0
-
-    def begin_anew(self) -> None:
-        """Undo what was done of a window, as a bank that is swapped does."""
-        self._begun = self._done = 0
-
-    def push(self, image: np.ndarray, stamp: int) -> list[FakeResult]:
-        assert self.engine.config.mode == 'window'
-        self._take(image, stamp)
-        return self.flush() if self.pending >= self.engine.window else []
-
-    def take(self, image: np.ndarray, stamp: int) -> list[FakeResult]:
-        assert self.engine.config.mode == 'online'
-        failure = self._take(image, stamp)
-        self._published[self._next - 1] = (0, stamp)
-        results = [FakeResult(self.name, self._next - 1, stamp, 0)]
-        if failure:
-            raise DetectorError(failure, results)
-        return results
-
-    def _take(self, image: np.ndarray, stamp: int) -> str | None:
-        self.engine.check_thread()
-        if self._size not in (None, image.shape):
-            raise ImageError('another size')
-        failure = self.engine.on_push(self)
-        if self.pending >= self.engine.window + self.engine.reach:
-            raise RuntimeError('frames wait because their window failed each time')
-        self._size = image.shape
-        self._window.append((self._next, stamp))
-        self._next += 1
-        return failure
-
-    def work(self, early: bool = False) -> list[FakeResult]:
-        self.engine.check_thread()
-        assert self.engine.config.mode == 'online'
-        if not self.closing and not (early and self._window):
-            return []
-        self._begun = self._begun or min(self.engine.window, self.pending)
-        try:
-            self.engine.on_part(self)
-            self._done += 1
-            if self._done < self.engine.parts:
-                return []
-            self.engine.on_window(self)
-        except BaseException:
-            self.begin_anew()
-            raise
-        results = self._close()
-        self.begin_anew()
-        return results
-
-    def flush(self) -> list[FakeResult]:
-        self.engine.check_thread()
-        results: list[FakeResult] = []
-        failures: list[str] = []
-        while self._window:
-            try:
-                failure = self.engine.on_window(self)
-            except Exception as error:
-                if not results:
-                    raise
-                raise WindowError(f'a later window failed: {error}', results) from error
-            failures += [failure] if failure else []
-            results += self._close()
-        if failures:
-            raise DetectorError('; '.join(failures), results)
-        return results
-
-    def _close(self) -> list[FakeResult]:
-        count = self._begun or self.engine.window
-        window, self._window = self._window[:count], self._window[count:]
-        newest = window[-1][0]
-        oldest = max(newest - self.engine.reach + 1, self.horizon)
-        if self.engine.config.mode == 'window':
-            for index, stamp in window:
-                self._published[index] = (-1, stamp)
-        for index in range(oldest, newest + 1):
-            revision, stamp = self._published[index]
-            self._published[index] = (revision + 1, stamp)
-        self.horizon = max(self.horizon, newest + self.engine.window - self.engine.reach + 1)
-        out = [FakeResult(self.name, i, self._published[i][1], self._published[i][0])
-               for i in range(oldest, newest + 1)]
-        self._published = {i: p for i, p in self._published.items() if i >= self.horizon}
-        self.windows.append(len(window))
-        return out
-
-    def reset(self) -> None:
-        self.engine.check_thread()
-        self._start()
-
-
-class Steps(FakeEngine):
-    """An engine that writes down what it does: (camera, 'take'), (camera, 'part'), ..."""
-
-    def __init__(self, **more):
-        super().__init__(**{'mode': 'online', **more})
-        self.log: list[tuple[str, str]] = []
-        self.fault = lambda stream: None
-        self.on_push = lambda stream: self.note(stream, 'take')
-        self.on_part = lambda stream: self.note(stream, 'part')
-        self.on_window = lambda stream: self.note(stream, 'end')
-
-    def note(self, stream, what: str) -> None:
-        self.log.append((stream.name, what))
-        assert stream.backlog.frames < 2 * self.window, 'corrections fell behind'
-        if what == 'part':
-            self.fault(stream)
-
-    def kinds(self, camera: str = 'camera') -> list[str]:
-        return [what for name, what in self.log if name == camera]
-
-
-PASS = ['part', 'part', 'part', 'end']  # what `kinds` holds of a window that closes
-
-
-def takes(count: int) -> list[str]:
-    """Return what `kinds` holds of frames that are taken."""
-    return ['take'] * count
+MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 
 
 class Recorder:
-    """A listener that keeps all it is told, by camera and in order, and can be waited for."""
+    """A listener that keeps all that is reported, by camera and in order; it can be waited for."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.events: list[tuple[Any, ...]] = []
         self.images: list[np.ndarray | None] = []
-        self.tickets: list[QueuedFrame] = []
-        self.on_event: Callable[[tuple[Any, ...]], None] = lambda event: None
+        self.frames: list[QueuedFrame] = []
+        self.on_event: Callable[[tuple[Any, ...]], None] = well
 
-    def on_result(self, camera: str, result: Any, ticket: QueuedFrame) -> None:
-        assert ticket.stamp == result.stamp
-        assert ticket.header == ('header', result.stamp)
-        self.images.append(ticket.image)
-        self.tickets.append(ticket)
+    def on_result(self, camera: str, result: FrameResult) -> None:
+        frame = result.tag
+        assert frame.stamp == result.stamp
+        assert frame.header == ('header', result.stamp)
+        self.images.append(frame.image)
+        self.frames.append(frame)
         self._note('result', camera, result)
 
     def on_dropped(self, camera: str, reason: str) -> None:
@@ -261,26 +70,26 @@ class Recorder:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(condition, PATIENCE), self.events
+            assert self.changed.wait_for(condition, PATIENCE), [e[:2] for e in self.events]
 
 
 def image(shape: Sequence[int] = SMALL) -> np.ndarray:
     return np.zeros(shape, np.uint8)
 
 
-def ticket(stamp: int, picture: np.ndarray | None = None, ago: float = 0.0,
+def queued(stamp: int, picture: np.ndarray | None = None, ago: float = 0.0,
            keep: bool = False) -> QueuedFrame:
     """Make a frame that arrived some seconds ago."""
     return QueuedFrame(image() if picture is None else picture, stamp, time.monotonic() - ago,
-                  ('header', stamp), keep)
+                       ('header', stamp), keep)
 
 
 class Rig:
     """A worker on an engine, with accounts and a recorder."""
 
     def __init__(self, engine: Any = None, cameras: Sequence[str] = ('',), queue: int = 100,
-                 delay: float = 0.0):
-        self.engine = FakeEngine() if engine is None else engine
+                 delay: float = 0.0, mode: str = 'window'):
+        self.engine = FaultEngine(mode=mode) if engine is None else engine
         self.cameras = tuple(cameras)
         self.accounts = {camera: FrameAccounts() for camera in cameras}
         self.heard = Recorder()
@@ -300,37 +109,45 @@ class Rig:
         """Receive and offer frames, as a camera does."""
         for stamp in stamps:
             self.accounts[camera].receive()
-            self.worker.offer(camera, ticket(stamp, **more))
+            self.worker.offer(camera, queued(stamp, **more))
 
     def settle(self) -> None:
-        """Wait until no frame is queued or being worked on; frames in windows stay there."""
-        while any(self.worker.waiting().values()):
-            self.barrier()
+        """Wait until no frame is queued and no window is due; frames in windows stay there."""
+        while any(self.worker.waiting().values()) or self.worker.call(self._is_due).result(
+            PATIENCE
+        ):
+            time.sleep(0.0005)  # calls go before all else
         self.barrier()
+
+    def _is_due(self, _: Any) -> bool:
+        return any(stream.due or stream.behind for stream in self.worker._streams.values())
 
     def barrier(self) -> None:
         """Wait for the end of what the inference thread does now."""
-        self.worker.call(lambda _: None).result(PATIENCE)
+        self.worker.call(well).result(PATIENCE)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[threading.Event]:
-        """Keep the inference thread busy with a call; set the event to let it go earlier."""
-        entered, gate = threading.Event(), threading.Event()
-
-        def wait(_: Any) -> None:
-            entered.set()
-            assert gate.wait(PATIENCE)
-
-        self.worker.call(wait)
-        assert entered.wait(PATIENCE)
+    def held(self) -> Iterator[Gate]:
+        """Keep the inference thread busy with a call; pass the gate on to let it go earlier."""
+        gate = Gate()
+        self.worker.call(gate)
+        gate.wait()
         try:
             yield gate
         finally:
-            gate.set()
+            gate.pass_on()
+
+    def windows(self, camera: str = '') -> list[int]:
+        """Return the lengths of the windows that closed."""
+        return self.engine.windows[camera or 'camera']
+
+    def wait_for_windows(self, *lengths: int, camera: str = '') -> None:
+        """Wait until windows of these lengths have closed, and no others."""
+        self.heard.wait_for(lambda: self.windows(camera) == list(lengths))
 
     def pending(self, camera: str = '') -> int:
         """Return how many frames wait in the engine's unfinished window."""
-        return self.engine.streams[camera or 'camera'].pending
+        return self.engine.streams[camera or 'camera'].backlog.frames
 
     def without_masks(self, camera: str = '') -> int:
         """Return how many frames the engine holds that have no masks yet."""
@@ -338,11 +155,11 @@ class Rig:
 
     def check_books(self) -> None:
         """Check at a quiet moment that every frame is where the accounts say."""
-        queued = self.worker.waiting()
+        waiting = self.worker.waiting()
         for camera, accounts in self.accounts.items():
             now = accounts.snapshot()
             assert now.received == now.processed + now.dropped_total + now.waiting
-            assert now.waiting == queued[camera] + self.without_masks(camera), now
+            assert now.waiting == waiting[camera] + self.without_masks(camera), now
             assert now.processed == len(self.heard.first(camera))
 
     def stop(self) -> None:
@@ -370,30 +187,60 @@ def running(*arguments: Any, **more: Any) -> Iterator[Rig]:
 class Film:
     """A camera in front of a camera's stream, without a thread; checks the books all the time."""
 
-    def __init__(self, engine=None):
-        self.engine = engine or FakeEngine()
+    def __init__(self, engine: Any = None, mode: str = 'window',
+                 detections: DetectionInbox | None = None):
+        self.engine = engine or FaultEngine(mode=mode)
         self.accounts, self.heard = FrameAccounts(), Recorder()
-        self.stream = CameraStream('', self.engine, self.accounts, self.heard)
+        self.stream = CameraStream(
+            '', self.engine, self.accounts, self.heard, detections=detections)
 
-    def push(self, *stamps: int, **more) -> QueuedFrame | None:
+    def push(self, *stamps: int, **more: Any) -> QueuedFrame | None:
+        """Show frames, as the thread does: windows that must come first do."""
         sent = None
         for stamp in stamps:
+            self.step_while(lambda: self.stream.behind)
             self.accounts.receive()
-            sent = ticket(stamp, **more)
+            sent = queued(stamp, **more)
             self.stream.push(sent)
             self.check()
+            self.step_while(lambda: self.stream.behind and self.mode == 'window')
         return sent
+
+    def drain(self) -> int:
+        """Do all parts that are due; returns how many."""
+        return self.step_while(lambda: self.stream.due)
+
+    def step_while(self, condition: Callable[[], bool]) -> int:
+        count = 0
+        while condition():
+            self.stream.step()
+            self.check()
+            count += 1
+        return count
 
     def check(self) -> None:
         """Check that the accounts, the stream and what was heard agree."""
         now = self.accounts.snapshot()
         assert now.received == now.processed + now.dropped_total + now.waiting
-        pending = self.engine.streams['camera'].pending
-        assert now.waiting == self.stream.waiting == (0 if self.stream.in_parts else pending)
+        tags = self.engine.streams['camera'].backlog.tags
+        assert now.waiting == self.stream.waiting == (len(tags) if self.mode == 'window' else 0)
         assert now.processed == len(self.heard.first())
-        assert (self.stream.waiting_since is None) == (pending == 0)
-        assert len(self.stream._open) == pending
+        assert self.stream.waiting_since == (tags[0].received if tags else None)
         assert now.resets == len(self.heard.of('reset'))
+
+    @property
+    def mode(self) -> str:
+        return self.engine.config.mode
+
+    @property
+    def pending(self) -> int:
+        """How many frames wait for their window to close."""
+        return self.engine.streams['camera'].backlog.frames
+
+    @property
+    def windows(self) -> list[int]:
+        """The lengths of the windows that closed."""
+        return self.engine.windows['camera']
 
     @property
     def dropped(self) -> dict[str, int]:

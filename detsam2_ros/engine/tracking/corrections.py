@@ -88,7 +88,10 @@ def _describe(obj: TrackedObject, found: FoundMask, index: int) -> Object:
 def _compare(
     objects: Sequence[Object], before: Mapping[int, Object] | None
 ) -> tuple[set[int], float]:
-    """Return the ids whose mask differs from the published one, and the least IoU with it."""
+    """Return the ids whose mask differs from the published one, and the least IoU with it.
+
+    The least IoU is -1 where an id is gone.
+    """
     if before is None:
         return {thing.id for thing in objects if thing.visible}, 0.0
     changed, least = set(), 1.0
@@ -105,5 +108,5 @@ def _compare(
     for id_ in vanished:
         if before[id_].visible:
             changed.add(id_)
-            least = 0.0
+            least = -1.0  # below any correction_iou: what was removed must not stay
     return changed, least

@@ -1,0 +1,150 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What the inference thread does first: frames, windows part by part, and none falls behind."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from fault_engine import PASS, Gate, Steps, takes
+from worker_cases import LONG_AGO, MODES, running
+
+from detsam2_ros.runtime.worker import QUEUE_FULL
+
+# ---- order
+
+
+def test_a_frame_has_masks_at_once_and_corrections_when_its_window_closes():
+    with running(Steps()) as rig:
+        for i in range(4):
+            rig.send(i)
+            rig.heard.wait_for(lambda i=i: rig.heard.first() == list(range(i + 1)))
+        rig.heard.wait_for(lambda: len(rig.heard.of('result')) == 8)
+        results = [(r.index, r.revision) for r in rig.heard.of('result')]
+        assert results == [(i, 0) for i in range(4)] + [(i, 1) for i in range(4)]
+        rig.settle()
+        rig.check_books()
+        assert rig.accounts[''].snapshot().waiting == 0
+
+
+def test_frames_go_before_the_parts_of_a_pass():
+    with running(Steps()) as rig:
+        with rig.held():
+            rig.send(*range(5))
+        rig.wait_for_windows(4)
+        rig.settle()
+        assert rig.engine.kinds() == takes(5) + PASS
+
+
+def test_a_frame_that_comes_amid_a_pass_waits_for_one_part_at_most():
+    gate = Gate()
+    with running(Steps()) as rig:
+        rig.engine.fault = gate
+        rig.send(*range(4))
+        for part in range(1, 4):  # a frame during each part
+            gate.wait()
+            rig.send(3 + part)
+            gate.pass_on()
+            rig.heard.wait_for(lambda part=part: rig.heard.first()[-1:] == [3 + part])
+            assert rig.engine.kinds().count('part') <= part + 1
+        rig.wait_for_windows(4)
+        assert rig.engine.kinds() == [
+            *takes(4), 'part', 'take', 'part', 'take', 'part', 'end', 'take']
+
+
+# ---- no pass falls behind
+
+
+def test_a_window_is_closed_before_the_next_one_is_full():
+    with running(Steps()) as rig:
+        with rig.held():
+            rig.send(*range(13))
+        rig.wait_for_windows(4, 4, 4)
+        rig.settle()
+        assert rig.engine.kinds() == takes(7) + PASS + takes(4) + PASS + takes(2) + PASS
+        assert rig.heard.first() == list(range(13))
+
+
+def test_in_mode_window_a_window_is_closed_before_the_next_frame_is_taken():
+    with running(Steps(mode='window')) as rig:
+        with rig.held():
+            rig.send(*range(13))
+        rig.wait_for_windows(4, 4, 4)
+        rig.settle()
+        assert rig.engine.kinds() == (takes(4) + PASS) * 3 + takes(1)
+        assert rig.heard.first() == list(range(12))
+
+
+@MODES
+@pytest.mark.parametrize('window, reach', [(1, 1), (1, 3), (2, 2), (5, 12)])
+def test_other_windows_do_not_fall_behind_either(window, reach, mode):
+    with running(Steps(window=window, reach=reach, mode=mode)) as rig:
+        with rig.held():
+            rig.send(*range(40))
+        rig.heard.wait_for(lambda: len(rig.heard.first()) == 40)
+        rig.settle()
+        rig.wait_for_windows(*[window] * (40 // window))
+
+
+def test_frames_queue_behind_a_pass_that_must_end_first_and_the_oldest_are_dropped():
+    with running(Steps(parts=10**9), queue=3) as rig:  # a pass that takes for ever
+        rig.engine.fault = lambda stream: time.sleep(0.001)
+        for i in range(7):
+            rig.send(i)
+            rig.heard.wait_for(lambda i=i: rig.heard.first() == list(range(i + 1)))
+        rig.send(*range(7, 12))
+        assert rig.heard.of('dropped') == [QUEUE_FULL] * 2
+        rig.barrier()
+        rig.check_books()
+        assert rig.worker.waiting() == {'': 3}
+        rig.engine.parts = 3
+        rig.heard.wait_for(lambda: len(rig.heard.first()) == 10)
+        assert rig.heard.first() == [*range(7), 9, 10, 11]
+        assert rig.accounts[''].snapshot().dropped == {QUEUE_FULL: 2}
+
+
+def test_a_camera_that_must_wait_keeps_no_other_one_waiting():
+    with running(Steps(), cameras=('a', 'b')) as rig:
+        with rig.held():
+            rig.send(*range(9), camera='a', ago=50.0)  # longest, but its second window is full
+            rig.send(*range(3), camera='b', ago=10.0)
+        rig.settle()
+        assert rig.engine.log[:10] == [('a', 'take')] * 7 + [('b', 'take')] * 3
+        assert rig.heard.first('a') == list(range(9))
+
+
+@MODES
+def test_the_window_that_has_waited_longest_is_closed_first_and_as_a_whole(mode):
+    with running(Steps(mode=mode), cameras=('a', 'b')) as rig:
+        with rig.held():
+            rig.send(*range(4), camera='a', ago=1.0)
+            rig.send(*range(4), camera='b', ago=2.0)
+        rig.wait_for_windows(4, camera='a')
+        parts = [camera for camera, what in rig.engine.log if what == 'part']
+        assert parts == ['b'] * 3 + ['a'] * 3
+
+
+def test_a_busy_camera_does_not_keep_the_corrections_of_another_from_coming():
+    with running(Steps(), cameras=('a', 'b'), delay=500.0) as rig:
+        with rig.held():
+            rig.send(*range(2), camera='a', ago=LONG_AGO)  # and then it stops
+            rig.send(*range(40), camera='b', ago=10.0)  # as if without end
+        rig.heard.wait_for(lambda: len(rig.heard.first('b')) == 40)
+        log = rig.engine.log
+        assert log.index(('a', 'end')) < log.index(('b', 'end'))
+        assert rig.windows('a') == [2]
+
+
+# ---- max_window_delay
+
+
+def test_a_frame_goes_between_the_parts_of_a_window_that_closes_early():
+    with running(Steps(), delay=1.0) as rig:
+        rig.engine.fault = lambda stream: (
+            rig.send(2) if rig.engine.kinds()[-2:] == ['take', 'part'] else None)
+        with rig.held():
+            rig.send(0, 1, ago=LONG_AGO)
+        rig.heard.wait_for(lambda: 2 in rig.windows())
+        # Frame 2 is not of that window.
+        assert rig.engine.kinds()[:7] == [*takes(2), 'part', 'take', 'part', 'part', 'end']
