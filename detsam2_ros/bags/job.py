@@ -20,7 +20,7 @@ from detsam2_ros.bags.writing import topic_bag, write_output
 from detsam2_ros.engine import Engine, MemoryBank
 
 _FORMAT = 1  # of the work folder; another one begins anew
-_LEAST_DEPTH = 200
+_MIN_DEPTH = 200
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def segment(
                 if not isinstance(engine, Engine):
                     engine = engine()
                 config = engine.config
-                depth = max(2 * (config.window_size + config.max_propagation), _LEAST_DEPTH)
+                depth = max(2 * (config.window_size + config.max_propagation), _MIN_DEPTH)
                 with topic_bag(work.begin(number), topic, job.parts, store, depth) as sink:
                     report = segment_topic(
                         bag, topic, engine, store, sink, job.final_only, bank, watcher.frame

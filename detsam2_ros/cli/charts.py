@@ -13,13 +13,13 @@ from detsam2_ros.cli.summary import Presence, Summary
 from detsam2_ros.media.overlay import colour_of
 
 _INK, _FAINT, _AMBER, _BLUE = '#20242a', '#d9dce1', '#e69a00', '#3b78c2'
-_MOST_OBJECTS = 40
-_MOST_BARS = 400
+_MAX_OBJECTS = 40
+_MAX_BARS = 400
 
 
 def objects_over_time(summary: Summary) -> bytes:
     """Draw where each object was visible, and where its mask was corrected notably."""
-    shown = sorted(summary.presence.items(), key=lambda item: -item[1].frames)[:_MOST_OBJECTS]
+    shown = sorted(summary.presence.items(), key=lambda item: -item[1].frames)[:_MAX_OBJECTS]
     shown.sort()
     figure, axes = _figure(1.1 + 0.26 * max(len(shown), 3))
     for row, (key, presence) in enumerate(shown):
@@ -51,7 +51,7 @@ def corrections_per_pass(summary: Summary) -> bytes:
     newest = [index for index, _ in summary.passes]
     counts = [count for _, count in summary.passes]
     # A bar each up to some hundred passes; beyond, neighbours share one.
-    step = -(-len(counts) // _MOST_BARS) if counts else 1
+    step = -(-len(counts) // _MAX_BARS) if counts else 1
     heights = [sum(counts[i : i + step]) for i in range(0, len(counts), step)]
     places = newest[::step]
     # The last window may be a short one: its bar must not hide the one before.

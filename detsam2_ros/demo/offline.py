@@ -18,7 +18,7 @@ from detsam2_ros.media.sheet import Best, contact_sheet
 from detsam2_ros.media.timeline import Settled
 from detsam2_ros.media.video import InputError, VideoWriter, write_png
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene
-from detsam2_ros.scene.score import LEAST_VISIBLE, Score
+from detsam2_ros.scene.score import MIN_VISIBLE, Score
 
 FPS = 30.0
 # Four balls and arms that cover them. The shipped models were trained on seeds below 1,000,000.
@@ -110,7 +110,7 @@ class Demo:
     def take(self, settled: Settled) -> None:
         """Score one frame."""
         truth = self.truth.labels[settled.index]
-        balls = self.truth.ids[self.truth.visible_fraction[settled.index] >= LEAST_VISIBLE]
+        balls = self.truth.ids[self.truth.visible_fraction[settled.index] >= MIN_VISIBLE]
         before = self.first.add(truth, balls, settled.first.labels)
         after = self.last.add(truth, balls, settled.last.labels)
         self.frames += 1
@@ -134,7 +134,7 @@ class Demo:
         """Return the scores as lines."""
         return '\n'.join(
             [
-                f'  against the truth (balls of which {LEAST_VISIBLE:.0%} or more are visible)',
+                f'  against the truth (balls of which {MIN_VISIBLE:.0%} or more are visible)',
                 f'    mean IoU       {self.first.mean:.3f} as first published, '
                 f'{self.last.mean:.3f} final',
                 f'    id switches    {self.first.switches} as first published, '

@@ -48,7 +48,7 @@ from detsam2_ros.runtime.worker import INTERNAL
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200
-LEAST_DEPTH = 10
+MIN_DEPTH = 10
 _REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
 
 
@@ -94,8 +94,8 @@ class Camera:
     def _advertise(self, parameters: NodeParameters) -> None:
         config = parameters.engine
         # Of a window of one frame, two would be lost on a subscriber that looks away for a moment.
-        window = max(2 * config.window_size, LEAST_DEPTH)
-        reach = max(2 * config.max_propagation, LEAST_DEPTH)
+        window = max(2 * config.window_size, MIN_DEPTH)
+        reach = max(2 * config.max_propagation, MIN_DEPTH)
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
         # Small messages, of which a busy subscriber should lose none.
         self._objects = self._publisher(

@@ -18,7 +18,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
 from detsam2_ros.runtime.detection_inbox import TOLD, DetectionInbox, Unused
-from detsam2_ros.runtime.detections import MOST_CLASSES, NamedDetections
+from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections
 
 try:
     from vision_msgs.msg import Detection2DArray
@@ -26,8 +26,8 @@ except ImportError:  # an optional dependency, see package.xml
     Detection2DArray = None
 
 DEPTH = 10
-MOST_BOXES = 1000  # of a message; those beyond are counted only
-_MOST_NAME = 200
+MAX_BOXES = 1000  # of a message; those beyond are counted only
+_MAX_NAME = 200
 _FAR = 1e9  # pixels; beyond that float32 has no image to be in
 
 # Why a box cannot be, and what to do about it.
@@ -36,9 +36,9 @@ REFUSALS = {
     'no_area': 'the size of a box is 0 or negative',
     'no_result': 'a detection has no result, so it has no class and no score',
     'bad_score': 'a score is not in 0..1',
-    'bad_class': f'a class_id is empty, or not at most {_MOST_NAME} printable characters',
-    'too_many_boxes': f'a message has more than {MOST_BOXES} detections',
-    'too_many_classes': f'detections brought more than {MOST_CLASSES} names of classes',
+    'bad_class': f'a class_id is empty, or not at most {_MAX_NAME} printable characters',
+    'too_many_boxes': f'a message has more than {MAX_BOXES} detections',
+    'too_many_classes': f'detections brought more than {MAX_CLASSES} names of classes',
 }
 
 
@@ -121,10 +121,10 @@ def boxes_of(message: Any) -> tuple[NamedDetections, Counter[str]]:
     stamp = message.header.stamp
     refused: Counter[str] = Counter()
     rows, classes, scores = [], [], []
-    surplus = len(message.detections) - MOST_BOXES
+    surplus = len(message.detections) - MAX_BOXES
     if surplus > 0:
         refused['too_many_boxes'] = surplus
-    for detection in message.detections[:MOST_BOXES]:
+    for detection in message.detections[:MAX_BOXES]:
         try:
             row = _corners(detection.bbox)
             name, score = _best(detection.results)
@@ -167,6 +167,6 @@ def _best(results: Any) -> tuple[str, float]:
         raise _Refused('bad_score')
     best = max(possible, key=lambda hypothesis: hypothesis.score)
     name = best.class_id.strip()
-    if not name or len(name) > _MOST_NAME or not name.isprintable():
+    if not name or len(name) > _MAX_NAME or not name.isprintable():
         raise _Refused('bad_class')
     return name, best.score

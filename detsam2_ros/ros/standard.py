@@ -25,14 +25,14 @@ except ImportError:  # an optional dependency, see package.xml
     LabelInfo = VisionClass = Detection2DArray = None
 
 UNLABELED = 255  # in a class mask; what vision_msgs/VisionClass calls so where ids have 8 bits
-_MOST_ID = 65535  # of a VisionClass
+_MAX_ID = 65535  # of a VisionClass
 
 
 def label_info(header: Any, class_names: Mapping[int, str]) -> Any:
     """Make a LabelInfo: class i is named class_names[i], but for numbers it cannot hold."""
     table = [
         VisionClass(class_id=i, class_name=name)
-        for i, name in sorted(class_names.items()) if 0 <= i <= _MOST_ID
+        for i, name in sorted(class_names.items()) if 0 <= i <= _MAX_ID
     ]
     return LabelInfo(header=header, class_map=table, threshold=0.0)
 
@@ -45,7 +45,7 @@ def tracked(result: FrameResult, header: Header) -> Any:
 
 def class_mask(result: FrameResult, header: Header) -> Any:
     """Make a mono8 image of class ids, 0..254; UNLABELED without an object, or a larger id."""
-    classes = np.full(_MOST_ID + 1, UNLABELED, np.uint8)
+    classes = np.full(_MAX_ID + 1, UNLABELED, np.uint8)
     for entry in result.objects:
         if 0 <= entry.class_id < UNLABELED:
             classes[entry.id] = entry.class_id

@@ -13,7 +13,7 @@ from enum import Enum
 from detsam2_ros.runtime.detections import NamedDetections
 
 CAPACITY = 64  # messages of one camera that wait for their frame
-MOST_PER_FRAME = 4  # messages: several detectors may share a topic, a flood may not
+MAX_PER_FRAME = 4  # messages: several detectors may share a topic, a flood may not
 
 
 class Unused(str, Enum):
@@ -33,7 +33,7 @@ TOLD = {
     'larger max_propagation helps',
     Unused.NO_FRAME: 'no frame has their stamp; the detector must copy the header of the image, '
     'and frames that this node dropped have none',
-    Unused.REPEATED: f'there were {MOST_PER_FRAME} messages with the same stamp before, and no '
+    Unused.REPEATED: f'there were {MAX_PER_FRAME} messages with the same stamp before, and no '
     f'more are taken for one image',
     Unused.EXPIRED: f'{CAPACITY} others came after them, and still no image with their stamp; do '
     f'detector and node see the same camera and clock?',
@@ -95,7 +95,7 @@ class DetectionInbox:
             self._refused.update(refused)
             before = sum(other.stamp == boxes.stamp for other in self._waiting)
             why: Unused | None = None
-            if before + self._taken[boxes.stamp] >= MOST_PER_FRAME:
+            if before + self._taken[boxes.stamp] >= MAX_PER_FRAME:
                 why = Unused.REPEATED
             else:
                 self._waiting.append(boxes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from detsam2_ros.engine import Detections
 
-MOST_CLASSES = 1000  # names that detections may bring
+MAX_CLASSES = 1000  # names that detections may bring
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def detections_of(
         if text not in numbers:
             if re.fullmatch('[0-9]{1,9}', text):
                 numbers[text] = int(text)
-            elif text in names or len(names) < MOST_CLASSES:
+            elif text in names or len(names) < MAX_CLASSES:
                 numbers[text] = class_id(text)
                 names.add(text)
             else:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 # A sliver of a ball behind a hand says little about masks: balls count from here on.
-LEAST_VISIBLE = 0.25
+MIN_VISIBLE = 0.25
 # A ball that has this IoU with an object is found, and the object's id is the ball's id.
 MATCH_IOU = 0.5
 

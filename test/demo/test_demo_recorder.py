@@ -20,7 +20,7 @@ from detsam2_ros.demo.pictures import (
     in_colours_of,
     notably_changed,
 )
-from detsam2_ros.demo.recorder.frames import MOST_WAITING, FrameLog, Recorded
+from detsam2_ros.demo.recorder.frames import MAX_WAITING, FrameLog, Recorded
 from detsam2_ros.demo.recorder.output import FILES, Output, OutputThread
 from detsam2_ros.demo.recorder.report import Report, markdown
 from detsam2_ros.media.video import InputError
@@ -91,7 +91,7 @@ def test_corrections_are_kept_apart_from_what_was_first_published() -> None:
 def test_a_silent_node_does_not_fill_the_memory() -> None:
     done: list[Recorded] = []
     log = FrameLog(3, done.append)
-    for stamp in range(MOST_WAITING + 5):
+    for stamp in range(MAX_WAITING + 5):
         log.add_image(stamp, IMAGE, stamp)
     assert [frame.stamp for frame in done] == [0, 1, 2, 3, 4]
 

@@ -19,7 +19,7 @@ HEADER = (
     '# Copyright 2026 detsam2_ros maintainers',
     '# SPDX-License-Identifier: Apache-2.0',
 )
-MOST_LINES = 400
+MAX_LINES = 400
 NOT_OURS = {'.git', '.venv', 'build', 'install', 'log', 'out', 'demo_out', 'runs', '__pycache__'}
 ROS_PACKAGES = {
     'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'detsam2_msgs', 'diagnostic_msgs',
@@ -119,9 +119,9 @@ def test_files_stay_short() -> None:
     long = {
         str(path.relative_to(ROOT)): count
         for path in python_files()
-        if (count := len(path.read_text(encoding='utf-8').splitlines())) > MOST_LINES
+        if (count := len(path.read_text(encoding='utf-8').splitlines())) > MAX_LINES
     }
-    assert not long, f'files of more than {MOST_LINES} lines: {long}'
+    assert not long, f'files of more than {MAX_LINES} lines: {long}'
 
 
 def imported(path: Path) -> set[str]:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from std_msgs.msg import Header
 
-from detsam2_ros.ros.detections import MOST_BOXES, REFUSALS, boxes_of
+from detsam2_ros.ros.detections import MAX_BOXES, REFUSALS, boxes_of
 
 try:
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
@@ -101,9 +101,9 @@ def test_what_cannot_be_a_box_is_left_out_and_the_rest_is_kept(made, why):
 def test_an_empty_message_and_an_endless_one():
     found, refused = boxes_of(array_of())
     assert len(found) == 0 and found.boxes.shape == (0, 4) and not refused
-    many = array_of(*[detection(2.0, 2.0, 2.0, 2.0, ('a', 0.5))] * (MOST_BOXES + 5))
+    many = array_of(*[detection(2.0, 2.0, 2.0, 2.0, ('a', 0.5))] * (MAX_BOXES + 5))
     found, refused = boxes_of(many)
-    assert len(found) == MOST_BOXES and dict(refused) == {'too_many_boxes': 5}
+    assert len(found) == MAX_BOXES and dict(refused) == {'too_many_boxes': 5}
 
 
 @given(st.lists(st.tuples(

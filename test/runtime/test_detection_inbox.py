@@ -15,12 +15,12 @@ from detsam2_ros.engine import Detections
 from detsam2_ros.runtime.camera_stream import CameraStream
 from detsam2_ros.runtime.detection_inbox import (
     CAPACITY,
-    MOST_PER_FRAME,
+    MAX_PER_FRAME,
     TOLD,
     DetectionInbox,
     Unused,
 )
-from detsam2_ros.runtime.detections import MOST_CLASSES, NamedDetections, detections_of
+from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections, detections_of
 
 
 def boxes(stamp: int, *classes: str) -> NamedDetections:
@@ -130,8 +130,8 @@ def test_of_many_with_one_stamp_some_are_taken():
     film.detect(0, 0)
     film.push(0)
     film.detect(*[0] * 10)
-    assert len(film.found) == MOST_PER_FRAME
-    assert film.counts() == (12, MOST_PER_FRAME, 0, {'repeated_stamp': 12 - MOST_PER_FRAME})
+    assert len(film.found) == MAX_PER_FRAME
+    assert film.counts() == (12, MAX_PER_FRAME, 0, {'repeated_stamp': 12 - MAX_PER_FRAME})
 
 
 def test_those_without_an_image_are_displaced():
@@ -184,7 +184,7 @@ def test_classes_are_numbers_names_or_new_names():
 def test_what_is_remembered_of_stamps_is_bounded():
     inbox = DetectionInbox()
     for stamp in range(50):
-        for _ in range(MOST_PER_FRAME):
+        for _ in range(MAX_PER_FRAME):
             inbox.receive(boxes(stamp), {})
         assert len(inbox.due({s: s for s in range(max(0, stamp - 7), stamp + 1)}, stamp)) == 4
     assert len(inbox._taken) == 8
@@ -197,7 +197,7 @@ def test_what_is_remembered_of_stamps_is_bounded():
 
 def test_a_class_too_many_is_counted_and_the_rest_is_used():
     film = LedFilm()
-    film.engine.streams['camera'].class_names = dict(enumerate(map(str, range(MOST_CLASSES))))
+    film.engine.streams['camera'].class_names = dict(enumerate(map(str, range(MAX_CLASSES))))
     film.push(0)
     assert film.inbox.receive(boxes(0, 'new', '5', 'newer'), {'no_area': 2})
     film.stream.use_detections()
@@ -216,7 +216,7 @@ def test_a_flood_of_class_names_is_bounded():
         many = [f'class {part} {i}' for i in range(400)]
         kept, surplus = detections_of(boxes(0, *many), names, new)
         assert len(kept) + surplus == 400
-    assert len(names) == MOST_CLASSES and surplus == 400
+    assert len(names) == MAX_CLASSES and surplus == 400
 
 
 def test_a_call_is_asked_for_once_while_many_come():

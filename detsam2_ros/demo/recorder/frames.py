@@ -13,7 +13,7 @@ import numpy as np
 from detsam2_ros.client import TimelineFrame
 
 # So many frames may wait in all: a node that publishes nothing must not fill the memory.
-MOST_WAITING = 400
+MAX_WAITING = 400
 
 
 @dataclass
@@ -126,7 +126,7 @@ class FrameLog:
         masked = sum(self._waiting[stamp].first is not None for stamp in stamps)
         for stamp in stamps:
             masked -= self._waiting[stamp].first is not None
-            if masked < self._hold and len(self._waiting) <= MOST_WAITING:
+            if masked < self._hold and len(self._waiting) <= MAX_WAITING:
                 break
             self._finish(stamp)
 

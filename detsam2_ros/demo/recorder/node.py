@@ -30,7 +30,7 @@ from detsam2_ros.demo.recorder.frames import FrameLog
 from detsam2_ros.demo.recorder.output import OutputThread
 from detsam2_ros.media.video import InputError
 from detsam2_ros.ros.images import ImageRefused, labels_of, to_rgb
-from detsam2_ros.scene.score import LEAST_VISIBLE
+from detsam2_ros.scene.score import MIN_VISIBLE
 
 # When the recorder is told to end, what is under way may still come in: until nothing has for
 # so long, and for so long at most.
@@ -90,7 +90,7 @@ class DemoRecorder(Node):
         self.log.add_truth(nanoseconds(message.header.stamp), labels_of(message))
 
     def _on_truth_objects(self, message: ObjectArray) -> None:
-        counts = np.asarray(message.scores, np.float32) >= LEAST_VISIBLE
+        counts = np.asarray(message.scores, np.float32) >= MIN_VISIBLE
         balls = np.asarray(message.ids, int)[counts]
         names = dict(zip(message.ids, message.class_names, strict=True))
         self.log.add_balls(nanoseconds(message.header.stamp), balls, names)

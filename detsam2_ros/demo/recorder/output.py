@@ -18,7 +18,7 @@ from detsam2_ros.demo.pictures import (
     comparison_row,
     notably_changed,
 )
-from detsam2_ros.demo.recorder.frames import MOST_WAITING, Recorded
+from detsam2_ros.demo.recorder.frames import MAX_WAITING, Recorded
 from detsam2_ros.demo.recorder.report import Report
 from detsam2_ros.media.sheet import Best, contact_sheet
 from detsam2_ros.media.timeline import NOTABLE_IOU
@@ -131,7 +131,7 @@ class OutputThread:
     def __init__(self, folder: Path, rate: float):
         self.failure: InputError | None = None
         self._output = Output(folder, rate)
-        self._queue: queue.Queue[Recorded | None] = queue.Queue(MOST_WAITING)
+        self._queue: queue.Queue[Recorded | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name='output', daemon=True)
         self._thread.start()
 

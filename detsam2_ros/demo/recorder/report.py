@@ -15,7 +15,7 @@ import numpy as np
 from detsam2_ros.client import TimelineFrame
 from detsam2_ros.demo.pictures import PHASE_COLOURS
 from detsam2_ros.demo.recorder.frames import Recorded
-from detsam2_ros.scene.score import LEAST_VISIBLE, MATCH_IOU, Score, pairs
+from detsam2_ros.scene.score import MATCH_IOU, MIN_VISIBLE, Score, pairs
 
 _INK, _FAINT, _GREY, _GREEN = '#20242a', '#d9dce1', '#8a919c', '#1e8454'
 
@@ -133,7 +133,7 @@ class Report:
         return {
             'image_interval_p50_s': _percentile(steps, 50),
             'image_interval_p95_s': _percentile(steps, 95),
-            'least_visible': LEAST_VISIBLE,
+            'least_visible': MIN_VISIBLE,
             'found_from_iou': MATCH_IOU,
             'total': self.total.numbers(),
             'phases': {name: phase.numbers() for name, phase in self.phases.items()},

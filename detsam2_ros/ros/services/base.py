@@ -13,7 +13,7 @@ from detsam2_ros.engine import EngineError
 from detsam2_ros.ros.session import Session
 from detsam2_ros.runtime.worker import WorkerStoppedError
 
-MOST_NAME = 200  # characters of the name of a class
+MAX_NAME = 200  # characters of the name of a class
 
 
 class RequestError(Exception):
@@ -78,7 +78,7 @@ def one_camera(session: Session, camera: str) -> str:
 def class_name_of(text: str) -> str:
     """Return a class name without blanks around it, '' for none; raises RequestError."""
     name = text.strip()
-    if len(name) > MOST_NAME or not name.isprintable():
+    if len(name) > MAX_NAME or not name.isprintable():
         raise RequestError(
-            f'class_name must have at most {MOST_NAME} printable characters, got {name[:40]!r}')
+            f'class_name must have at most {MAX_NAME} printable characters, got {name[:40]!r}')
     return name
