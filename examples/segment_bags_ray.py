@@ -55,7 +55,7 @@ class Segmenter:
         }  # fmt: skip
         begin = time.perf_counter()
         try:
-            job = bag_command.job_of(self._given(source, output), self._config)
+            job = bag_command.make_job(self._given(source, output), self._config)
             report = bags.segment(job, self._engine, self._bank)
         except (bags.BagError, EngineError) as error:
             row.update(state=FAILED, why=str(error))

@@ -14,7 +14,7 @@ import detsam2_ros
 from detsam2_ros.bags.errors import BagError
 from detsam2_ros.bags.reading import PARTS, Bag, ImageTopic
 from detsam2_ros.bags.stream import TopicReport, segment_topic
-from detsam2_ros.bags.types import CORRECTION, OBJECTS, definition_of, typestore
+from detsam2_ros.bags.types import CORRECTION, OBJECTS, find_definition, typestore
 from detsam2_ros.bags.work import WorkFolder
 from detsam2_ros.bags.writing import topic_bag, write_output
 from detsam2_ros.engine import Engine, MemoryBank
@@ -195,7 +195,7 @@ def _check_names(job: Job, bag: Bag, topics: list[ImageTopic]) -> None:
     store = typestore()
     for connection in bag.connections:
         if connection.msgtype in (OBJECTS, CORRECTION):
-            definition = definition_of(connection, store)
+            definition = find_definition(connection, store)
             if definition and definition[1] != store.hash_rihs01(connection.msgtype):
                 raise BagError(
                     f'{connection.topic} holds {connection.msgtype} of another version of '

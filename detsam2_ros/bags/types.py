@@ -69,7 +69,7 @@ class Serializer:
         return bytes(self._store.serialize_cdr(message, kind))
 
 
-def definition_of(connection: Connection, store: Typestore) -> tuple[str, str] | None:
+def find_definition(connection: Connection, store: Typestore) -> tuple[str, str] | None:
     """Return the definition of a topic's type, and its hash; None when nobody knows it.
 
     Old bags hold no definitions: those of ROS itself are known, others are looked for in the

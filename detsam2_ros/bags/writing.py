@@ -25,7 +25,7 @@ from rosbags.typesys.store import Typestore
 
 from detsam2_ros.bags.errors import BagError
 from detsam2_ros.bags.reading import PARTS, Bag, ImageTopic
-from detsam2_ros.bags.types import CORRECTION, IMAGE, OBJECTS, definition_of
+from detsam2_ros.bags.types import CORRECTION, IMAGE, OBJECTS, find_definition
 
 _KINDS = dict(zip(PARTS, (IMAGE, OBJECTS, CORRECTION), strict=True))
 _FOREVER = QosTime(2147483647, 4294967295)
@@ -144,7 +144,7 @@ def _add_originals(
 def _add(
     writer: Writer, connection: Connection, store: Typestore, name: str
 ) -> Connection | None:
-    definition = definition_of(connection, store)
+    definition = find_definition(connection, store)
     if definition is None:
         return None
     ext = connection.ext

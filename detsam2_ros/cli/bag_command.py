@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
 
 
-def job_of(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
+def make_job(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
     """Return the job that the options of segment_bag ask for; raises ConfigError."""
     if given.no_detector and given.bank is None:
         raise ConfigError('--no-detector needs --bank FILE: there is nothing to look for')
@@ -63,7 +63,7 @@ def job_of(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
 
 def _segment(given: argparse.Namespace) -> int:
     config = command_line.engine_config(given)
-    job = job_of(given, config)
+    job = make_job(given, config)
     check(job)  # a typo should not wait for a model to load
     bank = MemoryBank.load(given.bank) if given.bank else None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detsam2_ros.cli.summary import Presence, Summary
-from detsam2_ros.media.overlay import colour_of
+from detsam2_ros.media.overlay import object_colour
 
 _INK, _FAINT, _AMBER, _BLUE = '#20242a', '#d9dce1', '#e69a00', '#3b78c2'
 _MAX_OBJECTS = 40
@@ -109,7 +109,7 @@ def _png(figure: Any) -> bytes:
 
 def _darker(key: int) -> tuple[float, ...]:
     """Return an object's colour toned down for a white page."""
-    return tuple(0.82 * part / 255 for part in colour_of(key))
+    return tuple(0.82 * part / 255 for part in object_colour(key))
 
 
 def _name(key: int, presence: Presence) -> str:

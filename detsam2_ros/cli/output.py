@@ -65,7 +65,7 @@ class OutputFolder:
         if self._masks is not None:
             write_png(self._masks / f'{settled.index:06d}.png', settled.last.labels)
         if self._video is not None:
-            self._video.write(overlay_of(settled))
+            self._video.write(draw_final_overlay(settled))
 
     def files(self) -> list[Path]:
         """Return what is there now, for the last lines of a run."""
@@ -84,7 +84,7 @@ class OutputFolder:
         self.close()
 
 
-def overlay_of(settled: Settled) -> np.ndarray:
+def draw_final_overlay(settled: Settled) -> np.ndarray:
     """Draw the final masks of a frame, uint8 [H, W, 3] RGB, with its time and revision.
 
     Small frames come out enlarged (overlay.enlarged).

@@ -57,7 +57,7 @@ class Highlight:
     strip: bytes
 
 
-def highlight_of(settled: Settled) -> Highlight:
+def make_highlight(settled: Settled) -> Highlight:
     """Return the title and the pictures of a corrected frame."""
     title = f'Frame {settled.index}, {settled.stamp / 1e9:.2f} s, '
     title += f'revision {settled.last.revision}: {_changes(settled)}'

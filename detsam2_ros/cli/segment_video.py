@@ -18,7 +18,7 @@ from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.loop import Interrupt, first, run
 from detsam2_ros.cli.models import build_engine as _engine
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, check
-from detsam2_ros.cli.report import Highlight, highlight_of, write_report
+from detsam2_ros.cli.report import Highlight, make_highlight, write_report
 from detsam2_ros.cli.summary import Summary
 from detsam2_ros.engine import (
     ConfigError,
@@ -80,7 +80,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
         output.write(settled)
         if settled.corrected:
             score = changed_pixels(settled)
-            highlights.offer(score, settled.index, partial(highlight_of, settled))
+            highlights.offer(score, settled.index, partial(make_highlight, settled))
         if watch is not None:
             watch(settled)
 

@@ -59,7 +59,7 @@ def comparison_row(
     image: uint8 [H, W, 3] RGB. truth: integer [H, W], ball ids; names: of the balls. first, last:
     label image integer [H, W] and objects. corrected: ids to mark in the last masks.
     """
-    painted, balls = in_colours_of(last[0], truth, names)
+    painted, balls = match_colours(last[0], truth, names)
     tiles = [
         enlarged(image, truth)[0],
         tile(image, *first),
@@ -69,7 +69,7 @@ def comparison_row(
     return [fitted(picture, TILE_WIDTH) for picture in tiles]
 
 
-def in_colours_of(
+def match_colours(
     labels: np.ndarray, truth: np.ndarray, names: Mapping[int, str]
 ) -> tuple[np.ndarray, list[Thing]]:
     """Renumber the truth so that a ball has the id, and so the colour, of its object.
@@ -119,7 +119,7 @@ class VideoPainter:
         total = _HEAD + _TITLE + height + _GAP + _STRIP
         return 2 * _TILE + 3 * _GAP, total + total % 2
 
-    def colour_of(self, phase: str) -> Colour:
+    def phase_colour(self, phase: str) -> Colour:
         """Return the colour of a phase: that of its place in the order of appearance."""
         if not phase:
             return _BETWEEN
@@ -131,7 +131,7 @@ class VideoPainter:
         """Draw a frame, uint8 [h, w, 3] RGB; frames come in order."""
         width, height = self.size(frame.image.shape)
         canvas = np.full((height, width, 3), _NIGHT, np.uint8)
-        canvas[: _HEAD - 8] = self.colour_of(frame.phase)
+        canvas[: _HEAD - 8] = self.phase_colour(frame.phase)
         _write(canvas, frame.phase or 'changing over', (_GAP + 4, 30), 0.78, _WHITE)
         _write(canvas, frame.clock, (width - _GAP - 4, 30), 0.6, _WHITE, right=True)
         again = f', revision {frame.revision}' if frame.revision else ''
@@ -181,7 +181,7 @@ class VideoPainter:
         for i, (phase, scores) in enumerate(self._past):
             x = _GAP + i * _STEP
             cv2.rectangle(canvas, (x, base + 2), (x + _STEP - 1, base + 6),
-                          self.colour_of(phase), cv2.FILLED)  # fmt: skip
+                          self.phase_colour(phase), cv2.FILLED)  # fmt: skip
             if scores is None:
                 continue
             first, last = (round(height * score) for score in scores)

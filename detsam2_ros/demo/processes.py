@@ -36,13 +36,13 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Start a process; its output goes to its log."""
-        with self.log_of(name).open('wb') as log:
+        with self.log_path(name).open('wb') as log:
             self._running[name] = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=self._environment, start_new_session=True, preexec_fn=_end_with_parent,
             )  # fmt: skip
 
-    def log_of(self, name: str) -> Path:
+    def log_path(self, name: str) -> Path:
         """Return where a process logs."""
         return self.folder / f'{name}.log'
 
@@ -87,13 +87,14 @@ class Processes:
     def tail(self, name: str) -> str:
         """Return the end of a log, to be put behind a sentence."""
         try:
-            text = self.log_of(name).read_text('utf-8', 'replace')
+            text = self.log_path(name).read_text('utf-8', 'replace')
         except OSError:
             text = ''
         lines = text.splitlines()[-_TAIL_LINES:]
         if not lines:
-            return f'; its log {self.log_of(name)} is empty'
-        return f'; the end of {self.log_of(name)}:\n' + '\n'.join(f'    {line}' for line in lines)
+            return f'; its log {self.log_path(name)} is empty'
+        end = '\n'.join(f'    {line}' for line in lines)
+        return f'; the end of {self.log_path(name)}:\n{end}'
 
     def __enter__(self) -> Processes:
         return self

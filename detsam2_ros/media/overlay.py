@@ -82,7 +82,7 @@ def draw_overlay(
             text = f'{key} {name}'.strip()
             anchor = _main_part(labels, key, box)
             place = _free_place(anchor, pen.size(text), image.shape, taken, line)
-            taken.append(draw_text(drawn, text, place, colour_of(key), pen))
+            taken.append(draw_text(drawn, text, place, object_colour(key), pen))
     return drawn
 
 
@@ -109,7 +109,7 @@ def enlargement(shape: tuple[int, ...], least: int = 480) -> int:
 
 
 @cache
-def colour_of(object_id: int) -> Colour:
+def object_colour(object_id: int) -> Colour:
     """Return the RGB colour of an object id: always the same, neighbours far apart in hue."""
     hue = (0.58 + object_id * 0.61803398875) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.72 if object_id % 2 else 0.9, 1.0)
@@ -157,7 +157,7 @@ def _tint(drawn: np.ndarray, labels: np.ndarray, key: int, box: Box) -> None:
     x0, y0, x1, y1 = box
     region = drawn[y0:y1, x0:x1]
     mask = labels[y0:y1, x0:x1] == key
-    region[mask] = (1 - _TINT) * region[mask] + _TINT * np.asarray(colour_of(key)) + 0.5
+    region[mask] = (1 - _TINT) * region[mask] + _TINT * np.asarray(object_colour(key)) + 0.5
 
 
 def _label_box(labels: np.ndarray, key: int) -> Box | None:
@@ -183,7 +183,7 @@ def _outline(
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x0, y0))
     if corrected:
         cv2.drawContours(drawn, contours, -1, _WHITE, 3 * line, cv2.LINE_AA)
-    cv2.drawContours(drawn, contours, -1, colour_of(key), line, cv2.LINE_AA)
+    cv2.drawContours(drawn, contours, -1, object_colour(key), line, cv2.LINE_AA)
 
 
 def _free_place(

@@ -70,7 +70,7 @@ class Timeline:
             if waiting.first is None:
                 waiting.first = result
             waiting.last = result
-            waiting.records.append(record_of(result, self._newest))
+            waiting.records.append(as_record(result, self._newest))
         done = [self._settle(index, True) for index in list(self._waiting) if index < horizon]
         return [settled for settled in done if settled is not None]
 
@@ -110,7 +110,7 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
     )
 
 
-def record_of(result: FrameResult, newest: int) -> dict[str, Any]:
+def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
     """Return a result without its masks, ready for json; newest: the frame that closed the pass.
 
     Keys: frame, stamp (ns), revision, final, newest, changed_ids, objects (id, class_id,

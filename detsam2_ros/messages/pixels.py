@@ -103,7 +103,7 @@ def to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
     if encoding in PLANAR:
         return _planar_to_rgb(message, encoding)
     layout = _layout(encoding, message.encoding)
-    return _interleaved_to_rgb(pixels_of(message, layout), layout, convert)
+    return _interleaved_to_rgb(view_pixels(message, layout), layout, convert)
 
 
 def compressed_to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
@@ -202,7 +202,7 @@ def _check_memory(message: Any, row_bytes: int, planes: float = 1.0) -> None:
         )
 
 
-def pixels_of(message: Any, layout: Layout) -> np.ndarray:
+def view_pixels(message: Any, layout: Layout) -> np.ndarray:
     """View the data as [H, W, C] without row padding; a copy where bytes must be swapped.
 
     Raises ImageRefused when size, step and data do not agree.

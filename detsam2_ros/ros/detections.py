@@ -81,7 +81,7 @@ class DetectionTopic:
 
     def _on_message(self, message: Any) -> None:
         try:
-            boxes, refused = boxes_of(message)
+            boxes, refused = read_detections(message)
         except Exception as error:  # no message may end the executor's thread
             self.inbox.lose()
             self._tell_once(f'{type(error).__name__} while reading detections: {error}')
@@ -113,7 +113,7 @@ def missing_package() -> str:
         f'ros-{distribution}-vision-msgs')
 
 
-def boxes_of(message: Any) -> tuple[NamedDetections, Counter[str]]:
+def read_detections(message: Any) -> tuple[NamedDetections, Counter[str]]:
     """Return a message's boxes, and how many detections cannot be used, by a key of REFUSALS.
 
     A rotated box becomes the upright one around it. Of several results the best counts.

@@ -34,13 +34,13 @@ from detsam2_ros.messages.pixels import (
     UNSUPPORTED,
     ImageRefused,
     Layout,
-    pixels_of,
+    view_pixels,
 )
 
 __all__ = [
     'ENCODINGS', 'MALFORMED', 'MAX_SIDE', 'UNSUPPORTED', 'CvBridgeUnusable', 'ImageRefused',
-    'bytes_of', 'check_cv_bridge', 'class_image', 'compressed_to_rgb', 'label_image', 'labels_of',
-    'mask_of', 'rgb_image', 'to_rgb',
+    'check_cv_bridge', 'class_image', 'compressed_to_rgb', 'copy_bytes', 'label_image',
+    'read_labels', 'read_mask', 'rgb_image', 'to_rgb',
 ]  # fmt: skip
 
 _BY_CV_BRIDGE = {
@@ -91,7 +91,7 @@ def rgb_image(header: Header, rgb: np.ndarray) -> Image:
     return _image(header, picture_fields('rgb8', rgb))
 
 
-def labels_of(message: Image) -> np.ndarray:
+def read_labels(message: Image) -> np.ndarray:
     """Return the labels, uint16 [H, W], of a `mono16` message; raises ImageRefused for others.
 
     Read-only. A view of the message's data in native byte order, otherwise a copy; with row
@@ -103,12 +103,12 @@ def labels_of(message: Image) -> np.ndarray:
             f'a label image is mono16, not {message.encoding!r}; '
             'subscribe to the masks of a detsam2 node',
         )
-    labels = pixels_of(message, LAYOUTS['mono16'])[..., 0]
+    labels = view_pixels(message, LAYOUTS['mono16'])[..., 0]
     labels.flags.writeable = False
     return labels
 
 
-def mask_of(message: Image) -> np.ndarray:
+def read_mask(message: Image) -> np.ndarray:
     """Return a mask, bool [H, W]: the pixels of a one-channel message that are not 0.
 
     Raises ImageRefused for other encodings than those of 8 or 16 bits, and malformed messages.
@@ -118,11 +118,11 @@ def mask_of(message: Image) -> np.ndarray:
     if layout is None:
         raise ImageRefused(
             UNSUPPORTED, f'a mask is {", ".join(_MASKS)}, not {message.encoding[:40]!r}')
-    mask: np.ndarray = pixels_of(message, layout)[..., 0] != 0
+    mask: np.ndarray = view_pixels(message, layout)[..., 0] != 0
     return mask
 
 
-def bytes_of(data: np.ndarray) -> array.array[int]:
+def copy_bytes(data: np.ndarray) -> array.array[int]:
     """Copy uint8 [n] to what a message takes as it is; anything else it takes byte by byte."""
     made = array.array('B')
     made.frombytes(data.data)
@@ -184,4 +184,4 @@ def _convert(colours: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def _image(header: Header, fields: dict[str, Any]) -> Image:
-    return Image(header=header, **{**fields, 'data': bytes_of(fields['data'])})
+    return Image(header=header, **{**fields, 'data': copy_bytes(fields['data'])})

@@ -20,7 +20,7 @@ from detsam2_ros.messages.results import (
     occupied,
 )
 from detsam2_ros.results.frames import FrameResult
-from detsam2_ros.ros.images import bytes_of
+from detsam2_ros.ros.images import copy_bytes
 
 __all__ = ['FirstLabels', 'Region', 'correction', 'object_array', 'occupied']
 
@@ -39,7 +39,7 @@ def correction(result: FrameResult, header: Header, first: FirstLabels) -> MaskC
     return MaskCorrection(
         header=header,
         roi=RegionOfInterest(**roi),
-        patch=Image(header=header, **{**patch, 'data': bytes_of(patch['data'])}),
+        patch=Image(header=header, **{**patch, 'data': copy_bytes(patch['data'])}),
         objects=ObjectArray(header=header, **_native(objects)),
         **_native(fields),
     )

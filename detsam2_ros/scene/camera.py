@@ -87,7 +87,7 @@ class Exposure:
         self.size = size
         self.phase = look.uniform(0, 2 * math.pi, 6)
         self.period = look.uniform(40, 260, 6)
-        self.size_of = look.uniform(0.3, 1.0, 6) * (0.13, 0.1, 0.05, 0.05, 0.1, 0.02)
+        self.amplitude = look.uniform(0.3, 1.0, 6) * (0.13, 0.1, 0.05, 0.05, 0.1, 0.02)
         self.cast = look.normal(0, 0.04, 3) * min(self.light, 1.0)
         self.base = 1 + look.uniform(-0.15, 0.1) * min(self.light, 1.0)
         self.dimmed = bool(look.random() < 0.3)
@@ -114,8 +114,8 @@ class Exposure:
         return image
 
     def _curve(self) -> np.ndarray:
-        wave = self.size_of * np.sin(2 * math.pi * self.index / self.period + self.phase)
-        flicker = self.size_of[5] * math.sin(2.1 * self.index + self.phase[5])
+        wave = self.amplitude * np.sin(2 * math.pi * self.index / self.period + self.phase)
+        flicker = self.amplitude[5] * math.sin(2.1 * self.index + self.phase[5])
         gain = self.base + self.light * (wave[0] + flicker)
         if self.dimmed and 0 <= self.index % 260 - self.dim_at < self.dim_for:
             gain *= 1 - 0.4 * min(self.light, 1.5)

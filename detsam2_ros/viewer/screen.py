@@ -13,7 +13,7 @@ import rerun as rr
 import rerun.blueprint as rrb
 
 from detsam2_ros.client.frame import TimelineFrame
-from detsam2_ros.media.overlay import AMBER, colour_of
+from detsam2_ros.media.overlay import AMBER, object_colour
 from detsam2_ros.viewer.follow import Change, Picture
 
 # Timelines. On `received`, time goes on and corrections land on a picture of their own; on `stamp`
@@ -110,7 +110,7 @@ class RerunScreen:
         self._names.update(names)
         table = [rr.AnnotationInfo(0, 'background', (0, 0, 0, 0))]
         table += [
-            rr.AnnotationInfo(key, f'{key} {name}'.strip(), colour_of(key))
+            rr.AnnotationInfo(key, f'{key} {name}'.strip(), object_colour(key))
             for key, name in sorted(self._names.items())
         ]
         self._log('/', rr.AnnotationContext(table), static=True)

@@ -60,7 +60,7 @@ def test_processes_end_by_interrupt_or_are_killed(tmp_path) -> None:
     with Processes(tmp_path, os.environ) as processes:
         for name, code in (('kind', kind), ('deaf', deaf)):
             processes.start(name, [*PYTHON, code + rest])
-            wait_for(lambda name=name: 'ready' in processes.log_of(name).read_text())
+            wait_for(lambda name=name: 'ready' in processes.log_path(name).read_text())
         processes.stop('kind', 10.0)
         with pytest.raises(ProcessError, match='deaf did not end within 1 s'):
             processes.stop('deaf', 1.0)

@@ -17,7 +17,7 @@ from detsam2_ros.demo.pictures import (
     FramePicture,
     Thing,
     VideoPainter,
-    in_colours_of,
+    match_colours,
     notably_changed,
 )
 from detsam2_ros.demo.recorder.frames import MAX_WAITING, FrameLog, Recorded
@@ -168,10 +168,10 @@ def test_only_notable_changes_are_marked() -> None:
 
 def test_the_truth_is_painted_in_the_colours_of_its_objects() -> None:
     truth = labels((1, 0, 0), (2, 32, 32))
-    painted, balls = in_colours_of(labels((9, 0, 2)), truth, {1: 'red', 2: 'blue'})
+    painted, balls = match_colours(labels((9, 0, 2)), truth, {1: 'red', 2: 'blue'})
     assert set(np.unique(painted)) == {0, 9, 11} and painted[0, 0] == 9
     assert [(ball.id, ball.class_name) for ball in balls] == [(9, 'red'), (11, 'blue')]
-    empty, balls = in_colours_of(labels(), labels(), {})
+    empty, balls = match_colours(labels(), labels(), {})
     assert not empty.any() and balls == []
 
 
@@ -188,7 +188,7 @@ def test_a_frame_of_the_video_shows_what_the_node_did() -> None:
     strip = slice(size[1] - 104, size[1] - 36)
     grown = np.any(pictures[2][strip] != pictures[1][strip], axis=2)
     assert 0 < np.count_nonzero(grown.any(axis=0)) <= 8  # a bar for each frame, of four pixels
-    assert painter.colour_of('two') != painter.colour_of('one')
+    assert painter.phase_colour('two') != painter.phase_colour('one')
 
 
 def write_all(folder: object, frames: int) -> None:

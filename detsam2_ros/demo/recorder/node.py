@@ -29,7 +29,7 @@ from detsam2_ros.demo.processes import stop_on_signals
 from detsam2_ros.demo.recorder.frames import FrameLog
 from detsam2_ros.demo.recorder.output import OutputThread
 from detsam2_ros.media.video import InputError
-from detsam2_ros.ros.images import ImageRefused, labels_of, to_rgb
+from detsam2_ros.ros.images import ImageRefused, read_labels, to_rgb
 from detsam2_ros.scene.score import MIN_VISIBLE
 
 # When the recorder is told to end, what is under way may still come in: until nothing has for
@@ -87,7 +87,7 @@ class DemoRecorder(Node):
         self.log.add_image(nanoseconds(message.header.stamp), to_rgb(message), now)
 
     def _on_truth(self, message: Image) -> None:
-        self.log.add_truth(nanoseconds(message.header.stamp), labels_of(message))
+        self.log.add_truth(nanoseconds(message.header.stamp), read_labels(message))
 
     def _on_truth_objects(self, message: ObjectArray) -> None:
         counts = np.asarray(message.scores, np.float32) >= MIN_VISIBLE

@@ -75,7 +75,7 @@ def one_camera(session: Session, camera: str) -> str:
     return known_camera(session, camera) if camera else names[0]
 
 
-def class_name_of(text: str) -> str:
+def read_class_name(text: str) -> str:
     """Return a class name without blanks around it, '' for none; raises RequestError."""
     name = text.strip()
     if len(name) > MAX_NAME or not name.isprintable():

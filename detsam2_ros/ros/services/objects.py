@@ -17,8 +17,8 @@ from detsam2_ros.engine import Stream
 from detsam2_ros.engine.sam2.prompts import Prompt
 from detsam2_ros.messages.pixels import ImageRefused
 from detsam2_ros.results.frames import Prompted
-from detsam2_ros.ros.images import label_image, mask_of
-from detsam2_ros.ros.services.base import RequestError, ServiceBase, class_name_of, one_camera
+from detsam2_ros.ros.images import label_image, read_mask
+from detsam2_ros.ros.services.base import RequestError, ServiceBase, one_camera, read_class_name
 from detsam2_ros.ros.session import Session
 
 REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses others unanswered
@@ -43,8 +43,8 @@ class ObjectServices(ServiceBase):
 
     def _add(self, session: Session, request: Any, response: Any) -> None:
         camera = one_camera(session, request.camera)
-        prompt, stamp = prompt_of(request), stamp_of(request)
-        object_id, name = request.object_id or None, class_name_of(request.class_name)
+        prompt, stamp = read_prompt(request), read_stamp(request)
+        object_id, name = request.object_id or None, read_class_name(request.class_name)
 
         def add(stream: Stream) -> Prompted:
             new = name or ('' if object_id else 'object')
@@ -65,7 +65,7 @@ class ObjectServices(ServiceBase):
 
     def _rename(self, session: Session, request: Any, response: Any) -> None:
         camera, object_id = one_camera(session, request.camera), _id(request)
-        name = class_name_of(request.class_name)
+        name = read_class_name(request.class_name)
         if not name:
             raise RequestError('class_name is empty; give the name of the class')
         renamed = session.on_stream(
@@ -81,7 +81,7 @@ def _id(request: Any) -> int:
     return int(request.object_id)
 
 
-def prompt_of(request: Any) -> Prompt:
+def read_prompt(request: Any) -> Prompt:
     """Return what an AddObject request shows; raises RequestError or PromptError in one sentence.
 
     What has to do with the image, such as a box outside, is for the engine to see.
@@ -108,7 +108,7 @@ def prompt_of(request: Any) -> Prompt:
     )
 
 
-def stamp_of(request: Any) -> int | None:
+def read_stamp(request: Any) -> int | None:
     """Return the stamp that is asked for in nanoseconds, None for the newest frame."""
     return int(request.stamp.sec * 10**9 + request.stamp.nanosec) or None
 
@@ -131,7 +131,7 @@ def _mask(message: Any) -> np.ndarray | None:
     if not (message.width or message.height or len(message.data)):
         return None
     try:
-        return mask_of(message)
+        return read_mask(message)
     except ImageRefused as refusal:
         what = str(refusal).partition(';')[0]
         raise RequestError(f'the mask cannot be used: {what}') from refusal
