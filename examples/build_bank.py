@@ -23,7 +23,7 @@ from detsam2_ros.engine import Engine, EngineConfig, EngineError, FrameResult, l
 from detsam2_ros.media.video import InputError, open_source
 
 
-def tell(results: Sequence[FrameResult]) -> None:
+def print_results(results: Sequence[FrameResult]) -> None:
     for result in results:
         seen = ', '.join(f'{o.class_name} {o.score:.2f}' for o in result.objects if o.visible)
         kind = 'corrected' if result.revision else 'seen'
@@ -50,8 +50,8 @@ def run(given: argparse.Namespace) -> None:
     stream = engine.open_stream('video')
     stream.load_bank(bank)
     for frame in open_source(given.video).frames():
-        tell(stream.push(frame.image, frame.stamp))
-    tell(stream.flush())
+        print_results(stream.push(frame.image, frame.stamp))
+    print_results(stream.flush())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

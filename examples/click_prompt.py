@@ -42,10 +42,10 @@ class ClickPrompt(Node):
     def on_click(self, message: PointStamped) -> None:
         """Prompt where a viewer was clicked."""
         future = self.ask(points=[message.point.x, message.point.y])
-        future.add_done_callback(lambda done: print(told(done.result()), flush=True))
+        future.add_done_callback(lambda done: print(describe(done.result()), flush=True))
 
 
-def told(answer: AddObject.Response) -> str:
+def describe(answer: AddObject.Response) -> str:
     """Say what an answer holds."""
     if not answer.success:
         return f'refused: {answer.message}'
@@ -96,7 +96,7 @@ def main() -> int:
         future = node.ask(**{'points' if options.what == 'point' else 'box': options.where})
         rclpy.spin_until_future_complete(node, future)
         answer = future.result()
-        print(told(answer))
+        print(describe(answer))
         return 0 if answer.success else 1
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0

@@ -155,9 +155,9 @@ def _check_path(path: Path) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> BagError:
-    said = ' '.join(str(error).split()) or type(error).__name__
+    reason = ' '.join(str(error).split()) or type(error).__name__
     return BagError(
-        f'{path} cannot be read ({said.rstrip(".")}); if its recording was broken off, '
+        f'{path} cannot be read ({reason.rstrip(".")}); if its recording was broken off, '
         f"'mcap recover' or 'ros2 bag reindex' can save it"
     )
 

@@ -19,7 +19,7 @@ from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import FAILED, CameraStream, QueuedFrame
 
 NOT_DECODED = 'undecodable_message'
-_TOLD = 5  # different sentences of a topic that are kept
+_MAX_PROBLEMS = 5  # different sentences of a topic that are kept
 
 
 class Sink(Protocol):
@@ -35,7 +35,7 @@ class TopicReport:
     """What became of the messages of a topic: messages = segmented + all of refused.
 
     refused: by reason. objects: different ones over the topic. restarts: the stream began anew,
-    because time went back or the image size changed. told: sentences on what went wrong.
+    because time went back or the image size changed. problems: sentences on what went wrong.
     """
 
     topic: str
@@ -45,7 +45,7 @@ class TopicReport:
     corrections: int = 0
     objects: int = 0
     restarts: int = 0
-    told: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -123,13 +123,13 @@ class _Run:
             message: Any = store.deserialize_cdr(data, kind)
         except Exception as error:  # a message can hold anything
             self._accounts.drop(NOT_DECODED)
-            self._tell(f'a message is no {kind} ({type(error).__name__})')
+            self._note_problem(f'a message is no {kind} ({type(error).__name__})')
             return
         try:
             image = compressed_to_rgb(message) if kind == COMPRESSED else to_rgb(message)
         except ImageRefused as refusal:
             self._accounts.drop(refusal.reason)
-            self._tell(str(refusal))
+            self._note_problem(str(refusal))
             return
         stamp = message.header.stamp
         nanoseconds = stamp.sec * 10**9 + stamp.nanosec
@@ -178,11 +178,11 @@ class _Run:
         """Forget the frames before: they are final."""
         self._write_final(before=None)
         self._first = {}
-        self._tell(f'the stream began anew: {why}')
+        self._note_problem(f'the stream began anew: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
         """Keep the sentence."""
-        self._tell(message)
+        self._note_problem(message)
 
     def _write_masks(self, result: FrameResult) -> None:
         header, time = result.tag.header, result.tag.bag_time
@@ -196,6 +196,6 @@ class _Run:
                 # There is one revision of each frame, and subscribers count from 0.
                 self._write_masks(replace(self._last.pop(index), revision=0, final=True))
 
-    def _tell(self, text: str) -> None:
-        if text not in self._report.told and len(self._report.told) < _TOLD:
-            self._report.told.append(text)
+    def _note_problem(self, text: str) -> None:
+        if text not in self._report.problems and len(self._report.problems) < _MAX_PROBLEMS:
+            self._report.problems.append(text)

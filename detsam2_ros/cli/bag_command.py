@@ -95,7 +95,7 @@ def summary(report: bags.BagReport) -> str:
             f'{topic.objects} objects, {topic.corrections} corrections, '
             f'{topic.restarts} restarts'
         )
-        lines += [f'  {text}' for text in topic.told]
+        lines += [f'  {text}' for text in topic.problems]
     return '\n'.join([*lines, *(f'note: {note}' for note in report.notes)])
 
 

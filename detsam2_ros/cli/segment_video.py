@@ -62,14 +62,14 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     source = open_source(given.input, given.fps)
     check(given.output, given.force, given.input)
     bank = MemoryBank.load(given.bank_in) if given.bank_in else None
-    say = _silent if given.quiet else print
+    echo = _silent if given.quiet else print
     engine = _engine(given, config)
     stream = engine.open_stream(given.input.stem or 'video')
     if bank is not None:
         stream.load_bank(bank)
     width, height = source.size
     count = f'{source.count} frames, ' if source.count else ''
-    say(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
+    echo(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
 
     summary = Summary()
     highlights = Best[Highlight](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
@@ -112,10 +112,10 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
             None if kind is None else OVERLAYS[kind],
         )
     if given.bank_out and not interrupt.asked:
-        _save_bank(stream, given, say)
-    say(summary.text())
-    say('  written         ' + ', '.join(str(file) for file in output.files()))
-    _hint(given, summary, say)
+        _save_bank(stream, given, echo)
+    echo(summary.text())
+    echo('  written         ' + ', '.join(str(file) for file in output.files()))
+    _hint(given, summary, echo)
     if failure is not None:
         raise failure
     return EXIT_INTERRUPTED if interrupt.asked else 0
@@ -135,25 +135,25 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError(f'--bank-out {given.bank_out}: there is no such folder')
 
 
-def _save_bank(stream: Stream, given: argparse.Namespace, say: Callable[[str], None]) -> None:
+def _save_bank(stream: Stream, given: argparse.Namespace, echo: Callable[[str], None]) -> None:
     bank = stream.export_bank(given.bank_entries)
     bank.save(given.bank_out)
-    say(f'memory bank: {len(bank)} entries of {len(bank.objects())} objects in {given.bank_out}')
+    echo(f'memory bank: {len(bank)} entries of {len(bank.objects())} objects in {given.bank_out}')
 
 
-def _hint(given: argparse.Namespace, summary: Summary, say: Callable[[str], None]) -> None:
+def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], None]) -> None:
     """Say what to try when nothing was found."""
     if summary.presence or not summary.settled:
         return
     if given.yolo == 'demo' and not given.no_detector:
-        say(
+        echo(
             'no object was found: the shipped demo models know billiard balls from above and '
             'nothing else; try --sam2 facebook/sam2.1-hiera-small --yolo yolo11n.pt'
         )
     elif summary.engine.detections:
-        say('no object was started: a lower --new-object-score takes less certain detections')
+        echo('no object was started: a lower --new-object-score takes less certain detections')
     elif not given.no_detector:
-        say('the detector found nothing: try a lower --confidence, other --classes or --yolo')
+        echo('the detector found nothing: try a lower --confidence, other --classes or --yolo')
 
 
 def _warn_of_missing(source: Source, frames: int) -> None:

@@ -35,16 +35,16 @@ class StoryError(Exception):
 class Driver(Node):
     """Counts what the graph does and makes it do the next thing.
 
-    check: called often while waiting; raises what ends the wait. say: gets finished lines.
+    check: called often while waiting; raises what ends the wait. report: gets finished lines.
     """
 
-    def __init__(self, check: Callable[[], None], say: Callable[[str], None]):
+    def __init__(self, check: Callable[[], None], report: Callable[[str], None]):
         super().__init__('demo_graph')
         self.images = self.masks = self.corrections = 0
         self.events: list[dict[str, Any]] = []
         self._planned = self._newest_image = self._newest_masks = 0
         self._check = check
-        self._say = say
+        self._report = report
         self._start = time.monotonic()
         self._shown = 0.0
         self._spinning = SingleThreadedExecutor()
@@ -110,7 +110,7 @@ class Driver(Node):
         seen = [self.masks]
         self._set(self._camera_set, 'pause_after', until)
         self.wait(done, f'the masks of {count} images', _PHASE_SECONDS, text)
-        self._say(text())
+        self._report(text())
 
     def wait(
         self,
@@ -138,7 +138,7 @@ class Driver(Node):
     def set_parameter(self, name: str, value: Any) -> None:
         """Set a parameter of the running node."""
         seconds = self._set(self._node_set, name, value)
-        self.tell(f'set parameter {name} to {value}', seconds)
+        self.log_event(f'set parameter {name} to {value}', seconds)
 
     def save_bank(self, path: str, entries: int) -> None:
         """Save what the objects remember."""
@@ -160,22 +160,22 @@ class Driver(Node):
         answer, seconds = self._call(self._state, request)
         if not answer.success:
             raise StoryError('the node refused to be deactivated')
-        self.tell('deactivate: done', seconds)
+        self.log_event('deactivate: done', seconds)
 
-    def tell(self, text: str, seconds: float | None = None) -> None:
+    def log_event(self, text: str, seconds: float | None = None) -> None:
         """Note and say what happened; seconds: what the answer took."""
         event: dict[str, Any] = {'image': self.images, 'text': text}
         if seconds is not None:
             event['answer_ms'] = round(1000 * seconds, 1)
             text += f' (answered in {1000 * seconds:.0f} ms)'
         self.events.append(event)
-        self._say(text)
+        self._report(text)
 
     def _act(self, name: str, client: Any, request: Any) -> None:
         answer, seconds = self._call(client, request)
         if not answer.success:
             raise StoryError(f'{name} failed: {answer.message}')
-        self.tell(f'{name}: {answer.message}', seconds)
+        self.log_event(f'{name}: {answer.message}', seconds)
 
     def _set(self, client: Any, name: str, value: Any) -> float:
         parameter = Parameter(name, value=value).to_parameter_msg()

@@ -67,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     start = time.monotonic()
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         clear = '\r\033[K' if sys.stdout.isatty() else ''
         print(f'{clear}[{time.monotonic() - start:5.1f} s] {text}', flush=True)
 
     try:
-        run(given, say)
+        run(given, report)
     except KeyboardInterrupt:
         print('\ndemo: interrupted', file=sys.stderr)
         return 130
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(given: argparse.Namespace, say: Any) -> None:
+def run(given: argparse.Namespace, report: Any) -> None:
     """Start the processes, tell the story, end them; raises StoryError or ProcessError."""
     plan = QUICK if given.quick else Plan()
     output = given.output.absolute()
@@ -94,13 +94,13 @@ def run(given: argparse.Namespace, say: Any) -> None:
     with Processes(logs, environment) as processes:
         for name, command in _commands(given, plan, output, banks).items():
             processes.start(name, command)
-        say(f'camera, node and recorder started (ROS_DOMAIN_ID {environment["ROS_DOMAIN_ID"]}); '
+        report(f'camera, node and recorder started (ROS_DOMAIN_ID {environment["ROS_DOMAIN_ID"]}); '
             f'the models load')
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        driver = Driver(processes.check, say)
+        driver = Driver(processes.check, report)
         try:
             _check_alone(driver)
-            _tell(driver, plan, processes)
+            _run_story(driver, plan, processes)
             processes.stop('recorder', _END_SECONDS)
             processes.stop('node', 15.0)
             _finish(output, driver)
@@ -111,10 +111,10 @@ def run(given: argparse.Namespace, say: Any) -> None:
             rclpy.try_shutdown()
 
 
-def _tell(driver: Driver, plan: Plan, processes: Processes) -> None:
+def _run_story(driver: Driver, plan: Plan, processes: Processes) -> None:
     """Go through the story."""
     driver.wait(driver.all_are_there, 'node, camera and recorder', _START_SECONDS)
-    driver.tell('the node is active')
+    driver.log_event('the node is active')
     driver.go_on(plan.detector, DETECTOR)
     driver.save_bank(BANK_FILE, plan.entries)
     driver.set_parameter('detect_interval', 0)
@@ -132,7 +132,7 @@ def _tell(driver: Driver, plan: Plan, processes: Processes) -> None:
 
 
 def _finish(output: Path, driver: Driver) -> None:
-    """Add the story to the report, and say what came out and where it is."""
+    """Add the story to the report, and print what came out and where it is."""
     file = output / 'report.json'
     numbers = json.loads(file.read_text('utf-8'))
     numbers['events'] = driver.events

@@ -49,7 +49,7 @@ from detsam2_ros.runtime.worker import INTERNAL
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200
 MIN_DEPTH = 10
-_REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
+_MAX_REFUSALS = 32  # different ones; beyond that they are counted only
 
 
 class Camera:
@@ -78,7 +78,7 @@ class Camera:
         self._overlay_enabled = parameters.overlay
         self._first: dict[int, FirstLabels] = {}
         self._reach = parameters.engine.max_propagation + parameters.engine.window_size
-        self._refused: set[str] = set()
+        self._reported: set[str] = set()
         self._subscription: Subscription[Any] | None = None
         self._group = MutuallyExclusiveCallbackGroup()  # frames of one camera stay in order
         self._publishers: list[Any] = []
@@ -176,16 +176,16 @@ class Camera:
             image = compressed_to_rgb(message) if self._compressed else to_rgb(message)
         except ImageRefused as refusal:
             self.accounts.drop(refusal.reason)
-            self._tell_refusal(str(refusal))
+            self._report_refusal(str(refusal))
             return
         except CvBridgeUnusable as error:
             self.accounts.drop(NO_CV_BRIDGE)
-            self._tell_refusal(f'{error}.')
+            self._report_refusal(f'{error}.')
             return
         except Exception as error:
             # A message can hold anything; no message may end the executor's thread.
             self.accounts.drop(INTERNAL)
-            self._tell_refusal(f'{type(error).__name__} while converting an image: {error}')
+            self._report_refusal(f'{type(error).__name__} while converting an image: {error}')
             return
         stamp = message.header.stamp
         self._offer(
@@ -193,9 +193,9 @@ class Camera:
                 image, stamp.sec * 10**9 + stamp.nanosec, received, message.header,
                 self._wants_overlay()))
 
-    def _tell_refusal(self, text: str) -> None:
-        if text not in self._refused and len(self._refused) < _REFUSALS_TOLD:
-            self._refused.add(text)
+    def _report_refusal(self, text: str) -> None:
+        if text not in self._reported and len(self._reported) < _MAX_REFUSALS:
+            self._reported.add(text)
             self._log.error(
                 f'{self.input_topic}: {text} Further images like this one are counted in '
                 f'/diagnostics, not reported again.')

@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
-from detsam2_ros.runtime.detection_inbox import TOLD, DetectionInbox, Unused
+from detsam2_ros.runtime.detection_inbox import EXPLANATIONS, DetectionInbox, Unused
 from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections
 
 try:
@@ -49,12 +49,12 @@ class DetectionTopic:
     """
 
     def __init__(self, node: LifecycleNode, prefix: str, look: Callable[[], object]):
-        self.inbox = DetectionInbox(self._tell)
+        self.inbox = DetectionInbox(self._report_unused)
         self._node = node
         self._log = node.get_logger()
         self.topic = node.resolve_topic_name(prefix + 'detections')
         self._look = look
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._subscription: Subscription[Any] | None = None
         # Of its own: many detections must not hold the images up.
         self._group = MutuallyExclusiveCallbackGroup()
@@ -84,19 +84,19 @@ class DetectionTopic:
             boxes, refused = read_detections(message)
         except Exception as error:  # no message may end the executor's thread
             self.inbox.lose()
-            self._tell_once(f'{type(error).__name__} while reading detections: {error}')
+            self._report_once(f'{type(error).__name__} while reading detections: {error}')
             return
         for reason in refused:
-            self._tell_once(f'{REFUSALS[reason]}; such detections are left out')
+            self._report_once(f'{REFUSALS[reason]}; such detections are left out')
         if self.inbox.receive(boxes, refused):
             self._look()
 
-    def _tell(self, why: Unused) -> None:
-        self._tell_once(f'detections are not used: {TOLD[why]}')
+    def _report_unused(self, why: Unused) -> None:
+        self._report_once(f'detections are not used: {EXPLANATIONS[why]}')
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told and len(self._told) < 32:
-            self._told.add(text)
+    def _report_once(self, text: str) -> None:
+        if text not in self._reported and len(self._reported) < 32:
+            self._reported.add(text)
             self._log.warning(
                 f'{self.topic}: {text}. Further ones are counted in /diagnostics, not reported '
                 f'again.')

@@ -29,7 +29,7 @@ from detsam2_ros.runtime.worker import QUEUE_FULL, Worker
 
 T = TypeVar('T')
 
-_TOLD_EVERY = 10.0  # seconds between two lines of the log that say the same
+_REPORT_INTERVAL = 10.0  # seconds between two lines of the log that say the same
 _WHY = {
     QUEUE_FULL: 'inference is slower than the camera; a lower rate or resolution, a larger '
     'window_size or a smaller model helps',
@@ -54,7 +54,7 @@ class Session:
         self.device = ''
         self._node = node
         self._log = node.get_logger()
-        self._told = Throttle(_TOLD_EVERY)
+        self._reports = Throttle(_REPORT_INTERVAL)
         self._classes: dict[int, str] | None = None  # as published last
         # What two windows post at most; each result holds a label image.
         self._publish_queue = PublishQueue(2 * parameters.engine.max_propagation)
@@ -96,8 +96,8 @@ class Session:
     def activate(self) -> None:
         """Take images from now on; the publishers are active already."""
         self.worker.activate()
-        self.worker.call(self._tell_classes).add_done_callback(
-            partial(self._tell_error, 'the class table is not published'))
+        self.worker.call(self._republish_classes).add_done_callback(
+            partial(self._log_error, 'the class table is not published'))
         for camera in self.cameras.values():
             camera.subscribe()
 
@@ -146,9 +146,9 @@ class Session:
                 detector.confidence = parameters.detector_confidence
 
         self.worker.call(act).add_done_callback(
-            partial(self._tell_error, 'the changed parameters do not act'))
+            partial(self._log_error, 'the changed parameters do not act'))
 
-    def _tell_error(self, what: str, done: Future[None]) -> None:
+    def _log_error(self, what: str, done: Future[None]) -> None:
         error = done.exception()
         if error is not None:
             self._log.error(f'{what}: {error}')
@@ -216,7 +216,7 @@ class Session:
 
     def on_dropped(self, camera: str, reason: str) -> None:
         """Say once in a while that frames are dropped; every one is counted."""
-        if self._told.allows(f'{camera} drops {reason}'):
+        if self._reports.allows(f'{camera} drops {reason}'):
             count = self.accounts[camera].snapshot().dropped.get(reason, 0)
             self._log.warning(
                 f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
@@ -224,13 +224,13 @@ class Session:
     def on_reset(self, camera: str, why: str) -> None:
         """Say that a stream starts anew, after what it published before."""
         self._publish_queue.post(self.cameras[camera].forget)
-        if self._told.allows(_kind(f'{camera} starts anew {why}')):
+        if self._reports.allows(_kind(f'{camera} starts anew {why}')):
             self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
         """Report what went wrong, and remember it for the diagnostics."""
         self.failures = {**self.failures, camera: (time.monotonic(), message)}
-        if self._told.allows(_kind(f'{camera} fails {message}')):
+        if self._reports.allows(_kind(f'{camera} fails {message}')):
             self._log.error(f'{self.title(camera)}: {message}')
 
     def on_classes(self, class_names: Mapping[int, str]) -> None:
@@ -240,7 +240,7 @@ class Session:
             for camera in self.cameras.values():
                 self._publish_queue.post(partial(camera.publish_classes, names))
 
-    def _tell_classes(self, engine: Engine) -> None:
+    def _republish_classes(self, engine: Engine) -> None:
         self._classes = None  # what was published while the node was inactive went nowhere
         for stream in engine.streams.values():
             self.on_classes(stream.class_names)

@@ -28,7 +28,7 @@ class Unused(str, Enum):
     FAILED = 'failed'
 
 
-TOLD = {
+EXPLANATIONS = {
     Unused.LATE: 'they come for frames that no pass can reach any more; a faster detector, or a '
     'larger max_propagation helps',
     Unused.NO_FRAME: 'no frame has their stamp; the detector must copy the header of the image, '
@@ -69,12 +69,12 @@ class DetectionCounts:
 class DetectionInbox:
     """The messages of one camera; executor threads fill it, the inference thread empties it.
 
-    A message may come before its frame: `CAPACITY` of them wait. tell: hears of each reason
+    A message may come before its frame: `CAPACITY` of them wait. report: hears of each reason
     the first time that a message is not used for it; may be called from any thread.
     """
 
-    def __init__(self, tell: Callable[[Unused], None] = lambda why: None):
-        self._tell = tell
+    def __init__(self, report: Callable[[Unused], None] = lambda why: None):
+        self._report = report
         self._lock = threading.Lock()
         self._waiting: list[NamedDetections] = []
         self._taken: Counter[int] = Counter()  # messages used, by stamp of the frame in reach
@@ -106,7 +106,7 @@ class DetectionInbox:
             call = why is not Unused.REPEATED and not self._called
             self._called = self._called or call
         if first and why is not None:
-            self._tell(why)
+            self._report(why)
         return call
 
     def lose(self) -> None:
@@ -141,7 +141,7 @@ class DetectionInbox:
                         gone.append(why)
             self._waiting = early
         for why in gone:
-            self._tell(why)
+            self._report(why)
         return sorted(found, key=lambda pair: pair[0])
 
     def clear(self, why: Unused) -> None:
@@ -152,7 +152,7 @@ class DetectionInbox:
             self._taken.clear()
             first = bool(count) and self._count(why, count)
         if first:
-            self._tell(why)
+            self._report(why)
 
     def use(self, matched: int, started: int, ignored: int) -> None:
         """Count a message that was used, and what became of its boxes."""
@@ -172,7 +172,7 @@ class DetectionInbox:
         with self._lock:
             first = self._count(Unused.FAILED)
         if first:
-            self._tell(Unused.FAILED)
+            self._report(Unused.FAILED)
 
     def snapshot(self) -> DetectionCounts:
         """Return all counts as of one moment."""

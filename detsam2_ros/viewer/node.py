@@ -20,7 +20,7 @@ from detsam2_ros.viewer.follow import Follower, Screen
 
 _KINDS = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
 _OBJECTS = 'detsam2_msgs/msg/ObjectArray'
-_SAY_AGAIN = 10.0  # seconds
+_REPORT_INTERVAL = 10.0  # seconds
 
 
 class ViewerError(Exception):
@@ -48,13 +48,13 @@ def look(
         looker = _Looker(own, follower, topic, kind)
         subscribe(own, follower.add_frame, namespace=node, camera=camera)
         own.get_logger().info(f'showing {topic} and the masks of {node}')
-        say = time.monotonic() + _SAY_AGAIN
+        report_at = time.monotonic() + _REPORT_INTERVAL
         while not done():
             rclpy.spin_once(own, timeout_sec=0.2)
-            if not looker.images and time.monotonic() > say:
+            if not looker.images and time.monotonic() > report_at:
                 count = own.count_publishers(topic)
                 own.get_logger().warning(f'no image on {topic} yet; it has {count} publishers')
-                say = time.monotonic() + _SAY_AGAIN
+                report_at = time.monotonic() + _REPORT_INTERVAL
     except ExternalShutdownException:  # SIGINT or SIGTERM
         pass
     finally:
@@ -63,12 +63,12 @@ def look(
 
 
 class _Looker:
-    """Takes the images of a topic; what cannot be converted is told once."""
+    """Takes the images of a topic; what cannot be converted is reported once."""
 
     def __init__(self, node: Node, follower: Follower, topic: str, kind: type[Any]):
         self._log = node.get_logger()
         self._follower = follower
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.images = 0
         node.create_subscription(kind, topic, self._take, qos_profile_sensor_data)
 
@@ -78,8 +78,8 @@ class _Looker:
             compressed = isinstance(message, CompressedImage)
             image = compressed_to_rgb(message) if compressed else to_rgb(message)
         except ImageRefused as refusal:
-            if str(refusal) not in self._told and len(self._told) < 8:
-                self._told.add(str(refusal))
+            if str(refusal) not in self._reported and len(self._reported) < 8:
+                self._reported.add(str(refusal))
                 self._log.error(str(refusal))
             return
         stamp = message.header.stamp
@@ -90,7 +90,7 @@ def _image_topic(
     own: Node, node: str, camera: str, image: str | None, done: Callable[[], bool]
 ) -> tuple[str, type[Any]]:
     """Wait until the topic of the images is known; returns its name and type."""
-    told = -_SAY_AGAIN
+    reported = -_REPORT_INTERVAL
     while True:
         found, missing = _found(own, node, camera, image)
         if found is not None:
@@ -98,9 +98,9 @@ def _image_topic(
         if done():
             raise ViewerError(missing)
         now = time.monotonic()
-        if now - told >= _SAY_AGAIN:
+        if now - reported >= _REPORT_INTERVAL:
             own.get_logger().info(f'{missing}; waiting')
-            told = now
+            reported = now
         rclpy.spin_once(own, timeout_sec=0.2)
 
 

@@ -21,7 +21,7 @@ from detsam2_ros.engine import Object, Prompt, Prompted, PromptError
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.images import read_labels
 from detsam2_ros.ros.services.base import RequestError, read_class_name
-from detsam2_ros.ros.services.objects import answer_with, read_prompt, read_stamp
+from detsam2_ros.ros.services.objects import fill_answer, read_prompt, read_stamp
 
 pytestmark = pytest.mark.ros
 
@@ -100,7 +100,7 @@ def test_an_answer_holds_the_mask_in_its_box(object_id, sides):
     found = Object(object_id, 2, 'cup', 0.5, True, Mask.of(mask))
     frame = SimpleNamespace(header=header)
     response = AddObject.Response()
-    answer_with(response, Prompted(4, 9 * 10**9, found, frame))
+    fill_answer(response, Prompted(4, 9 * 10**9, found, frame))
     assert (response.object_id, response.class_id, response.class_name) == (object_id, 2, 'cup')
     assert response.header == header == response.patch.header and response.frame_index == 4
     roi, whole = response.roi, np.zeros_like(mask)

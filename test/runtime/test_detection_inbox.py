@@ -15,8 +15,8 @@ from detsam2_ros.engine import Detections
 from detsam2_ros.runtime.camera_stream import CameraStream
 from detsam2_ros.runtime.detection_inbox import (
     CAPACITY,
+    EXPLANATIONS,
     MAX_PER_FRAME,
-    TOLD,
     DetectionInbox,
     Unused,
 )
@@ -69,8 +69,8 @@ class LedFilm(Film):
     """A camera's frames with detections for them."""
 
     def __init__(self, mode: str = 'window'):
-        self.told: list[Unused] = []
-        self.inbox = DetectionInbox(self.told.append)
+        self.reported: list[Unused] = []
+        self.inbox = DetectionInbox(self.reported.append)
         super().__init__(LedEngine(mode=mode))
         self.engine.streams.clear()
         self.stream = CameraStream(
@@ -122,7 +122,7 @@ def test_late_ones_go_to_their_frame_and_too_late_ones_do_not():
     film.detect(30, 2 * horizon, 2 * horizon - 2, 2 * horizon + 1, -5)
     assert film.found == [(15, False), (horizon, False)]
     assert film.counts() == (5, 2, 0, {'late': 2, 'no_frame': 1})
-    assert film.told == [Unused.LATE, Unused.NO_FRAME]
+    assert film.reported == [Unused.LATE, Unused.NO_FRAME]
 
 
 def test_of_many_with_one_stamp_some_are_taken():
@@ -139,7 +139,7 @@ def test_those_without_an_image_are_displaced():
     film.push(0)
     film.detect(*range(1000, 1000 + CAPACITY + 7))
     assert film.counts() == (CAPACITY + 7, 0, CAPACITY, {'expired': 7})
-    assert film.told == [Unused.EXPIRED]
+    assert film.reported == [Unused.EXPIRED]
     film.push(1003, 1010)
     assert film.found == [(2, True)]
     assert film.counts()[3] == {'expired': 7, 'no_frame': 3}
@@ -264,5 +264,5 @@ def test_every_message_is_accounted_for(steps):
 
 
 def test_every_reason_is_explained():
-    assert set(TOLD) == set(Unused)
+    assert set(EXPLANATIONS) == set(Unused)
 

@@ -56,7 +56,7 @@ class DemoRecorder(Node):
         self.output = OutputThread(folder, rate)
         self.log = FrameLog(hold, self.output.take)
         self._timeline = MaskTimeline(length=2 * hold, max_lag=max(50, hold))
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._changed = time.monotonic()
         self._follow(Image, 'image', self._on_image)
         self._follow(Image, 'truth', self._on_truth)
@@ -109,8 +109,8 @@ class DemoRecorder(Node):
             try:
                 receive(message)
             except (ImageRefused, ValueError) as error:
-                if str(error) not in self._told and len(self._told) < 20:
-                    self._told.add(str(error))
+                if str(error) not in self._reported and len(self._reported) < 20:
+                    self._reported.add(str(error))
                     self.get_logger().error(f'{topic}: {error}')
 
         self.create_subscription(kind, topic, guarded, QoSProfile(depth=50))

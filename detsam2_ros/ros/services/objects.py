@@ -51,7 +51,7 @@ class ObjectServices(ServiceBase):
             return stream.prompt(stream.find_frame(stamp), prompt, new, object_id)
 
         prompted = session.on_stream(camera, add)
-        answer_with(response, prompted)
+        fill_answer(response, prompted)
         response.message = (
             f'object {prompted.object.id} ({prompted.object.class_name}) is prompted on frame '
             f'{prompted.index}, where it has {prompted.object.mask.area} pixels')
@@ -113,7 +113,7 @@ def read_stamp(request: Any) -> int | None:
     return int(request.stamp.sec * 10**9 + request.stamp.nanosec) or None
 
 
-def answer_with(response: Any, prompted: Prompted) -> None:
+def fill_answer(response: Any, prompted: Prompted) -> None:
     """Fill AddObject's answer."""
     found, header = prompted.object, prompted.tag.header
     x0, y0, x1, y1 = found.mask.box or (0, 0, 0, 0)
