@@ -89,7 +89,7 @@ class ColourDetector(Node):
             self.get_logger().error(str(refusal), throttle_duration_sec=10.0)
             return
         array = Detection2DArray(header=message.header)
-        array.detections = [detection(entry, message) for entry in found]
+        array.detections = [detection(one, message) for one in found]
         self._publisher.publish(array)
         self.get_logger().info(', '.join(f'{f.name} {f.score:.2f}' for f in found) or 'nothing')
 

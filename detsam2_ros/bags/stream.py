@@ -15,6 +15,7 @@ from detsam2_ros.bags.types import COMPRESSED, Serializer
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
 from detsam2_ros.messages.results import FirstLabels
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import FAILED, CameraStream, QueuedFrame
 
@@ -131,9 +132,9 @@ class _Run:
             self._accounts.drop(refusal.reason)
             self._note_problem(str(refusal))
             return
-        stamp = message.header.stamp
-        nanoseconds = stamp.sec * 10**9 + stamp.nanosec
-        self._stream.push(_Recorded(image, nanoseconds, 0.0, message.header, bag_time=time))
+        header = message.header
+        stamp = nanoseconds(header.stamp)
+        self._stream.push(_Recorded(image, stamp, 0.0, header, bag_time=time))
         while self._stream.due:
             self._stream.step()
 
@@ -153,7 +154,7 @@ class _Run:
     def on_result(self, camera: str, result: FrameResult) -> None:
         """Write a result, or keep it while it may be corrected."""
         restarts = self._accounts.snapshot().resets
-        self._ids |= {(restarts, thing.id) for thing in result.objects}
+        self._ids |= {(restarts, obj.id) for obj in result.objects}
         if result.revision > 0:
             self._accounts.correct()
         if self._final_only:

@@ -169,11 +169,11 @@ def _strip(kept: Settled) -> bytes:
 
 def _changes(kept: Settled) -> str:
     """Say in words what happened to the corrected objects of a frame."""
-    before = {thing.id for thing in kept.first.objects if thing.visible}
-    after = {thing.id for thing in kept.last.objects if thing.visible}
+    before = {obj.id for obj in kept.first.objects if obj.visible}
+    after = {obj.id for obj in kept.last.objects if obj.visible}
     names = {
-        thing.id: f'{thing.id} {thing.class_name}'
-        for thing in (*kept.first.objects, *kept.last.objects)
+        obj.id: f'{obj.id} {obj.class_name}'
+        for obj in (*kept.first.objects, *kept.last.objects)
     }
     groups = (
         ('found', [key for key in kept.corrected if key not in before]),

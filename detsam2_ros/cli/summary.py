@@ -67,9 +67,9 @@ class Summary:
         self.settled += 1
         self.changed += settled.last.revision > 0
         self.notable += bool(settled.corrected)
-        for thing in settled.last.objects:
-            if thing.visible:
-                presence = self.presence.setdefault(thing.id, Presence(thing.class_name))
+        for obj in settled.last.objects:
+            if obj.visible:
+                presence = self.presence.setdefault(obj.id, Presence(obj.class_name))
                 presence.see(settled.index)
         for key in settled.corrected:
             if key in self.presence:

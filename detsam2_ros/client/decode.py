@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import ObjectInfo
 
 
@@ -45,13 +46,6 @@ class Correction:
             f'correction of frame {self.record.index}: roi of {width}x{height} pixels at '
             f'x={self.x}, y={self.y} leaves the image of {shape[1]}x{shape[0]}'
         )
-
-
-def nanoseconds(stamp: Any) -> int:
-    """Return a time in nanoseconds: an int, a builtin_interfaces/Time or an rclpy Time."""
-    if hasattr(stamp, 'sec'):
-        return int(stamp.sec) * 10**9 + int(stamp.nanosec)
-    return int(getattr(stamp, 'nanoseconds', stamp))
 
 
 def decode_image(msg: Any, what: str) -> np.ndarray:

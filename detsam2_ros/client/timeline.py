@@ -19,14 +19,14 @@ from detsam2_ros.client.decode import (
     decode_correction,
     decode_image,
     decode_objects,
-    nanoseconds,
 )
 from detsam2_ros.client.frame import Labels, TimelineFrame
 from detsam2_ros.client.mask_order import MaskOrder
+from detsam2_ros.messages.stamps import nanoseconds
 
 
 @dataclass
-class _Entry:
+class _FrameParts:
     """The parts of a frame that have arrived."""
 
     labels: np.ndarray | None = None  # revision 0
@@ -70,9 +70,9 @@ class MaskTimeline:
         self._length, self._max_lag = length, max_lag
         self._reach = None if max_propagation is None else max_propagation + window_size
         self._lock = threading.RLock()
-        self._known: dict[int, _Entry] = {}
+        self._known: dict[int, _FrameParts] = {}
         self._stamps: list[int] = []  # of the known ones, ascending
-        self._pending: dict[int, _Entry] = {}  # not all there yet, in the order of arrival
+        self._pending: dict[int, _FrameParts] = {}  # not all there yet, in the order of arrival
         self._stream = 0
         self._newest: tuple[int, int] | None = None  # stamp and index, by the topic objects
         self._before: tuple[int, int] | None = None  # the newest of the stream before this one
@@ -128,18 +128,18 @@ class MaskTimeline:
             newest = self._newest[0] if self._newest is not None else None
             if self._masks.is_of_stream_before(stamp, newest):
                 return None
-            entry = self._entry(stamp)
-            if entry.labels is not None and np.array_equal(labels, entry.labels):
-                entry.arrival = self._masks.arrivals
+            parts = self._parts(stamp)
+            if parts.labels is not None and np.array_equal(labels, parts.labels):
+                parts.arrival = self._masks.arrivals
                 return None
-            if entry.labels is not None or self._is_too_late(entry.record):
+            if parts.labels is not None or self._is_too_late(parts.record):
                 # Of two streams: what else is known of the frame belongs to the older one.
-                if entry.record is not None and self._newest is not None:
+                if parts.record is not None and self._newest is not None:
                     self._other_masks = self._newest[1]
                 self._forget(stamp)
-                entry = self._entry(stamp)
-            entry.arrival = self._masks.arrivals
-            entry.labels, entry.frame_id = labels, msg.header.frame_id
+                parts = self._parts(stamp)
+            parts.arrival = self._masks.arrivals
+            parts.labels, parts.frame_id = labels, msg.header.frame_id
             return self._changed(stamp)
 
     def add_objects(self, msg: Any) -> TimelineFrame | None:
@@ -158,13 +158,13 @@ class MaskTimeline:
                 self._newest = (stamp, record.index)
             if self._is_forgotten(stamp):
                 return None
-            entry = self._entry(stamp)
-            if entry.first is not None:
+            parts = self._parts(stamp)
+            if parts.first is not None:
                 return None
-            entry.first = record
-            if entry.correction is not None and entry.correction.record.index != record.index:
-                entry.correction = None  # of the stream before
-            return self._changed(stamp) if entry.correction is None else None
+            parts.first = record
+            if parts.correction is not None and parts.correction.record.index != record.index:
+                parts.correction = None  # of the stream before
+            return self._changed(stamp) if parts.correction is None else None
 
     def add_correction(self, msg: Any) -> TimelineFrame | None:
         """Take a detsam2_msgs/MaskCorrection; see add_masks.
@@ -178,56 +178,56 @@ class MaskTimeline:
         with self._lock:
             if self._correction_is_of_stream_before(stamp, record.index):
                 return None
-            entry = self._find(stamp)
-            if (entry is None or entry.labels is None) and self._stamps:
-                entry = self._known[self._stamps[-1]]  # images of a stream have one size
-            if entry is not None and entry.labels is not None:
-                misfit = correction.misfit(entry.labels.shape)
+            parts = self._find(stamp)
+            if (parts is None or parts.labels is None) and self._stamps:
+                parts = self._known[self._stamps[-1]]  # images of a stream have one size
+            if parts is not None and parts.labels is not None:
+                misfit = correction.misfit(parts.labels.shape)
                 if misfit:
                     raise ValueError(misfit)
             if self._is_forgotten(stamp) or (
                 stamp not in self._known and self._is_too_late(record)
             ):
                 return None
-            entry = self._entry(stamp)
-            held = entry.correction.record if entry.correction is not None else None
+            parts = self._parts(stamp)
+            held = parts.correction.record if parts.correction is not None else None
             if held and held.index == record.index and held.revision >= record.revision:
                 return None
-            entry.correction = correction
+            parts.correction = correction
             return self._changed(stamp)
 
     def _frame(self, stamp: int) -> TimelineFrame:
-        entry = self._known[stamp]
-        record = entry.record
-        assert record is not None and entry.best is not None
+        parts = self._known[stamp]
+        record = parts.record
+        assert record is not None and parts.best is not None
         final = record.final
         if self._reach is not None and self._newest is not None:
             final = final or self._newest[1] - record.index > self._reach
         return TimelineFrame(
             stamp=stamp,
-            frame_id=entry.frame_id,
+            frame_id=parts.frame_id,
             stream=self._stream,
             index=record.index,
             revision=record.revision,
             final=final,
             objects=record.objects,
-            _labels=entry.best,
+            _labels=parts.best,
         )
 
-    def _find(self, stamp: int) -> _Entry | None:
+    def _find(self, stamp: int) -> _FrameParts | None:
         return self._known.get(stamp) or self._pending.get(stamp)
 
-    def _entries(self) -> Iterator[tuple[int, _Entry]]:
+    def _all_parts(self) -> Iterator[tuple[int, _FrameParts]]:
         return chain(self._known.items(), self._pending.items())
 
-    def _entry(self, stamp: int) -> _Entry:
+    def _parts(self, stamp: int) -> _FrameParts:
         """Return what is there of a frame, or make place for it."""
-        entry = self._find(stamp)
-        if entry is None:
-            entry = self._pending[stamp] = _Entry()
+        parts = self._find(stamp)
+        if parts is None:
+            parts = self._pending[stamp] = _FrameParts()
             while len(self._pending) > max(self._length, self._max_lag):  # the rest was lost
                 del self._pending[next(iter(self._pending))]
-        return entry
+        return parts
 
     def _is_forgotten(self, stamp: int) -> bool:
         return len(self._stamps) == self._length and stamp < self._stamps[0]
@@ -239,17 +239,17 @@ class MaskTimeline:
 
     def _changed(self, stamp: int) -> TimelineFrame | None:
         """Return a frame that got a new part, if it is known; keeps the length."""
-        entry = self._entry(stamp)
-        held = entry.correction
-        if entry.labels is not None and held is not None and held.misfit(entry.labels.shape):
-            entry.correction = held = None  # it came ahead, for images of another size
-        if entry.labels is None or entry.record is None:
+        parts = self._parts(stamp)
+        held = parts.correction
+        if parts.labels is not None and held is not None and held.misfit(parts.labels.shape):
+            parts.correction = held = None  # it came ahead, for images of another size
+        if parts.labels is None or parts.record is None:
             return None
-        entry.best = Labels(entry.labels)
+        parts.best = Labels(parts.labels)
         if held is not None:
-            entry.best = Labels(entry.labels, held.x, held.y, held.patch)
+            parts.best = Labels(parts.labels, held.x, held.y, held.patch)
         if self._pending.pop(stamp, None) is not None:
-            self._known[stamp] = entry
+            self._known[stamp] = parts
             insort(self._stamps, stamp)
             if len(self._stamps) > self._length:
                 self._forget(self._stamps[0])
@@ -264,9 +264,9 @@ class MaskTimeline:
             return False
         if stamp > self._newest[0]:
             return record.index <= self._newest[1]
-        entry = self._find(stamp)
-        if entry is not None and entry.first is not None:
-            return entry.first != record or self._is_too_late(record)
+        parts = self._find(stamp)
+        if parts is not None and parts.first is not None:
+            return parts.first != record or self._is_too_late(record)
         masks_did = self._other_masks
         if masks_did is not None and self._newest[1] - masks_did <= self._max_lag:
             return True
@@ -294,9 +294,9 @@ class MaskTimeline:
                 if first is not None:
                     yield self._stamps[i], first
                     break
-        for other, entry in self._pending.items():
-            if entry.first is not None:
-                yield other, entry.first
+        for other, parts in self._pending.items():
+            if parts.first is not None:
+                yield other, parts.first
 
     def _start_over(self, stamp: int) -> None:
         """Forget all, but labels that came ahead of these first objects of the new stream."""
@@ -304,11 +304,12 @@ class MaskTimeline:
         before = self._newest[0]
         if stamp <= before:
             since = self._masks.goes_back(before)
-            ahead = {s: e for s, e in self._entries() if since is not None and e.arrival >= since}
+            ahead = {
+                s: e for s, e in self._all_parts() if since is not None and e.arrival >= since}
         else:
-            ahead = {s: e for s, e in self._entries() if s > before}
+            ahead = {s: e for s, e in self._all_parts() if s > before}
         self._pending = {
-            s: _Entry(e.labels, e.frame_id, e.arrival)
+            s: _FrameParts(e.labels, e.frame_id, e.arrival)
             for s, e in ahead.items()
             if e.labels is not None
         }

@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_msgs.srv import LoadMemoryBank, SaveMemoryBank
-from detsam2_ros.client.decode import nanoseconds
+from detsam2_ros.messages.stamps import nanoseconds
 
 _SERVICE_SECONDS = 60.0
 _PHASE_SECONDS = 600.0

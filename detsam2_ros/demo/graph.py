@@ -94,7 +94,8 @@ def run(given: argparse.Namespace, report: Any) -> None:
     with Processes(logs, environment) as processes:
         for name, command in _commands(given, plan, output, banks).items():
             processes.start(name, command)
-        report(f'camera, node and recorder started (ROS_DOMAIN_ID {environment["ROS_DOMAIN_ID"]}); '
+        report(
+            f'camera, node and recorder started (ROS_DOMAIN_ID {environment["ROS_DOMAIN_ID"]}); '
             f'the models load')
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         driver = Driver(processes.check, report)

@@ -39,7 +39,7 @@ _STEP = 4
 
 
 @dataclass(frozen=True)
-class Thing:
+class NamedId:
     """An id with its name, to be drawn."""
 
     id: int
@@ -71,7 +71,7 @@ def comparison_row(
 
 def match_colours(
     labels: np.ndarray, truth: np.ndarray, names: Mapping[int, str]
-) -> tuple[np.ndarray, list[Thing]]:
+) -> tuple[np.ndarray, list[NamedId]]:
     """Renumber the truth so that a ball has the id, and so the colour, of its object.
 
     labels, truth: integer [H, W]. Returns uint16 [H, W] and the balls in it.
@@ -86,7 +86,7 @@ def match_colours(
     table = np.zeros(int(truth.max(initial=0)) + 1, np.uint16)
     for ball, key in ids.items():
         table[ball] = key
-    return table[truth], [Thing(key, names.get(ball, '')) for ball, key in ids.items()]
+    return table[truth], [NamedId(key, names.get(ball, '')) for ball, key in ids.items()]
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,11 @@ def draw_overlay(
     pen = Pen.of(image.shape, boldness)
     line = pen.line
     boxes = {}
-    for thing in sorted(objects, key=lambda thing: thing.id):
-        box = _label_box(labels, thing.id)
+    for obj in sorted(objects, key=lambda obj: obj.id):
+        box = _label_box(labels, obj.id)
         if box is not None:
-            boxes[thing.id] = (box, thing.class_name)
-            _tint(drawn, labels, thing.id, box)
+            boxes[obj.id] = (box, obj.class_name)
+            _tint(drawn, labels, obj.id, box)
     for key, (box, _) in boxes.items():
         _outline(drawn, labels, key, box, line, key in corrected_ids)
     if corrected_ids:

@@ -47,11 +47,11 @@ class Best(Generic[Item]):
     def items(self) -> list[Item]:
         """Return the best items in order of time."""
         chosen: list[tuple[int, Item]] = []
-        for _, index, item in sorted(self._stretches.values(), key=lambda entry: -entry[0]):
+        for _, index, item in sorted(self._stretches.values(), key=lambda pair: -pair[0]):
             near = any(abs(index - other) < self._apart for other, _ in chosen)
             if not near and len(chosen) < self._count:
                 chosen.append((index, item))
-        return [item for _, item in sorted(chosen, key=lambda entry: entry[0])]
+        return [item for _, item in sorted(chosen, key=lambda pair: pair[0])]
 
 
 def changed_pixels(settled: Settled) -> int:

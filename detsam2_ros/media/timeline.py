@@ -99,8 +99,8 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
     """Return the ids whose masks differ notably (NOTABLE_IOU) between two results of a frame."""
     if first is last:
         return ()
-    before = {thing.id: thing.mask for thing in first.objects if thing.visible}
-    after = {thing.id: thing.mask for thing in last.objects if thing.visible}
+    before = {obj.id: obj.mask for obj in first.objects if obj.visible}
+    after = {obj.id: obj.mask for obj in last.objects if obj.visible}
     return tuple(
         key
         for key in sorted(before.keys() | after.keys())
@@ -125,14 +125,14 @@ def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
         'changed_ids': [int(key) for key in result.changed_ids],
         'objects': [
             {
-                'id': int(thing.id),
-                'class_id': int(thing.class_id),
-                'class_name': thing.class_name,
-                'score': round(float(thing.score), 4),
-                'box': None if thing.box is None else [float(edge) for edge in thing.box],
-                'visible': bool(thing.visible),
-                'conditioned': bool(thing.conditioned),
+                'id': int(obj.id),
+                'class_id': int(obj.class_id),
+                'class_name': obj.class_name,
+                'score': round(float(obj.score), 4),
+                'box': None if obj.box is None else [float(edge) for edge in obj.box],
+                'visible': bool(obj.visible),
+                'conditioned': bool(obj.conditioned),
             }
-            for thing in result.objects
+            for obj in result.objects
         ],
     }

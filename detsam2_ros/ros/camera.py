@@ -29,6 +29,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.media.overlay import draw_overlay
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import FrameResult
 from detsam2_ros.ros.detections import DetectionTopic
 from detsam2_ros.ros.images import (
@@ -187,11 +188,11 @@ class Camera:
             self.accounts.drop(INTERNAL)
             self._report_refusal(f'{type(error).__name__} while converting an image: {error}')
             return
-        stamp = message.header.stamp
+        header = message.header
+        stamp = nanoseconds(header.stamp)
         self._offer(
-            self.name, QueuedFrame(
-                image, stamp.sec * 10**9 + stamp.nanosec, received, message.header,
-                self._wants_overlay()))
+            self.name,
+            QueuedFrame(image, stamp, received, header, self._wants_overlay()))
 
     def _report_refusal(self, text: str) -> None:
         if text not in self._reported and len(self._reported) < _MAX_REFUSALS:

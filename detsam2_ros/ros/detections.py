@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.runtime.detection_inbox import EXPLANATIONS, DetectionInbox, Unused
 from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections
 
@@ -118,7 +119,7 @@ def read_detections(message: Any) -> tuple[NamedDetections, Counter[str]]:
 
     A rotated box becomes the upright one around it. Of several results the best counts.
     """
-    stamp = message.header.stamp
+    stamp = nanoseconds(message.header.stamp)
     refused: Counter[str] = Counter()
     rows, classes, scores = [], [], []
     surplus = len(message.detections) - MAX_BOXES
@@ -135,8 +136,7 @@ def read_detections(message: Any) -> tuple[NamedDetections, Counter[str]]:
         classes.append(name)
         scores.append(score)
     boxes = np.array(rows, np.float64).reshape(-1, 4).clip(-_FAR, _FAR).astype(np.float32)
-    found = NamedDetections(
-        stamp.sec * 10**9 + stamp.nanosec, boxes, tuple(classes), np.array(scores, np.float32))
+    found = NamedDetections(stamp, boxes, tuple(classes), np.array(scores, np.float32))
     return found, refused
 
 

@@ -16,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_ros.client import subscribe
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.viewer.follow import Follower, Screen
 
 _KINDS = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
@@ -82,8 +83,7 @@ class _Looker:
                 self._reported.add(str(refusal))
                 self._log.error(str(refusal))
             return
-        stamp = message.header.stamp
-        self._follower.add_image(image, stamp.sec * 10**9 + stamp.nanosec)
+        self._follower.add_image(image, nanoseconds(message.header.stamp))
 
 
 def _image_topic(

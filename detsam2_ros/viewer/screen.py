@@ -90,21 +90,21 @@ class RerunScreen:
 
     def _log_masks(self, place: str, frame: TimelineFrame) -> None:
         self._log(f'{place}/masks', rr.SegmentationImage(frame.labels, opacity=_OPACITY))
-        seen = [thing for thing in frame.objects if thing.box is not None]
-        boxes = [thing.box for thing in seen if thing.box is not None]
+        seen = [obj for obj in frame.objects if obj.box is not None]
+        boxes = [obj.box for obj in seen if obj.box is not None]
         self._log(
             f'{place}/objects',
             rr.Boxes2D(
                 mins=[box[:2] for box in boxes],
                 sizes=[(box[2] - box[0], box[3] - box[1]) for box in boxes],
-                class_ids=[thing.id for thing in seen],
-                labels=[f'{thing.id} {thing.class_name}'.strip() for thing in seen],
+                class_ids=[obj.id for obj in seen],
+                labels=[f'{obj.id} {obj.class_name}'.strip() for obj in seen],
             ),
         )
 
     def _name(self, frame: TimelineFrame) -> None:
         """Give new objects their names and their colours, those of every other picture of ours."""
-        names = {thing.id: thing.class_name for thing in frame.objects}
+        names = {obj.id: obj.class_name for obj in frame.objects}
         if names.items() <= self._names.items():
             return
         self._names.update(names)

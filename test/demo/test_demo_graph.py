@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from detsam2_ros.demo.processes import ProcessError, Processes
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.scene.scene import Scene
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
@@ -124,7 +125,7 @@ def test_the_camera_publishes_the_scene_with_its_truth(node_and_messages) -> Non
         assert np.array_equal(np.frombuffer(truth.data, np.uint16).reshape(64, 96), frame.labels)
         assert list(balls.ids) == frame.ids.tolist() and balls.frame_index == frame.index
         assert np.allclose(balls.scores, frame.visible_fraction)
-        stamps.append(image.header.stamp.sec * 10**9 + image.header.stamp.nanosec)
+        stamps.append(nanoseconds(image.header.stamp))
     assert all(later > earlier for earlier, later in zip(stamps, stamps[1:], strict=False))
 
 

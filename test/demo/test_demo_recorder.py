@@ -15,7 +15,7 @@ import pytest
 
 from detsam2_ros.demo.pictures import (
     FramePicture,
-    Thing,
+    NamedId,
     VideoPainter,
     match_colours,
     notably_changed,
@@ -40,7 +40,7 @@ def labels(*boxes: tuple[int, int, int]) -> np.ndarray:
 
 def masks(stamp: int, image: np.ndarray, revision: int = 0) -> SimpleNamespace:
     """Stand in for a TimelineFrame."""
-    objects = tuple(Thing(int(key), 'red') for key in np.unique(image) if key)
+    objects = tuple(NamedId(int(key), 'red') for key in np.unique(image) if key)
     return SimpleNamespace(stamp=stamp, labels=image, objects=objects, revision=revision)
 
 
@@ -177,7 +177,7 @@ def test_the_truth_is_painted_in_the_colours_of_its_objects() -> None:
 
 def test_a_frame_of_the_video_shows_what_the_node_did() -> None:
     painter = VideoPainter()
-    pair = (labels((1, 8, 8)), [Thing(1, 'red')])
+    pair = (labels((1, 8, 8)), [NamedId(1, 'red')])
     none = FramePicture(IMAGE, 'one', '0.0 s', None, None)
     good = FramePicture(IMAGE, 'one', '0.1 s', pair, pair, 1, (1,), (0.5, 0.9))
     size = painter.size(IMAGE.shape)

@@ -73,39 +73,39 @@ class FrameLog:
         """Take an image, uint8 [H, W, 3] RGB."""
         with self._lock:
             self.images += 1
-            entry = self._entry(stamp)
-            if entry is not None:
-                entry.image, entry.phase, entry.arrived = image, self.phase, now
+            recorded = self._recorded(stamp)
+            if recorded is not None:
+                recorded.image, recorded.phase, recorded.arrived = image, self.phase, now
                 self._hand_out()
 
     def add_truth(self, stamp: int, truth: np.ndarray) -> None:
         """Take the true labels of a frame, uint16 [H, W]."""
         with self._lock:
-            entry = self._entry(stamp)
-            if entry is not None:
-                entry.truth = truth
+            recorded = self._recorded(stamp)
+            if recorded is not None:
+                recorded.truth = truth
 
     def add_balls(self, stamp: int, balls: np.ndarray, names: Mapping[int, str]) -> None:
         """Take the ids of a frame's balls that count, and the names of all."""
         with self._lock:
-            entry = self._entry(stamp)
-            if entry is not None:
-                entry.balls, entry.names = balls, names
+            recorded = self._recorded(stamp)
+            if recorded is not None:
+                recorded.balls, recorded.names = balls, names
 
     def add_masks(self, frame: TimelineFrame, now: int) -> None:
         """Take what a timeline knows of a frame after a message: first masks or better ones."""
         with self._lock:
-            entry = self._entry(frame.stamp)
-            if entry is None:
+            recorded = self._recorded(frame.stamp)
+            if recorded is None:
                 return
-            if entry.first is None:
-                entry.first, entry.masked = frame, now
+            if recorded.first is None:
+                recorded.first, recorded.masked = frame, now
                 self.masks += 1
             if frame.revision:
-                entry.corrected = now
-                entry.corrections += 1
+                recorded.corrected = now
+                recorded.corrections += 1
                 self.corrections += 1
-            entry.last = frame
+            recorded.last = frame
             self._hand_out()
 
     def drain(self) -> None:
@@ -114,8 +114,8 @@ class FrameLog:
             for stamp in sorted(self._waiting):
                 self._finish(stamp)
 
-    def _entry(self, stamp: int) -> Recorded | None:
-        """Return the entry of a frame, None for one that has been handed out."""
+    def _recorded(self, stamp: int) -> Recorded | None:
+        """Return what is known of a frame, None if the frame has been handed out."""
         if stamp <= self._done_until:
             self.unknown += 1
             return None
@@ -131,7 +131,7 @@ class FrameLog:
             self._finish(stamp)
 
     def _finish(self, stamp: int) -> None:
-        entry = self._waiting.pop(stamp)
+        recorded = self._waiting.pop(stamp)
         self._done_until = stamp
-        if entry.image is not None:
-            self._take(entry)
+        if recorded.image is not None:
+            self._take(recorded)

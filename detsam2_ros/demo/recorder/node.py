@@ -24,11 +24,11 @@ from sensor_msgs.msg import Image
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.client import MaskTimeline, TimelineFrame
-from detsam2_ros.client.decode import nanoseconds
 from detsam2_ros.demo.processes import stop_on_signals
 from detsam2_ros.demo.recorder.frames import FrameLog
 from detsam2_ros.demo.recorder.output import OutputThread
 from detsam2_ros.media.video import InputError
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.ros.images import ImageRefused, read_labels, to_rgb
 from detsam2_ros.scene.score import MIN_VISIBLE
 

@@ -64,7 +64,7 @@ class Phase:
     def _count_names(
         self, frame: Recorded, last: TimelineFrame, truth: np.ndarray, balls: np.ndarray
     ) -> None:
-        names = {thing.id: thing.class_name for thing in last.objects}
+        names = {obj.id: obj.class_name for obj in last.objects}
         for ball, iou, key in zip(balls.tolist(), *pairs(truth, balls, last.labels), strict=True):
             if iou >= MATCH_IOU and ball in frame.names:
                 self.found += 1

@@ -16,6 +16,7 @@ from detsam2_msgs.srv import AddObject, RemoveObject, RenameObject
 from detsam2_ros.engine import Stream
 from detsam2_ros.engine.sam2.prompts import Prompt
 from detsam2_ros.messages.pixels import ImageRefused
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import Prompted
 from detsam2_ros.ros.images import label_image, read_mask
 from detsam2_ros.ros.services.base import RequestError, ServiceBase, one_camera, read_class_name
@@ -110,7 +111,7 @@ def read_prompt(request: Any) -> Prompt:
 
 def read_stamp(request: Any) -> int | None:
     """Return the stamp that is asked for in nanoseconds, None for the newest frame."""
-    return int(request.stamp.sec * 10**9 + request.stamp.nanosec) or None
+    return nanoseconds(request.stamp) or None
 
 
 def fill_answer(response: Any, prompted: Prompted) -> None:
