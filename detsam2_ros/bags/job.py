@@ -13,7 +13,7 @@ from typing import Any
 import detsam2_ros
 from detsam2_ros.bags.errors import BagError
 from detsam2_ros.bags.reading import PARTS, Bag, ImageTopic
-from detsam2_ros.bags.stream import TopicReport, segment_topic
+from detsam2_ros.bags.stream import TopicReport, TopicSegmenter
 from detsam2_ros.bags.types import CORRECTION, OBJECTS, find_definition, typestore
 from detsam2_ros.bags.work import WorkFolder
 from detsam2_ros.bags.writing import topic_bag, write_output
@@ -137,9 +137,8 @@ def segment(
                 config = engine.config
                 depth = max(2 * (config.window_size + config.max_propagation), _MIN_DEPTH)
                 with topic_bag(work.begin(number), topic, job.parts, store, depth) as sink:
-                    report = segment_topic(
-                        bag, topic, engine, store, sink, job.final_only, bank, watcher.frame
-                    )
+                    segmenter = TopicSegmenter(topic, engine, store, sink, job.final_only)
+                    report = segmenter.run(bag, bank, watcher.frame)
                 work.finish(number, report)
             reports.append(report)
         watcher.write()

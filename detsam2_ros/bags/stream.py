@@ -58,33 +58,6 @@ class TopicReport:
         return asdict(self)
 
 
-def segment_topic(
-    bag: Bag,
-    topic: ImageTopic,
-    engine: Engine,
-    store: Typestore,
-    sink: Sink,
-    final_only: bool = False,
-    bank: MemoryBank | None = None,
-    progress: Callable[[], None] = lambda: None,
-) -> TopicReport:
-    """Segment a topic and write its messages; raises BagError when the bag cannot be read.
-
-    Masks and objects have the bag time of their image, corrections that of the newest image
-    when they were found: the earliest moment a node could have published them.
-    """
-    run = _Run(topic.name, engine, Serializer(store), sink, final_only)
-    try:
-        if bank is not None:
-            engine.streams[topic.name].load_bank(bank)
-        for connection, time, data in bag.messages(topic.connections):
-            run.take(connection.msgtype, time, data, store)
-            progress()
-        return run.finish()
-    finally:
-        engine.close_stream(topic.name)
-
-
 @dataclass
 class _Recorded(QueuedFrame):
     """A frame of a bag."""
@@ -92,36 +65,57 @@ class _Recorded(QueuedFrame):
     bag_time: int = 0  # nanoseconds
 
 
-class _Run:
-    """The stream of a topic, and what is kept between its results."""
+class TopicSegmenter:
+    """Segments one topic of a bag and writes the messages that result.
+
+    final_only: write the final masks of each frame only, no corrections.
+    """
 
     def __init__(
-        self,
-        name: str,
-        engine: Engine,
-        serializer: Serializer,
-        sink: Sink,
-        final_only: bool,
+        self, topic: ImageTopic, engine: Engine, store: Typestore, sink: Sink, final_only: bool
     ):
         config = engine.config
-        self._report = TopicReport(name)
-        self._serializer = serializer
+        self._topic = topic
+        self._engine = engine
+        self._report = TopicReport(topic.name)
+        self._store = store
+        self._serializer = Serializer(store)
         self._sink = sink
         self._final_only = final_only
         self._reach = config.max_propagation + config.window_size
         self._accounts = FrameAccounts()
-        self._stream = CameraStream(name, engine, self._accounts, self)
+        self._stream = CameraStream(topic.name, engine, self._accounts, self)
         self._first: dict[int, FirstLabels] = {}
         self._last: dict[int, FrameResult] = {}  # with final_only: newest revisions
         self._ids: set[tuple[int, int]] = set()
         self._time = 0
 
-    def take(self, kind: str, time: int, data: bytes, store: Typestore) -> None:
+    def run(
+        self, bag: Bag, bank: MemoryBank | None, progress: Callable[[], None]
+    ) -> TopicReport:
+        """Segment the messages of the topic; raises BagError when the bag cannot be read.
+
+        Masks and objects have the bag time of their image. Corrections have that of the newest
+        image when they were found: the earliest moment a node could have published them.
+        progress: called after each message.
+        """
+        name = self._topic.name
+        try:
+            if bank is not None:
+                self._engine.streams[name].load_bank(bank)
+            for connection, time, data in bag.messages(self._topic.connections):
+                self._take(connection.msgtype, time, data)
+                progress()
+            return self._finish()
+        finally:
+            self._engine.close_stream(name)
+
+    def _take(self, kind: str, time: int, data: bytes) -> None:
         """Take a message."""
         self._time = time
         self._accounts.receive()
         try:
-            message: Any = store.deserialize_cdr(data, kind)
+            message: Any = self._store.deserialize_cdr(data, kind)
         except Exception as error:  # a message can hold anything
             self._accounts.drop(NOT_DECODED)
             self._note_problem(f'a message is no {kind} ({type(error).__name__})')
@@ -138,7 +132,7 @@ class _Run:
         while self._stream.due:
             self._stream.step()
 
-    def finish(self) -> TopicReport:
+    def _finish(self) -> TopicReport:
         """Close what is open, and count."""
         self._stream.finish()
         self._write_final(before=None)
@@ -149,7 +143,7 @@ class _Run:
         report.objects = len(self._ids)
         return report
 
-    # ---- what the stream tells -----------------------------------------------------------------
+    # ---- Listener of the stream ----------------------------------------------------------------
 
     def on_result(self, camera: str, result: FrameResult) -> None:
         """Write a result, or keep it while it may be corrected."""

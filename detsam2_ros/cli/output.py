@@ -26,14 +26,14 @@ _OURS = (MASKS, OBJECTS, REPORT, *OVERLAYS.values())
 class OutputFolder:
     """Writes masks, object lines and the overlay video; use it as a context manager.
 
-    folder: made if it is not there, its earlier results replaced (see `check`). size: (width,
-    height). overlay: 'mp4', 'webm' or None. Raises InputError on a failed write.
+    folder: made if it is not there, its earlier results replaced (see `check`). overlay:
+    'mp4', 'webm' or None. Raises InputError on a failed write.
     """
 
     def __init__(
         self,
         folder: Path,
-        size: tuple[int, int],
+        size_wh: tuple[int, int],
         fps: float,
         overlay: str | None = 'mp4',
         masks: bool = True,
@@ -49,9 +49,9 @@ class OutputFolder:
         except OSError as error:
             raise InputError(f'cannot write into {folder}: {error.strerror}') from error
         if overlay is not None:
-            factor = enlargement(size)
-            size = (size[0] * factor, size[1] * factor)
-            self._video = VideoWriter(folder / OVERLAYS[overlay], size, fps)
+            factor = enlargement(size_wh)
+            size_wh = (size_wh[0] * factor, size_wh[1] * factor)
+            self._video = VideoWriter(folder / OVERLAYS[overlay], size_wh, fps)
 
     def write(self, settled: Settled) -> None:
         """Write one frame that is done."""

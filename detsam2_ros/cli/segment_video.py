@@ -67,14 +67,14 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     stream = engine.open_stream(given.input.stem or 'video')
     if bank is not None:
         stream.load_bank(bank)
-    width, height = source.size
+    width, height = source.size_wh
     count = f'{source.count} frames, ' if source.count else ''
     echo(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
 
     summary = Summary()
     highlights = Best[Highlight](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
-    kind = None if given.no_overlay else given.overlay
-    output = OutputFolder(given.output, source.size, source.fps, kind, not given.no_masks)
+    overlay = _overlay_kind(given)
+    output = OutputFolder(given.output, source.size_wh, source.fps, overlay, not given.no_masks)
 
     def take(settled: Settled) -> None:
         output.write(settled)
@@ -102,15 +102,8 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
         _warn_of_missing(source, summary.frames)
     summary.engine = engine.stats()
     if summary.settled and not given.no_report:
-        write_report(
-            given.output / REPORT,
-            f'segment_video: {given.input.name}',
-            _subtitle(source, interrupt.asked),
-            summary,
-            highlights.items(),
-            _settings(given, config),
-            None if kind is None else OVERLAYS[kind],
-        )
+        subtitle = _subtitle(source, interrupt.asked)
+        _write_report(given, config, subtitle, summary, highlights.items())
     if given.bank_out and not interrupt.asked:
         _save_bank(stream, given, echo)
     echo(summary.text())
@@ -133,6 +126,29 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError('--no-detector needs --bank-in FILE: there is nothing to look for')
     if given.bank_out is not None and not given.bank_out.absolute().parent.is_dir():
         raise ConfigError(f'--bank-out {given.bank_out}: there is no such folder')
+
+
+def _overlay_kind(given: argparse.Namespace) -> str | None:
+    return None if given.no_overlay else given.overlay
+
+
+def _write_report(
+    given: argparse.Namespace,
+    config: EngineConfig,
+    subtitle: str,
+    summary: Summary,
+    highlights: Sequence[Highlight],
+) -> None:
+    overlay = _overlay_kind(given)
+    write_report(
+        given.output / REPORT,
+        f'segment_video: {given.input.name}',
+        subtitle,
+        summary,
+        highlights,
+        _settings(given, config),
+        None if overlay is None else OVERLAYS[overlay],
+    )
 
 
 def _save_bank(stream: Stream, given: argparse.Namespace, echo: Callable[[str], None]) -> None:
@@ -169,7 +185,7 @@ def _warn_of_missing(source: Source, frames: int) -> None:
 
 
 def _subtitle(source: Source, broken_off: bool) -> str:
-    width, height = source.size
+    width, height = source.size_wh
     ending = '; broken off by the user' if broken_off else ''
     return f'{source.path.resolve()}, {width}x{height}, {source.fps:.4g} frames/s{ending}'
 

@@ -110,14 +110,14 @@ def decode_correction(msg: Any) -> Correction:
     if nanoseconds(msg.header.stamp) != nanoseconds(msg.objects.header.stamp):
         raise ValueError(f'{what}: its objects have another stamp')
     roi, patch = msg.roi, msg.patch
-    size = (int(roi.width), int(roi.height))
-    if size == (0, 0):
+    size_wh = (int(roi.width), int(roi.height))
+    if size_wh == (0, 0):
         if len(patch.data):
             raise ValueError(f'{what}: roi is empty, but the patch has {len(patch.data)} bytes')
         return Correction(record, 0, 0, None)
-    if (patch.width, patch.height) != size:
+    if (patch.width, patch.height) != size_wh:
         raise ValueError(
-            f'{what}: patch is {patch.width}x{patch.height}, but roi {size[0]}x{size[1]}'
+            f'{what}: patch is {patch.width}x{patch.height}, but roi {size_wh[0]}x{size_wh[1]}'
         )
     return Correction(
         record, int(roi.x_offset), int(roi.y_offset), decode_image(patch, f'{what}: patch')

@@ -113,7 +113,7 @@ class VideoPainter:
     _phases: list[str] = field(default_factory=list)
     _past: list[tuple[str, tuple[float, float] | None]] = field(default_factory=list)
 
-    def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+    def size_wh(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return width and height of the pictures for images of this shape; both are even."""
         height = _tile_height(shape)
         total = _HEAD + _TITLE + height + _GAP + _STRIP
@@ -129,7 +129,7 @@ class VideoPainter:
 
     def paint(self, frame: FramePicture) -> np.ndarray:
         """Draw a frame, uint8 [h, w, 3] RGB; frames come in order."""
-        width, height = self.size(frame.image.shape)
+        width, height = self.size_wh(frame.image.shape)
         canvas = np.full((height, width, 3), _NIGHT, np.uint8)
         canvas[: _HEAD - 8] = self.phase_colour(frame.phase)
         _write(canvas, frame.phase or 'changing over', (_GAP + 4, 30), 0.78, _WHITE)
@@ -163,7 +163,7 @@ class VideoPainter:
             picture = fitted(grey // 2, _TILE)
             pen = Pen.of(picture.shape, 1.6)
             text = 'dropped by the node: it was busy'
-            draw_text(picture, text, ((_TILE - pen.size(text)[0]) // 2, 16), _SLATE, pen)
+            draw_text(picture, text, ((_TILE - pen.measure(text)[0]) // 2, 16), _SLATE, pen)
             return picture
         labels, objects = masks
         image, labels = enlarged(image, labels, _TILE)

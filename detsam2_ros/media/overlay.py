@@ -75,13 +75,13 @@ def draw_overlay(
         colour = AMBER if corrected_ids else _DARK
         taken.append(draw_text(drawn, badge, (2 * line, 2 * line), colour, pen))
     if caption:
-        place = (2 * line, drawn.shape[0] - pen.size(caption)[1] - 2 * line)
+        place = (2 * line, drawn.shape[0] - pen.measure(caption)[1] - 2 * line)
         taken.append(draw_text(drawn, caption, place, _DARK, pen))
     if tags:
         for key, (box, name) in boxes.items():
             text = f'{key} {name}'.strip()
             anchor = _main_part(labels, key, box)
-            place = _free_place(anchor, pen.size(text), image.shape, taken, line)
+            place = _free_place(anchor, pen.measure(text), image.shape, taken, line)
             taken.append(draw_text(drawn, text, place, object_colour(key), pen))
     return drawn
 
@@ -96,10 +96,10 @@ def enlarged(
     factor = enlargement(image.shape, least)
     if factor == 1:
         return image, labels
-    size = (image.shape[1] * factor, image.shape[0] * factor)
+    size_wh = (image.shape[1] * factor, image.shape[0] * factor)
     return (
-        cv2.resize(image, size, interpolation=cv2.INTER_CUBIC),
-        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST),
+        cv2.resize(image, size_wh, interpolation=cv2.INTER_CUBIC),
+        cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST),
     )
 
 
@@ -118,12 +118,12 @@ def object_colour(object_id: int) -> Colour:
 
 @dataclass(frozen=True)
 class Pen:
-    """Widths in pixels that suit an image: of outlines; of text its font scale, stroke, margin."""
+    """Line widths and text sizes that suit an image."""
 
-    line: int
-    scale: float
-    stroke: int
-    margin: int
+    line: int  # width of outlines, pixels
+    scale: float  # of the font, as OpenCV counts it
+    stroke: int  # width of the strokes of text, pixels
+    margin: int  # around text, pixels
 
     @classmethod
     def of(cls, shape: tuple[int, ...], boldness: float = 1.0) -> Pen:
@@ -132,7 +132,7 @@ class Pen:
         line = max(1, round(boldness * min(shape[:2]) / 400))
         return cls(line, scale, max(1, round(1.4 * scale)), max(2, round(6 * scale)))
 
-    def size(self, text: str) -> tuple[int, int]:
+    def measure(self, text: str) -> tuple[int, int]:
         """Return width and height of a text with its margin."""
         (width, _), _ = cv2.getTextSize(_plain(text), _FONT, self.scale, self.stroke)
         return width + 2 * self.margin, round(28 * self.scale) + 2 * self.margin
@@ -142,7 +142,7 @@ def draw_text(
     image: np.ndarray, text: str, place: tuple[int, int], colour: Colour, pen: Pen
 ) -> Box:
     """Write text on a filled box with its top left at place; returns the box, xyxy."""
-    width, height = pen.size(text)
+    width, height = pen.measure(text)
     x, y = place
     cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), colour, cv2.FILLED)
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120
@@ -187,11 +187,11 @@ def _outline(
 
 
 def _free_place(
-    box: Box, size: tuple[int, int], shape: tuple[int, ...], taken: list[Box], line: int
+    box: Box, size_wh: tuple[int, int], shape: tuple[int, ...], taken: list[Box], line: int
 ) -> tuple[int, int]:
     """Choose the top left of a tag: beside its object, inside the image, on no other tag."""
     x0, y0, x1, y1 = box
-    width, height = size
+    width, height = size_wh
     middle_x, middle_y = (x0 + x1 - width) // 2, (y0 + y1 - height) // 2
     gap = line + 2
     places = [

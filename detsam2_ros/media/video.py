@@ -27,22 +27,19 @@ class InputError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of an input: uint8 [H, W, 3] RGB, and its stamp in nanoseconds from the start."""
+    """One image of an input."""
 
-    image: np.ndarray
-    stamp: int
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    stamp: int  # nanoseconds from the start
 
 
 class Source(Protocol):
-    """An input that was opened: its first frame could be read.
-
-    size: (width, height) in pixels; fps: frames a second; count: frames, None when unknown.
-    """
+    """An input that was opened: its first frame could be read."""
 
     path: Path
-    size: tuple[int, int]
-    fps: float
-    count: int | None
+    size_wh: tuple[int, int]  # pixels
+    fps: float  # frames a second
+    count: int | None  # frames; None when unknown
 
     def frames(self) -> Iterator[Frame]:
         """Read the frames from the start, one at a time; raises InputError midway."""
@@ -76,7 +73,7 @@ class VideoSource:
             raise InputError(f'input {path} has no frame that OpenCV can decode')
         self.fps = fps or (stated if np.isfinite(stated) and 0 < stated <= 1000 else 30.0)
         self.count = count if count > 0 else None
-        self.size = (image.shape[1], image.shape[0])
+        self.size_wh = (image.shape[1], image.shape[0])
 
     def frames(self) -> Iterator[Frame]:
         """Read the frames from the start; a broken frame ends the video, as OpenCV sees it."""
@@ -94,7 +91,7 @@ class VideoSource:
                     stamp = time if time > stamp else stamp + step
                 else:
                     stamp = index * step
-                _check_size(image, self.size, f'frame {index} of {self.path}')
+                _check_size(image, self.size_wh, f'frame {index} of {self.path}')
                 yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), stamp)
                 index += 1
         finally:
@@ -115,13 +112,13 @@ class FolderSource:
             raise InputError(f'input folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         self.count: int | None = len(self._files)
         first = _read_image(self._files[0])
-        self.size = (first.shape[1], first.shape[0])
+        self.size_wh = (first.shape[1], first.shape[0])
 
     def frames(self) -> Iterator[Frame]:
         """Read the images in order; raises InputError for a broken one or another size."""
         for index, file in enumerate(self._files):
             image = _read_image(file)
-            _check_size(image, self.size, str(file))
+            _check_size(image, self.size_wh, str(file))
             yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), round(index * 1e9 / self.fps))
 
 
@@ -132,10 +129,10 @@ class VideoWriter:
     column, which the codecs need. Raises InputError when the file cannot be written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+    def __init__(self, path: Path, size_wh: tuple[int, int], fps: float) -> None:
         self.path = path
         self.frames = 0
-        width, height = size
+        width, height = size_wh
         self._pad = (height % 2, width % 2)
         code = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lstrip('.')])
         self._writer = cv2.VideoWriter(
@@ -192,11 +189,11 @@ def _read_image(file: Path) -> np.ndarray:
     return image
 
 
-def _check_size(image: np.ndarray, size: tuple[int, int], name: str) -> None:
-    if (image.shape[1], image.shape[0]) != size:
+def _check_size(image: np.ndarray, size_wh: tuple[int, int], name: str) -> None:
+    if (image.shape[1], image.shape[0]) != size_wh:
         raise InputError(
             f'{name} is {image.shape[1]}x{image.shape[0]} pixels but the first frame is '
-            f'{size[0]}x{size[1]}; all must have one size'
+            f'{size_wh[0]}x{size_wh[1]}; all must have one size'
         )
 
 

@@ -181,8 +181,16 @@ class DetectionInbox:
             # What was taken out and is being worked on waits too.
             waiting = self._received - self._used - sum(unused.values())
             return DetectionCounts(
-                self._received, self._used, waiting, unused, self._boxes,
-                dict(self._refused), self._matched, self._started, self._ignored)
+                received=self._received,
+                used=self._used,
+                waiting=waiting,
+                unused=unused,
+                boxes=self._boxes,
+                refused=dict(self._refused),
+                matched=self._matched,
+                started=self._started,
+                ignored=self._ignored,
+            )
 
     def _count(self, why: Unused, count: int = 1) -> bool:
         """Count messages; returns whether they are the first ones of that reason."""

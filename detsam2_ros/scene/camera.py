@@ -44,10 +44,12 @@ class View:
 class Shake:
     """Drifting, sometimes jolted views of one clip."""
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int], strength: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, size_wh: tuple[int, int], strength: float
+    ) -> None:
         self.rng = rng
-        self.size = size
-        self.short = min(size)
+        self.size_wh = size_wh
+        self.short = min(size_wh)
         self.strength = strength
         self.zoom = 1 + 0.035 * float(np.clip(rng.normal(), -2, 2)) * min(strength, 1.0)
         self.angle = 0.02 * float(np.clip(rng.normal(), -2.5, 2.5)) * min(strength, 1.0)
@@ -64,7 +66,7 @@ class Shake:
         self.pace = 0.75 * self.pace - 0.12 * self.offset + kick * 0.5
         self.offset = np.clip(self.offset + self.pace, -6, 6)
         x, y, turn, zoom = self.offset * self.strength * (0.0013, 0.0013, 0.0011, 0.0009)
-        width, height = self.size
+        width, height = self.size_wh
         centre = (
             (width - 1) / 2 + (self.aim[0] + x) * self.short,
             (height - 1) / 2 + (self.aim[1] + y) * self.short,
@@ -79,12 +81,12 @@ class Exposure:
         self,
         look: np.random.Generator,
         noise: np.random.Generator,
-        size: tuple[int, int],
+        size_wh: tuple[int, int],
         strengths: tuple[float, float, float],
     ) -> None:
         self.light, grain, soft = strengths
         self.noise = noise
-        self.size = size
+        self.size_wh = size_wh
         self.phase = look.uniform(0, 2 * math.pi, 6)
         self.period = look.uniform(40, 260, 6)
         self.amplitude = look.uniform(0.3, 1.0, 6) * (0.13, 0.1, 0.05, 0.05, 0.1, 0.02)
@@ -92,7 +94,7 @@ class Exposure:
         self.base = 1 + look.uniform(-0.15, 0.1) * min(self.light, 1.0)
         self.dimmed = bool(look.random() < 0.3)
         self.dim_at, self.dim_for = int(look.integers(10, 200)), int(look.integers(10, 60))
-        self.sigma = look.uniform(0.25, 0.85) * soft * min(size) / 256
+        self.sigma = look.uniform(0.25, 0.85) * soft * min(size_wh) / 256
         self.deviation = look.uniform(1.5, 6.0) * grain
         self.ramp = np.arange(256, dtype=np.float64) / 255
         self.index = 0
@@ -107,7 +109,7 @@ class Exposure:
             image = cv2.GaussianBlur(image, (0, 0), self.sigma)
         if self._tile is not None:
             x, y = self.noise.integers(0, 64, 2)
-            width, height = self.size
+            width, height = self.size_wh
             tile = self._tile[y : y + height, x : x + width]
             image = cv2.add(image, tile, dtype=cv2.CV_8U)
         self.index += 1
@@ -125,7 +127,7 @@ class Exposure:
         return np.clip(np.round(curve * 255), 0, 255).astype(np.uint8)[None]
 
     def _draw_vignette(self, depth: float, shift: np.ndarray) -> np.ndarray:
-        width, height = self.size
+        width, height = self.size_wh
         depth *= min(self.light, 1.0)
         x = np.linspace(-1, 1, width)[None] + shift[0]
         y = np.linspace(-1, 1, height)[:, None] + shift[1]
@@ -135,7 +137,7 @@ class Exposure:
     def _draw_tile(self) -> np.ndarray | None:
         if self.deviation <= 0:
             return None
-        width, height = self.size
+        width, height = self.size_wh
         shape = (height + 64, width + 64, 3)
         tile = self.noise.standard_normal(shape, dtype=np.float32) * self.deviation
         # Neighbouring pixels of a real sensor share some of their noise after demosaicing.

@@ -81,8 +81,8 @@ class Scene:
         return self.length
 
     def __iter__(self) -> Iterator[SceneFrame]:
-        size = (self.width, self.height)
-        clip = Clip(self.seed, size, self._plan, self._cast, self.options)
+        size_wh = (self.width, self.height)
+        clip = Clip(self.seed, size_wh, self._plan, self._cast, self.options)
         index = 0
         while self.length is None or index < self.length:
             yield clip.frame(index)

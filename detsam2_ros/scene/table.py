@@ -44,8 +44,8 @@ def layout(width: int, height: int) -> Layout:
 class Canvas:
     """A float32 picture with drawing calls in table units."""
 
-    def __init__(self, size: tuple[int, int], scale: float) -> None:
-        self.width, self.height = size
+    def __init__(self, size_wh: tuple[int, int], scale: float) -> None:
+        self.width, self.height = size_wh
         self.scale = scale
         self.pixels = np.zeros((self.height, self.width, 3), np.float32)
 
@@ -124,9 +124,9 @@ def draw_table(
 
     scale: pixels per unit. margin: pixels of slack that the moving camera may show.
     """
-    size = tuple(round(side * scale) + 2 * margin for side in plan.image)
-    canvas = Canvas((size[0], size[1]), scale)
-    shape = (size[1], size[0])
+    width, height = (round(side * scale) + 2 * margin for side in plan.image)
+    canvas = Canvas((width, height), scale)
+    shape = (height, width)
     half_x, half_y = plan.half
     wood = np.array(WOODS[rng.integers(len(WOODS))], np.float32)
     floor = np.array(FLOORS[rng.integers(len(FLOORS))], np.float32)

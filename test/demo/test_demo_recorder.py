@@ -180,7 +180,7 @@ def test_a_frame_of_the_video_shows_what_the_node_did() -> None:
     pair = (labels((1, 8, 8)), [NamedId(1, 'red')])
     none = FramePicture(IMAGE, 'one', '0.0 s', None, None)
     good = FramePicture(IMAGE, 'one', '0.1 s', pair, pair, 1, (1,), (0.5, 0.9))
-    size = painter.size(IMAGE.shape)
+    size = painter.size_wh(IMAGE.shape)
     pictures = [painter.paint(frame) for frame in (none, good, good)]
     for picture in pictures:
         assert picture.shape == (size[1], size[0], 3)

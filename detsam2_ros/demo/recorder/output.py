@@ -110,7 +110,8 @@ class Output:
         shape = picture.image.shape
         if self._video is None:
             self._shape = shape
-            self._video = VideoWriter(self.folder / VIDEO, self._painter.size(shape), self._rate)
+            size_wh = self._painter.size_wh(shape)
+            self._video = VideoWriter(self.folder / VIDEO, size_wh, self._rate)
         if shape == self._shape:
             self._video.write(self._painter.paint(picture))
         else:
