@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
 from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import QueuedFrame
-from detsam2_ros.runtime.worker import INTERNAL
+from detsam2_ros.runtime.worker import INTERNAL, Worker
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200
@@ -56,7 +55,7 @@ _MAX_REFUSALS = 32  # different ones; beyond that they are counted only
 class Camera:
     """The topics of one camera; name '' is the only camera of a node.
 
-    look: asks inference to use the detections that came, with detector: topic.
+    worker: takes the frames, and is asked to look at detections with detector: topic.
     """
 
     def __init__(
@@ -65,15 +64,14 @@ class Camera:
         name: str,
         parameters: NodeParameters,
         accounts: FrameAccounts,
-        offer: Callable[[str, QueuedFrame], None],
-        look: Callable[[str], object] = lambda camera: None,
+        worker: Worker,
     ):
         self.name = name
         self.accounts = accounts
         self.incompatible_qos: str | None = None
         self._node = node
         self._log = node.get_logger()
-        self._offer = offer
+        self._worker = worker
         self._prefix = f'~/{name}/' if name else '~/'
         self._compressed = parameters.image_transport == 'compressed'
         self._overlay_enabled = parameters.overlay
@@ -85,7 +83,7 @@ class Camera:
         self._publishers: list[Any] = []
         self.detections: DetectionTopic | None = None  # with detector: topic
         if parameters.detector == 'topic':
-            self.detections = DetectionTopic(node, self._prefix, partial(look, name))
+            self.detections = DetectionTopic(node, name, self._prefix, worker)
         try:
             self._advertise(parameters)
         except Exception:  # a QoS override that cannot be: what was made must not stay
@@ -190,7 +188,7 @@ class Camera:
             return
         header = message.header
         stamp = nanoseconds(header.stamp)
-        self._offer(
+        self._worker.offer(
             self.name,
             QueuedFrame(image, stamp, received, header, self._wants_overlay()))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from rclpy.subscription import Subscription
 from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.runtime.detection_inbox import EXPLANATIONS, DetectionInbox, Unused
 from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections
+from detsam2_ros.runtime.worker import Worker
 
 try:
     from vision_msgs.msg import Detection2DArray
@@ -44,17 +44,18 @@ REFUSALS = {
 
 
 class DetectionTopic:
-    """Takes messages, and asks inference to look at them; made where vision_msgs is installed.
+    """Takes messages and asks the worker to look at them; made where vision_msgs is installed.
 
-    look: called from an executor thread; asks once for many messages.
+    prefix: of the camera's topics. The worker is asked once for many messages.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, look: Callable[[], object]):
+    def __init__(self, node: LifecycleNode, camera: str, prefix: str, worker: Worker):
         self.inbox = DetectionInbox(self._report_unused)
         self._node = node
         self._log = node.get_logger()
         self.topic = node.resolve_topic_name(prefix + 'detections')
-        self._look = look
+        self._camera = camera
+        self._worker = worker
         self._reported: set[str] = set()
         self._subscription: Subscription[Any] | None = None
         # Of its own: many detections must not hold the images up.
@@ -90,7 +91,7 @@ class DetectionTopic:
         for reason in refused:
             self._report_once(f'{REFUSALS[reason]}; such detections are left out')
         if self.inbox.receive(boxes, refused):
-            self._look()
+            self._worker.look_at_detections(self._camera)
 
     def _report_unused(self, why: Unused) -> None:
         self._report_once(f'detections are not used: {EXPLANATIONS[why]}')

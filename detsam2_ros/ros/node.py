@@ -41,7 +41,7 @@ from detsam2_ros.ros.parameters.declare import (
 )
 from detsam2_ros.ros.services.banks import BankServices
 from detsam2_ros.ros.services.objects import ObjectServices
-from detsam2_ros.ros.session import AbortedError, Session
+from detsam2_ros.ros.session import AbortedError, Session, SessionHolder
 
 # What a shutdown waits for: the last masks, and then the end of the inference thread.
 FLUSH_SECONDS, STOP_SECONDS = 2.0, 1.5
@@ -67,7 +67,7 @@ class DetSam2Node(LifecycleNode):
         self.ended = threading.Event()  # set it to end a transition that waits for models
         self.inference_ended = True  # False when a shutdown could not wait for it
         self._factory = engine_factory
-        self._session: Session | None = None
+        self._held = SessionHolder()
         self._transition = threading.Lock()
         self._problem = ''
         self._logs = route_logs(self.get_logger())
@@ -75,8 +75,8 @@ class DetSam2Node(LifecycleNode):
         self._settings = read_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._change_parameters)
-        self._bank_services = BankServices(self, lambda: self._session)
-        ObjectServices(self, lambda: self._session)
+        self._bank_services = BankServices(self, self._held)
+        ObjectServices(self, self._held)
         self._diagnostics = Diagnostics(self)
         self._state = 'unconfigured'
         # By the wall: with use_sim_time a clock that stands still is worth being told of.
@@ -115,7 +115,7 @@ class DetSam2Node(LifecycleNode):
                     session.close(0.0 if isinstance(error, AbortedError) else STOP_SECONDS)
                 self._bank_services.forget()
                 return TransitionCallbackReturn.FAILURE
-            self._session = session
+            self._held.session = session
             if self._settings != session.parameters:  # changed while the models were loading
                 session.change(self._settings)
             return self._reached('inactive')
@@ -123,15 +123,15 @@ class DetSam2Node(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish, and subscribe to the cameras."""
         with self._transition:
-            assert self._session is not None
+            assert self._held.session is not None
             outcome = super().on_activate(state)
             if outcome != TransitionCallbackReturn.SUCCESS:
                 return outcome
             try:
-                self._session.activate()
+                self._held.session.activate()
             except Exception as error:
                 self._fail('activate', error)
-                self._session.deactivate(FLUSH_SECONDS)
+                self._held.session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
                 return TransitionCallbackReturn.FAILURE
             self._diagnostics.set_active(True)
@@ -140,9 +140,9 @@ class DetSam2Node(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take no more images and publish what is unfinished; models stay loaded."""
         with self._transition:
-            assert self._session is not None
+            assert self._held.session is not None
             self._diagnostics.set_active(False)
-            if not self._session.deactivate(FLUSH_SECONDS, self.ended):
+            if not self._held.session.deactivate(FLUSH_SECONDS, self.ended):
                 self.get_logger().warning('the last masks could not all be published')
             outcome = super().on_deactivate(state)
             self._reached('inactive')
@@ -157,9 +157,9 @@ class DetSam2Node(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End from any state."""
         with self._transition:
-            if self._session is not None and state.label == 'active':
+            if self._held.session is not None and state.label == 'active':
                 self._diagnostics.set_active(False)
-                self._session.deactivate(FLUSH_SECONDS)
+                self._held.session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
             self._release(STOP_SECONDS)
             return self._reached('finalized')
@@ -179,7 +179,7 @@ class DetSam2Node(LifecycleNode):
             self.get_logger().warning(f'{error}. Until then images that need it are refused')
 
     def _release(self, timeout: float | None) -> None:
-        session, self._session = self._session, None
+        session, self._held.session = self._held.session, None
         self._bank_services.forget()
         if session is not None and not session.close(timeout):
             self.inference_ended = False
@@ -214,13 +214,13 @@ class DetSam2Node(LifecycleNode):
     def _change_parameters(self, changes: list[Parameter[Any]]) -> None:
         before: NodeParameters = self._settings
         self._settings = check_changes(before, changes)
-        if self._session is not None and self._settings != before:
-            self._session.change(self._settings)
+        if self._held.session is not None and self._settings != before:
+            self._held.session.change(self._settings)
 
     def _publish_diagnostics(self) -> None:
         if not self.ended.is_set():
             self._diagnostics.publish(
-                self._state, self._problem, self._session, self._bank_services.loaded)
+                self._state, self._problem, self._held.session, self._bank_services.loaded)
 
     # ---- end -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, TimeoutError, wait
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -68,8 +69,7 @@ class Session:
                 raise ParameterError(problem)
             for name in parameters.camera_names:
                 camera = self.cameras[name] = Camera(
-                    node, name, parameters, self.accounts[name], self.worker.offer,
-                    self.worker.look_at_detections)
+                    node, name, parameters, self.accounts[name], self.worker)
                 if camera.detections is not None:
                     self.detections[name] = camera.detections.inbox
         except Exception:  # a topic or a QoS override that cannot be
@@ -248,6 +248,13 @@ class Session:
     def title(self, camera: str) -> str:
         """Name a camera in messages."""
         return f"camera '{camera}'" if camera else 'camera'
+
+
+@dataclass
+class SessionHolder:
+    """The session of a node: from configure to cleanup, None otherwise."""
+
+    session: Session | None = None
 
 
 def _kind(text: str) -> str:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from detsam2_msgs.srv import ListMemoryBanks, LoadMemoryBank, SaveMemoryBank
 from detsam2_ros.engine import MemoryBank
 from detsam2_ros.ros.services.bank_directory import confined, list_banks
 from detsam2_ros.ros.services.base import RequestError, ServiceBase, known_camera, one_camera
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.session import Session, SessionHolder
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class BankServices(ServiceBase):
 
     quiet = ('list_memory_banks',)
 
-    def __init__(self, node: Node, session: Callable[[], Session | None]):
-        super().__init__(node, session)
+    def __init__(self, node: Node, held: SessionHolder):
+        super().__init__(node, held)
         self._loaded: list[LoadedBank] = []
         # Loading and saving wait for the running pass: one at a time, so that they occupy one of
         # the executor's threads at most. The others answer at once.

@@ -10,7 +10,7 @@ from typing import Any
 from rclpy.node import Node
 
 from detsam2_ros.engine import EngineError
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.session import Session, SessionHolder
 from detsam2_ros.runtime.worker import WorkerStoppedError
 
 MAX_NAME = 200  # characters of the name of a class
@@ -23,21 +23,21 @@ class RequestError(Exception):
 class ServiceBase:
     """Answers every request with a readable message, whatever state the node is in.
 
-    session: returns the configured node's machinery, None before configure.
+    held: holds the session of the node; without one every request is refused.
     """
 
     quiet: tuple[str, ...] = ()  # services whose answers are not worth a line of the log
 
-    def __init__(self, node: Node, session: Callable[[], Session | None]):
+    def __init__(self, node: Node, held: SessionHolder):
         self._log = node.get_logger()
-        self._session = session
+        self._held = held
 
     def _guarded(self, name: str, answer: Callable[..., None]) -> Callable[..., Any]:
         """Turn whatever goes wrong into an answer: a service that raises ends the executor."""
 
         def callback(request: Any, response: Any) -> Any:
             try:
-                session = self._session()
+                session = self._held.session
                 if session is None:
                     raise RequestError('the node is not configured yet; configure it first')
                 answer(session, request, response)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import Prompted
 from detsam2_ros.ros.images import label_image, read_mask
 from detsam2_ros.ros.services.base import RequestError, ServiceBase, one_camera, read_class_name
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.session import Session, SessionHolder
 
 REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses others unanswered
 
@@ -28,8 +27,8 @@ REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses o
 class ObjectServices(ServiceBase):
     """Acts on the objects of a camera between two steps of inference, and answers then."""
 
-    def __init__(self, node: Node, session: Callable[[], Session | None]):
-        super().__init__(node, session)
+    def __init__(self, node: Node, held: SessionHolder):
+        super().__init__(node, held)
         # They wait for the running step: one at a time, so that they occupy one of the
         # executor's threads at most.
         waiting = MutuallyExclusiveCallbackGroup()
