@@ -19,7 +19,7 @@ from detsam2_ros.bags.work import WorkFolder
 from detsam2_ros.bags.writing import topic_bag, write_output
 from detsam2_ros.engine import Engine, MemoryBank
 
-_FORMAT = 1  # of the work folder; another one begins anew
+_FORMAT = 1  # of the work folder; another one restarts
 _MIN_DEPTH = 200
 
 
@@ -123,7 +123,7 @@ def segment(
     with Bag(job.source) as bag, WorkFolder(job.output, _identity(job, config)) as work:
         topics, notes = bag.image_topics(job.topics)
         if work.other:
-            notes.append(f'{work.path} was of other options or another bag, and is begun anew')
+            notes.append(f'{work.path} was of other options or another bag, and is restarted')
         watcher.begin(topics, notes)
         store = typestore()
         reports: list[TopicReport] = []

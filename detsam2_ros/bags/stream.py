@@ -35,7 +35,7 @@ class Sink(Protocol):
 class TopicReport:
     """What became of the messages of a topic: messages = segmented + all of refused.
 
-    refused: by reason. objects: different ones over the topic. restarts: the stream began anew,
+    refused: by reason. objects: different ones over the topic. restarts: the stream restarted,
     because time went back or the image size changed. problems: sentences on what went wrong.
     """
 
@@ -173,7 +173,7 @@ class TopicSegmenter:
         """Forget the frames before: they are final."""
         self._write_final(before=None)
         self._first = {}
-        self._note_problem(f'the stream began anew: {why}')
+        self._note_problem(f'the stream restarted: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
         """Keep the sentence."""

@@ -151,7 +151,7 @@ class Driver(Node):
         self._act('load_memory_bank', self._load, LoadMemoryBank.Request(path=path, replace=True))
 
     def reset(self) -> None:
-        """Have the stream start anew."""
+        """Have the stream restart."""
         self._act('reset', self._reset, Trigger.Request())
 
     def deactivate(self) -> None:

@@ -239,7 +239,7 @@ class Camera:
         self.accounts.publish((now - result.stamp) / 1e9)
 
     def forget(self) -> None:
-        """Drop what is kept of past frames: the stream starts anew."""
+        """Drop what is kept of past frames: the stream restarts."""
         self._first = {}
 
     def publish_classes(self, class_names: Mapping[int, str]) -> None:

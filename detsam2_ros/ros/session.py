@@ -222,10 +222,10 @@ class Session:
                 f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
 
     def on_reset(self, camera: str, why: str) -> None:
-        """Say that a stream starts anew, after what it published before."""
+        """Say that a stream restarts, after what it published before."""
         self._publish_queue.post(self.cameras[camera].forget)
-        if self._reports.allows(_kind(f'{camera} starts anew {why}')):
-            self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
+        if self._reports.allows(_kind(f'{camera} restarts {why}')):
+            self._log.warning(f'{self.title(camera)}: the stream restarts: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
         """Report what went wrong, and remember it for the diagnostics."""

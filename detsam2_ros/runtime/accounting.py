@@ -103,7 +103,7 @@ class FrameAccounts:
             self._corrections += 1
 
     def reset(self) -> None:
-        """Count a stream that started anew."""
+        """Count a stream that restarted."""
         with self._lock:
             self._resets += 1
 

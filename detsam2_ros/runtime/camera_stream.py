@@ -179,7 +179,7 @@ class CameraStream:
             self._corrections_since = time.monotonic()
 
     def step(self) -> None:
-        """Do a part of closing the oldest window, full or not; a failure begins with it anew."""
+        """Do a part of closing the oldest window, full or not; a failure restarts it."""
         waiting = self._stream.backlog.frames
         try:
             self._handle(self._part)

@@ -37,7 +37,7 @@ EXPLANATIONS = {
     f'more are taken for one image',
     Unused.EXPIRED: f'{CAPACITY} others came after them, and still no image with their stamp; do '
     f'detector and node see the same camera and clock?',
-    Unused.RESET: 'the stream started anew',
+    Unused.RESET: 'the stream restarted',
     Unused.INACTIVE: 'the node was deactivated',
     Unused.FAILED: 'inference failed, see the error',
 }

@@ -135,7 +135,7 @@ class Worker:
         return self.call(lambda _: self._flush_all())
 
     def reset(self) -> Future[None]:
-        """Close all unfinished windows and start the streams anew."""
+        """Close all unfinished windows and restart the streams."""
         return self.call(lambda _: self._reset_all())
 
     def stop(self, timeout: float | None) -> bool:
@@ -172,7 +172,7 @@ class Worker:
             if self._make(make_engine, made):
                 self._serve()
         except BaseException:
-            _log.exception('the inference thread ends; clean the node up and configure it anew')
+            _log.exception('the inference thread ends; clean the node up and configure it again')
         finally:
             self._end()
 

@@ -104,7 +104,7 @@ class Motion:
         room = self.half - 1.25 * self.radius
         gap = 2.15 * self.radius
         for _ in range(30):
-            # Balls are dropped one by one; a layout that jams starts anew.
+            # Balls are dropped one by one; a layout that jams restarts.
             drops = self.rng.uniform(-room, room, (40 * self.count, 2))
             holes = np.hypot(*np.moveaxis(drops[:, None] - self.pockets, -1, 0))
             spots: list[list[float]] = []

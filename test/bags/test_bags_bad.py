@@ -99,7 +99,7 @@ def test_another_size_and_time_that_goes_back_start_new_streams(tmp_path) -> Non
 
 
 def test_inference_that_fails_is_counted(tmp_path, monkeypatch) -> None:
-    """As the node does: the window is tried again, then the stream begins anew."""
+    """As the node does: the window is tried again, then the stream restarts."""
     from detsam2_ros.engine.stream import Stream
 
     add = Stream.add

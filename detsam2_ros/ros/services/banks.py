@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The node's services: memory banks in and out, and starting anew."""
+"""The node's services: memory banks in and out, and restarting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LoadedBank:
 
 
 class BankServices(ServiceBase):
-    """Memory banks in and out, and starting anew."""
+    """Memory banks in and out, and restarting."""
 
     quiet = ('list_memory_banks',)
 
@@ -156,5 +156,5 @@ class BankServices(ServiceBase):
     def _reset(self, session: Session, request: Any, response: Any) -> None:
         session.worker.reset()
         response.message = (
-            'the streams start anew before the next frame; memory banks stay in use')
+            'the streams restart before the next frame; memory banks stay in use')
         response.success = True
