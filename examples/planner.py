@@ -5,8 +5,8 @@
 It watches the masks of a detsam2 node, keeps an estimate of which parts of the view are free, and
 steers to where the view is free furthest ahead. The estimate remembers the last frames. When the
 node corrects the masks of one of them, that frame's evidence is replaced and the estimate is made
-again. So the estimate is what it would have been with the right masks at once, and a plan that was made
-on a wrong mask is withdrawn.
+again. So the estimate is what it would have been with the right masks at once, and a plan that
+was made on a wrong mask is withdrawn.
 
     python examples/planner.py --ros-args -p detsam2:=/detsam2
 

@@ -33,20 +33,16 @@ class Sink(Protocol):
 
 @dataclass
 class TopicReport:
-    """What became of the messages of a topic: messages = segmented + all of refused.
-
-    refused: by reason. objects: different ones over the topic. restarts: the stream restarted,
-    because time went back or the image size changed. problems: sentences on what went wrong.
-    """
+    """What became of the messages of a topic: messages = segmented + all of refused."""
 
     topic: str
     messages: int = 0
     segmented: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)  # count by reason
     corrections: int = 0
-    objects: int = 0
-    restarts: int = 0
-    problems: list[str] = field(default_factory=list)
+    objects: int = 0  # different ones over the topic
+    restarts: int = 0  # of the stream, because time went back or the image size changed
+    problems: list[str] = field(default_factory=list)  # one sentence each
 
     @property
     def failed(self) -> int:
@@ -133,7 +129,7 @@ class TopicSegmenter:
             self._stream.step()
 
     def _finish(self) -> TopicReport:
-        """Close what is open, and count."""
+        """Close the open windows and fill in the report."""
         self._stream.finish()
         self._write_final(before=None)
         counts, report = self._accounts.snapshot(), self._report
@@ -164,13 +160,13 @@ class TopicSegmenter:
             self._sink('corrections', self._time, data)
 
     def on_classes(self, class_names: Mapping[int, str]) -> None:
-        """Nothing: a bag's objects name their classes."""
+        """Do nothing: the objects in a bag carry the names of their classes."""
 
     def on_dropped(self, camera: str, reason: str) -> None:
-        """Nothing: the accounts know."""
+        """Do nothing: the accounts count it."""
 
     def on_reset(self, camera: str, why: str) -> None:
-        """Forget the frames before: they are final."""
+        """Forget the earlier frames: they are final."""
         self._write_final(before=None)
         self._first = {}
         self._note_problem(f'the stream restarted: {why}')
@@ -185,10 +181,10 @@ class TopicSegmenter:
         self._sink('objects', time, self._serializer.objects(header, result))
 
     def _write_final(self, before: int | None) -> None:
-        """Write the frames that nothing corrects any more; None: all."""
+        """Write the frames before an index, which no pass corrects any more; None: all."""
         for index in sorted(self._last):
             if before is None or index < before:
-                # There is one revision of each frame, and subscribers count from 0.
+                # Each frame is written once, and subscribers count revisions from 0.
                 self._write_masks(replace(self._last.pop(index), revision=0, final=True))
 
     def _note_problem(self, text: str) -> None:

@@ -50,11 +50,11 @@ def corrections_per_pass(summary: Summary) -> bytes:
     figure, axes = _figure(2.3)
     newest = [index for index, _ in summary.passes]
     counts = [count for _, count in summary.passes]
-    # A bar each up to some hundred passes; beyond, neighbours share one.
+    # One bar a pass up to some hundred passes; beyond, neighbours share one.
     step = -(-len(counts) // _MAX_BARS) if counts else 1
     heights = [sum(counts[i : i + step]) for i in range(0, len(counts), step)]
     places = newest[::step]
-    # The last window may be a short one: its bar must not hide the one before.
+    # The last window may be short, and its bar must not hide the one before.
     gap = float(min(np.diff(places))) if len(places) > 1 else 10.0
     axes.bar(places, heights, width=0.75 * gap, color=_AMBER)
     axes.set_xlabel('newest frame of the pass')
@@ -65,7 +65,7 @@ def corrections_per_pass(summary: Summary) -> bytes:
 
 
 def seconds_by_stage(summary: Summary) -> bytes:
-    """Draw the seconds of each stage, with what that is a frame."""
+    """Draw the seconds of each stage, with the time for each frame."""
     stages = summary.stages()
     figure, axes = _figure(0.9 + 0.27 * max(len(stages), 2))
     names = list(stages)
@@ -87,8 +87,8 @@ def seconds_by_stage(summary: Summary) -> bytes:
 
 
 def _figure(height: float) -> tuple[Any, Any]:
-    # Imported here: a run without a report, or the ROS node, does not need matplotlib. The figure
-    # class is used without pyplot, which would look for a display.
+    # Imported here: a run without a report does not need matplotlib. Figure is used without pyplot,
+    # which would look for a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, height), dpi=110, layout='constrained')

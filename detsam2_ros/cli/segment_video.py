@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""segment_video: run the engine on a video file and leave masks, an overlay and a report."""
+"""segment_video: run the engine on a video file and write masks, an overlay and a report."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ _SHEET_ROWS = 5
 def main(
     arguments: Sequence[str] | None = None, watch: Callable[[Settled], None] | None = None
 ) -> int:
-    """Run the command; returns the exit code: 0, 2 for what the user can put right, 130 Ctrl-C.
+    """Run the command; returns the exit code.
 
-    watch: gets each frame, in order, when it is final, after its files are written.
+    0: success. 2: an error that the user can correct. 130: Ctrl-C. watch: called with each final
+    frame, in order, after the files of the frame are written.
     """
     given = command_line.parser().parse_args(arguments)
     logging.basicConfig(format='segment_video: %(message)s', level=logging.WARNING)
@@ -55,8 +56,8 @@ def main(
 
 
 def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None) -> int:
-    """Do what the command line says; raises InputError or EngineError."""
-    # The cheap checks first: a typo should not wait for a model to load.
+    """Run the command with parsed options; raises InputError or EngineError."""
+    # Cheap checks first: an error in the options should not wait for a model to load.
     config = command_line.engine_config(given)
     _check(given)
     source = open_source(given.input, given.fps)
@@ -158,7 +159,7 @@ def _save_bank(stream: Stream, given: argparse.Namespace, echo: Callable[[str], 
 
 
 def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], None]) -> None:
-    """Say what to try when nothing was found."""
+    """Print what to try when nothing was found."""
     if summary.presence or not summary.settled:
         return
     if given.yolo == 'demo' and not given.no_detector:
@@ -173,7 +174,7 @@ def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], Non
 
 
 def _warn_of_missing(source: Source, frames: int) -> None:
-    """Say so when a video ended early: OpenCV cannot tell a broken frame from the end."""
+    """Warn when a video ended early: for OpenCV a broken frame is the end of the video."""
     # Containers miscount by a frame or two.
     if source.count and frames < 0.95 * source.count:
         logging.warning(
@@ -203,8 +204,8 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
     count = source.count
     if given.max_frames is not None:
         count = min(count or given.max_frames, given.max_frames)
-    # Frames come in bursts, a window at a time: the rate over all of them is the honest one. A log
-    # file gets a line now and then instead of hundreds.
+    # smoothing=0 averages the rate over the whole run, since frames come in bursts, a window at a
+    # time. A log file gets a line every 15 s instead of hundreds.
     pause = 0.2 if sys.stderr.isatty() else 15.0
     return tqdm(
         total=count,
@@ -217,7 +218,7 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
 
 
 def _silent(_: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 if __name__ == '__main__':

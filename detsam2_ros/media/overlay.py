@@ -24,7 +24,7 @@ _TINT = 0.45
 
 
 class Drawable(Protocol):
-    """What is drawn of an object; engine.Object fits, and so does a message's copy of it."""
+    """The parts of an object that are drawn; results.Object and results.ObjectInfo fit."""
 
     @property
     def id(self) -> int:
@@ -51,10 +51,10 @@ def draw_overlay(
     """Draw objects over an image and return a new uint8 [H, W, 3] RGB image.
 
     image: uint8 [H, W, 3] RGB. labels: integer [H, W], object ids, 0 = background; objects
-    without a pixel in it are not drawn. corrected_ids: objects to mark as corrected: a white
-    rim, and an amber frame around the image. badge: short text at the top left. caption: text
-    at the bottom left. tags: write id and class beside each object. boldness: enlarges lines and
-    text, for a picture that will be shown smaller.
+    without a pixel in it are not drawn. corrected_ids: objects that get a white rim; with any,
+    the image gets an amber frame. badge: short text at the top left. caption: text at the bottom
+    left. tags: write id and class beside each object. boldness: factor of line widths and text
+    size, for a picture that is shown smaller.
     """
     drawn = image.copy()
     pen = Pen.of(image.shape, boldness)
@@ -89,7 +89,7 @@ def draw_overlay(
 def enlarged(
     image: np.ndarray, labels: np.ndarray, least: int = 480
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image and its labels at a size at which outlines and tags can be read.
+    """Return an image and its labels, enlarged so that outlines and tags can be read.
 
     Images whose shorter side has fewer than `least` pixels grow by a whole factor, at most 4.
     """
@@ -110,7 +110,7 @@ def enlargement(shape: tuple[int, ...], least: int = 480) -> int:
 
 @cache
 def object_colour(object_id: int) -> Colour:
-    """Return the RGB colour of an object id: always the same, neighbours far apart in hue."""
+    """Return the RGB colour of an object id; neighbouring ids are far apart in hue."""
     hue = (0.58 + object_id * 0.61803398875) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.72 if object_id % 2 else 0.9, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
@@ -189,7 +189,7 @@ def _outline(
 def _free_place(
     box: Box, size_wh: tuple[int, int], shape: tuple[int, ...], taken: list[Box], line: int
 ) -> tuple[int, int]:
-    """Choose the top left of a tag: beside its object, inside the image, on no other tag."""
+    """Choose the top left of a tag: inside the image, with least overlap of object and tags."""
     x0, y0, x1, y1 = box
     width, height = size_wh
     middle_x, middle_y = (x0 + x1 - width) // 2, (y0 + y1 - height) // 2
@@ -224,5 +224,5 @@ def _shared(a: Box, b: Box) -> int:
 
 
 def _plain(text: str) -> str:
-    """Replace what OpenCV's stroke fonts lack."""
+    """Replace characters that OpenCV's stroke fonts lack."""
     return ''.join(letter if ' ' <= letter <= '~' else '?' for letter in text)

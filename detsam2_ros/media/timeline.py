@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Holds frames back until no correction can reach them, then hands them out in order."""
+"""Holds frames until no correction can reach them, then hands them out in order."""
 
 from __future__ import annotations
 
@@ -13,26 +13,22 @@ import numpy as np
 
 from detsam2_ros.results.frames import FrameResult
 
-# Corrections of a few edge pixels are real but nothing to point at: below this IoU of first and
-# last mask an object counts as corrected in pictures and reports.
+# Below this IoU of its first and last mask an object counts as corrected in pictures and reports.
+# Corrections of a few edge pixels are not worth showing.
 NOTABLE_IOU = 0.9
 
 
 @dataclass(frozen=True)
 class Settled:
-    """A frame that leaves: its image, its masks as first published and as they ended.
-
-    image: uint8 [H, W, 3] RGB. first, last: the results of the lowest and highest revision (the
-    same one if never corrected). records: one dictionary a revision, ready for json.
-    corrected: ids whose last mask differs notably from the first, vanished ones included.
-    """
+    """A frame that no pass can correct any more, with its first and its last masks."""
 
     index: int
-    stamp: int
-    image: np.ndarray
-    first: FrameResult
-    last: FrameResult
-    records: tuple[dict[str, Any], ...]
+    stamp: int  # nanoseconds
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    first: FrameResult  # the lowest revision
+    last: FrameResult  # the highest revision; `first` itself if never corrected
+    records: tuple[dict[str, Any], ...]  # one for each revision, ready for json
+    # Ids whose last mask differs notably from the first, vanished objects included.
     corrected: tuple[int, ...]
 
 
@@ -46,9 +42,9 @@ class _Waiting:
 
 
 class Timeline:
-    """Frames of a stream on their way from the input to the files: never more than M of them.
+    """Holds the frames of a stream that can still be corrected, at most M of them.
 
-    The stream says how far back its next pass can reach (`Stream.horizon`); older frames go.
+    `Stream.horizon` is the oldest frame that the next pass can reach; older frames are handed out.
     """
 
     def __init__(self) -> None:
@@ -75,7 +71,7 @@ class Timeline:
         return [settled for settled in done if settled is not None]
 
     def drain(self, final: bool) -> list[Settled]:
-        """Hand out the rest; final says that the stream has ended, not been broken off."""
+        """Hand out all frames; final: the stream has ended and was not broken off."""
         done = [self._settle(index, final) for index in list(self._waiting)]
         return [settled for settled in done if settled is not None]
 
@@ -111,7 +107,7 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
 
 
 def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
-    """Return a result without its masks, ready for json; newest: the frame that closed the pass.
+    """Return a result without its masks, ready for json; newest: the newest frame of the pass.
 
     Keys: frame, stamp (ns), revision, final, newest, changed_ids, objects (id, class_id,
     class_name, score, box or null, visible, conditioned).

@@ -15,14 +15,14 @@ import numpy as np
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
-# The one writer of OpenCV's wheels for a usual .mp4 is MPEG-4 Part 2: fast, played by desktop
-# players, not by browsers. H.264 ('avc1') needs an encoder that the wheels do not have. VP8 in
-# .webm plays in browsers and takes some ten times as long to write.
+# OpenCV's wheels write .mp4 as MPEG-4 Part 2 only. That is fast, and desktop players play it, but
+# browsers do not. H.264 ('avc1') needs an encoder that the wheels lack. VP8 in .webm plays in
+# browsers and takes some ten times as long to write.
 CODECS = {'mp4': 'mp4v', 'webm': 'VP80'}
 
 
 class InputError(Exception):
-    """An input or output file that cannot be used; one sentence that names it."""
+    """An input or output file that cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Frame:
 
 
 class Source(Protocol):
-    """An input that was opened: its first frame could be read."""
+    """An open input, whose first frame could be read."""
 
     path: Path
     size_wh: tuple[int, int]  # pixels
@@ -49,7 +49,7 @@ class Source(Protocol):
 def open_source(path: Path, fps: float | None = None) -> Source:
     """Open a video file, or a folder of images in the order of their names.
 
-    fps replaces the rate that the file states; a folder has 30 unless given. Raises InputError.
+    fps: replaces the rate that the file states; None for a folder: 30. Raises InputError.
     """
     if not path.exists():
         raise InputError(f'input {path} does not exist')
@@ -57,7 +57,7 @@ def open_source(path: Path, fps: float | None = None) -> Source:
 
 
 class VideoSource:
-    """A video file that OpenCV can read; stamps are its own frame times (see Source)."""
+    """A video file that OpenCV can read; stamps are the frame times of the file, see Source."""
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
         self.path = path
@@ -76,7 +76,7 @@ class VideoSource:
         self.size_wh = (image.shape[1], image.shape[0])
 
     def frames(self) -> Iterator[Frame]:
-        """Read the frames from the start; a broken frame ends the video, as OpenCV sees it."""
+        """Read the frames from the start; a broken frame ends the video, as in OpenCV."""
         capture = _open_capture(self.path)
         step, stamp, index = round(1e9 / self.fps), -1, 0
         try:
@@ -85,8 +85,8 @@ class VideoSource:
                 if not good:
                     return
                 if self._own_rate:
-                    # Of the frame just read. Some containers state none (0 for each frame) or
-                    # jump back: stamps must grow, so the nominal rate takes over there.
+                    # The time of the frame just read. Some containers state none (0 for each
+                    # frame) or jump back. Stamps must grow, so the nominal rate is used there.
                     time = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
                     stamp = time if time > stamp else stamp + step
                 else:
@@ -175,7 +175,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def _open_capture(path: Path) -> cv2.VideoCapture:
-    # Only a file that exists gets here: a name like '0' or a URL must not open a camera.
+    # The path exists: a name like '0' or a URL must not open a camera.
     capture = cv2.VideoCapture(str(path.resolve()))
     if not capture.isOpened():
         raise InputError(f'input {path} is no video that OpenCV can read')

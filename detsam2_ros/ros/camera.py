@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""One camera of the node: its subscription, its publishers, and what is kept between them."""
+"""One camera of the node: its subscription, its publishers, and the labels of past frames."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from detsam2_ros.runtime.worker import INTERNAL, Worker
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200
 MIN_DEPTH = 10
-_MAX_REFUSALS = 32  # different ones; beyond that they are counted only
+_MAX_REFUSALS = 32  # different ones in the log; further ones are only counted
 
 
 class Camera:
@@ -86,17 +86,17 @@ class Camera:
             self.detections = DetectionTopic(node, name, self._prefix, worker)
         try:
             self._advertise(parameters)
-        except Exception:  # a QoS override that cannot be: what was made must not stay
+        except Exception:  # an invalid QoS override: the topics made so far must go
             self.destroy()
             raise
 
     def _advertise(self, parameters: NodeParameters) -> None:
         config = parameters.engine
-        # Of a window of one frame, two would be lost on a subscriber that looks away for a moment.
+        # With a window of one frame a depth of 2 would lose masks on a subscriber that is busy.
         window = max(2 * config.window_size, MIN_DEPTH)
         reach = max(2 * config.max_propagation, MIN_DEPTH)
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
-        # Small messages, of which a busy subscriber should lose none.
+        # The messages are small, and a busy subscriber should lose none.
         self._objects = self._publisher(
             ObjectArray, 'objects', QoSProfile(depth=max(window, OBJECTS_DEPTH)))
         self._corrections = self._publisher(
@@ -115,7 +115,7 @@ class Camera:
     # ---- lifecycle -----------------------------------------------------------------------------
 
     def subscribe(self) -> None:
-        """Listen to the camera; frames are handed over from now on."""
+        """Subscribe to the images, and to the detections of another node."""
         topic = self._prefix + ('image/compressed' if self._compressed else 'image')
         self._subscription = self._node.create_subscription(
             CompressedImage if self._compressed else Image,
@@ -134,7 +134,7 @@ class Camera:
             self.detections.subscribe()
 
     def unsubscribe(self) -> None:
-        """Listen no more."""
+        """End the subscriptions."""
         if self.detections is not None:
             self.detections.unsubscribe()
         if self._subscription is not None:
@@ -143,7 +143,7 @@ class Camera:
         self.incompatible_qos = None
 
     def destroy(self) -> None:
-        """Take the topics down."""
+        """Destroy all topics."""
         self.unsubscribe()
         while self._publishers:
             self._node.destroy_lifecycle_publisher(self._publishers.pop())
@@ -152,7 +152,7 @@ class Camera:
 
     @property
     def input_topic(self) -> str:
-        """The full name of the topic that is listened to, '' while inactive."""
+        """The full name of the image topic, '' while inactive."""
         return self._subscription.topic_name if self._subscription is not None else ''
 
     @property
@@ -161,14 +161,14 @@ class Camera:
         return self._node.count_publishers(self.input_topic) if self._subscription else 0
 
     def enable_overlay(self, enabled: bool) -> None:
-        """Allow the overlay, which is drawn while somebody subscribes."""
+        """Turn the overlay on or off; it is drawn only while it has a subscriber."""
         self._overlay_enabled = enabled
 
     def _wants_overlay(self) -> bool:
         return self._overlay_enabled and self._overlay.get_subscription_count() > 0
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        """Convert a message and hand it over; on a thread of the executor."""
+        """Convert a message and hand it to the worker; runs on a thread of the executor."""
         received = time.monotonic()
         self.accounts.receive()
         try:
@@ -182,7 +182,7 @@ class Camera:
             self._report_refusal(f'{error}.')
             return
         except Exception as error:
-            # A message can hold anything; no message may end the executor's thread.
+            # A message can hold anything, and must not end the executor's thread.
             self.accounts.drop(INTERNAL)
             self._report_refusal(f'{type(error).__name__} while converting an image: {error}')
             return
@@ -211,7 +211,7 @@ class Camera:
     def publish(self, result: FrameResult, header: Any, image: np.ndarray | None) -> None:
         """Publish a result: masks and objects of a new frame, or the correction of a past one.
 
-        image: of a new frame, uint8 [H, W, 3] RGB, if it was kept for the overlay.
+        image: uint8 [H, W, 3] RGB of a new frame, if it was kept for the overlay.
         """
         if result.revision == 0:
             self._publish_masks(result, header)
@@ -224,7 +224,7 @@ class Camera:
             self.accounts.correct()
 
     def _publish_masks(self, result: FrameResult, header: Any) -> None:
-        # First of all: corrections need it, also when a message cannot be sent.
+        # Before anything is sent: corrections need the labels, also when sending fails.
         self._first[result.index] = FirstLabels.of(result)
         if len(self._first) > self._reach:
             del self._first[next(iter(self._first))]
@@ -239,11 +239,11 @@ class Camera:
         self.accounts.publish((now - result.stamp) / 1e9)
 
     def forget(self) -> None:
-        """Drop what is kept of past frames: the stream restarts."""
+        """Drop the labels of past frames: the stream restarts."""
         self._first = {}
 
     def publish_classes(self, class_names: Mapping[int, str]) -> None:
-        """Publish the class table; late subscribers get the newest one too."""
+        """Publish the class table; the topic is latched."""
         if self._label_info is not None:
             header = Image().header
             header.stamp = self._node.get_clock().now().to_msg()

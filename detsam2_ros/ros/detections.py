@@ -27,11 +27,11 @@ except ImportError:  # an optional dependency, see package.xml
     Detection2DArray = None
 
 DEPTH = 10
-MAX_BOXES = 1000  # of a message; those beyond are counted only
+MAX_BOXES = 1000  # of a message; further ones are only counted
 _MAX_NAME = 200
-_FAR = 1e9  # pixels; beyond that float32 has no image to be in
+_FAR = 1e9  # pixels; coordinates are clipped to this, since float32 cannot hold all of float64
 
-# Why a box cannot be, and what to do about it.
+# Why a detection cannot be used.
 REFUSALS = {
     'not_finite': 'the centre, size or angle of a box is not a finite number',
     'no_area': 'the size of a box is 0 or negative',
@@ -58,11 +58,11 @@ class DetectionTopic:
         self._worker = worker
         self._reported: set[str] = set()
         self._subscription: Subscription[Any] | None = None
-        # Of its own: many detections must not hold the images up.
+        # A group of its own: many detections must not delay the images.
         self._group = MutuallyExclusiveCallbackGroup()
 
     def subscribe(self) -> None:
-        """Listen to the detector."""
+        """Subscribe to the detections."""
         self._subscription = self._node.create_subscription(
             Detection2DArray, self.topic, self._on_message,
             QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT),
@@ -70,7 +70,7 @@ class DetectionTopic:
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def unsubscribe(self) -> None:
-        """Listen no more; what waits for its frame is dropped."""
+        """End the subscription; detections that wait for their frame are dropped."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
@@ -106,7 +106,7 @@ class DetectionTopic:
 
 
 def missing_package() -> str:
-    """Return '' where vision_msgs is installed, else what to do, in a sentence."""
+    """Return '' where vision_msgs is installed, else a sentence that says what to do."""
     if Detection2DArray is not None:
         return ''
     distribution = os.environ.get('ROS_DISTRO') or '$ROS_DISTRO'
@@ -116,9 +116,9 @@ def missing_package() -> str:
 
 
 def read_detections(message: Any) -> tuple[NamedDetections, Counter[str]]:
-    """Return a message's boxes, and how many detections cannot be used, by a key of REFUSALS.
+    """Return a message's boxes, and the count of unusable detections by a key of REFUSALS.
 
-    A rotated box becomes the upright one around it. Of several results the best counts.
+    A rotated box becomes the upright box around it. Of several results the best one counts.
     """
     stamp = nanoseconds(message.header.stamp)
     refused: Counter[str] = Counter()

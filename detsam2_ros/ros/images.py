@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image messages to RGB arrays, and label images to messages.
 
-cv_bridge converts what every cv_bridge in use converts right, from messages without row padding
-and byte order to mind. The rest is done here, because the cv_bridge of PyPI (1.13), of ROS 2
-(up to 4.1) or both
+cv_bridge converts those encodings that every cv_bridge in use converts right; the messages it gets
+have no row padding and native byte order. This module does the rest, because the cv_bridge of PyPI
+(1.13), of ROS 2 (up to 4.1) or both
 - shear an image whose `step` is no multiple of the pixel size, or ignore `step`;
 - fail on `is_bigendian` with NumPy 2, also where samples are bytes;
 - do not know yuyv, uyvy, nv12, 8UC3, upper case, and on PyPI also 16 bits and bayer_grbg8;
 - crash the process (a segmentation fault, which no `except` catches) when compiled for NumPy 1
-  and used with NumPy 2, although importing it succeeds: hence `check_cv_bridge`.
+  and used with NumPy 2, although the import succeeds: hence `check_cv_bridge`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _MASKS = {name: Layout(1, 1, '') for name in ('mono8', '8uc1')} | {
 
 
 class CvBridgeUnusable(RuntimeError):  # noqa: N818
-    """cv_bridge is not installed, or does not work with the installed NumPy; names the way out."""
+    """cv_bridge is not installed, or does not work with the installed NumPy."""
 
 
 def to_rgb(message: Image) -> np.ndarray:
@@ -123,16 +123,16 @@ def read_mask(message: Image) -> np.ndarray:
 
 
 def copy_bytes(data: np.ndarray) -> array.array[int]:
-    """Copy uint8 [n] to what a message takes as it is; anything else it takes byte by byte."""
+    """Copy uint8 [n] to an array.array, which a message takes without a check of each byte."""
     made = array.array('B')
     made.frombytes(data.data)
     return made
 
 
 def check_cv_bridge() -> None:
-    """Raise CvBridgeUnusable, a sentence with the way out, if cv_bridge cannot be used here.
+    """Raise CvBridgeUnusable, which says what to do, if cv_bridge cannot be used here.
 
-    The first call tries a conversion in a process of its own, about a second: see the top.
+    The first call tries a conversion in another process, which takes about a second.
     """
     problem = _cv_bridge_problem()
     if problem:

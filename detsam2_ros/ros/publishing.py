@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""From the engine's results to messages of rclpy."""
+"""The engine's results as messages of rclpy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def correction(result: FrameResult, header: Header, first: FirstLabels) -> MaskC
 
 
 def _native(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn arrays into what rclpy takes as it is; anything else it would check one by one."""
+    """Turn arrays into types that rclpy takes without a check of each element."""
     return {
         name: _sequence(value) if isinstance(value, np.ndarray) else value
         for name, value in fields.items()

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What all services share: an answer in words, whatever goes wrong, and which camera is meant."""
+"""What all services share: every error becomes an answer, and the choice of the camera."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_NAME = 200  # characters of the name of a class
 
 
 class RequestError(Exception):
-    """A request that cannot be served; the message says why and what to do."""
+    """A request that cannot be served; the message names the reason and what to do."""
 
 
 class ServiceBase:
-    """Answers every request with a readable message, whatever state the node is in.
+    """Answers every request with a readable message, in any state of the node.
 
     held: holds the session of the node; without one every request is refused.
     """
@@ -33,7 +33,7 @@ class ServiceBase:
         self._held = held
 
     def _guarded(self, name: str, answer: Callable[..., None]) -> Callable[..., Any]:
-        """Turn whatever goes wrong into an answer: a service that raises ends the executor."""
+        """Turn every error into an answer: a service that raises would end the executor."""
 
         def callback(request: Any, response: Any) -> Any:
             try:
@@ -57,7 +57,7 @@ class ServiceBase:
 
 
 def known_camera(session: Session, camera: str) -> str:
-    """Return the name if there is such a camera; raises RequestError."""
+    """Return the name of a camera that exists; raises RequestError."""
     names = session.parameters.camera_names
     if camera not in names:
         raise RequestError(
@@ -67,7 +67,7 @@ def known_camera(session: Session, camera: str) -> str:
 
 
 def one_camera(session: Session, camera: str) -> str:
-    """Return the camera that a request is about; '' may stand for the only one."""
+    """Return the camera of a request; '' may stand for the only camera."""
     names = session.parameters.camera_names
     if not camera and len(names) > 1:
         raise RequestError(
@@ -76,7 +76,7 @@ def one_camera(session: Session, camera: str) -> str:
 
 
 def read_class_name(text: str) -> str:
-    """Return a class name without blanks around it, '' for none; raises RequestError."""
+    """Return a class name without surrounding blanks, '' for none; raises RequestError."""
     name = text.strip()
     if len(name) > MAX_NAME or not name.isprintable():
         raise RequestError(

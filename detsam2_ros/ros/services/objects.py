@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts by people and other nodes: objects added, corrected, removed and renamed."""
+"""The services of objects: add or correct one by a prompt, remove it, rename it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from detsam2_ros.ros.images import label_image, read_mask
 from detsam2_ros.ros.services.base import RequestError, ServiceBase, one_camera, read_class_name
 from detsam2_ros.ros.session import Session, SessionHolder
 
-REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses others unanswered
+# Requests that may wait. The default of ROS is 10; requests beyond the depth get no answer.
+MAX_REQUESTS = 200
 
 
 class ObjectServices(ServiceBase):
-    """Acts on the objects of a camera between two steps of inference, and answers then."""
+    """Changes the objects of a camera between two steps of inference, then answers."""
 
     def __init__(self, node: Node, held: SessionHolder):
         super().__init__(node, held)
-        # They wait for the running step: one at a time, so that they occupy one of the
-        # executor's threads at most.
+        # All wait for the running step. One of them runs at a time, so they occupy at most one
+        # thread of the executor.
         waiting = MutuallyExclusiveCallbackGroup()
         for kind, name, answer in (
             (AddObject, 'add_object', self._add),
@@ -39,7 +40,7 @@ class ObjectServices(ServiceBase):
         ):
             node.create_service(
                 kind, f'~/{name}', self._guarded(name, answer), callback_group=waiting,
-                qos_profile=QoSProfile(depth=REQUESTS))
+                qos_profile=QoSProfile(depth=MAX_REQUESTS))
 
     def _add(self, session: Session, request: Any, response: Any) -> None:
         camera = one_camera(session, request.camera)
@@ -82,9 +83,9 @@ def _id(request: Any) -> int:
 
 
 def read_prompt(request: Any) -> Prompt:
-    """Return what an AddObject request shows; raises RequestError or PromptError in one sentence.
+    """Return the prompt of an AddObject request; raises RequestError or PromptError.
 
-    What has to do with the image, such as a box outside, is for the engine to see.
+    The engine checks the prompt against the image, such as a box that lies outside.
     """
     box, points, labels = list(request.box), list(request.points), list(request.labels)
     if len(box) not in (0, 4):
@@ -109,7 +110,7 @@ def read_prompt(request: Any) -> Prompt:
 
 
 def read_stamp(request: Any) -> int | None:
-    """Return the stamp that is asked for in nanoseconds, None for the newest frame."""
+    """Return the stamp of a request in nanoseconds, None for the newest frame."""
     return nanoseconds(request.stamp) or None
 
 
