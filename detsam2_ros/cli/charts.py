@@ -87,8 +87,8 @@ def seconds_by_stage(summary: Summary) -> bytes:
 
 
 def _figure(height: float) -> tuple[Any, Any]:
-    # Imported here: a run without a report does not need matplotlib. Figure is used without pyplot,
-    # which would look for a display.
+    # Imported here: a run without a report does not need matplotlib. Figure is used without
+    # pyplot, which would look for a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, height), dpi=110, layout='constrained')

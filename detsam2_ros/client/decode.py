@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to values, checked; by the names of their fields, so without importing ROS."""
+"""Messages to checked values, by the names of their fields, so without importing ROS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detsam2_ros.results.frames import ObjectInfo
 
 @dataclass(frozen=True)
 class Record:
-    """What messages say of a frame besides its labels."""
+    """The contents of messages on a frame, without its labels."""
 
     index: int
     revision: int
@@ -25,18 +25,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Correction:
-    """A revision of a frame: its record, and the patch to put into revision 0 at (x, y).
-
-    patch: uint16 [h, w], or None where the labels are those of revision 0.
-    """
+    """A revision of a frame: its record, and the patch that changes the labels of revision 0."""
 
     record: Record
-    x: int
-    y: int
-    patch: np.ndarray | None
+    x: int  # left column of the patch in the image
+    y: int  # top row of the patch in the image
+    patch: np.ndarray | None  # uint16 [h, w]; None where the labels are those of revision 0
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Return why it cannot be applied to labels of this shape, or None if it can."""
+        """Return why the patch does not fit labels of this shape, None if it does."""
         if self.patch is None:
             return None
         height, width = self.patch.shape
@@ -98,7 +95,7 @@ def decode_objects(msg: Any, what: str) -> Record:
 
 
 def decode_correction(msg: Any) -> Correction:
-    """Read a detsam2_msgs/MaskCorrection; raise ValueError naming what does not agree."""
+    """Read a detsam2_msgs/MaskCorrection; raise ValueError naming the fields that disagree."""
     what = f'correction of frame {msg.frame_index}'
     if msg.revision < 1:
         raise ValueError(f'{what}: revision is {msg.revision}; corrections count from 1')

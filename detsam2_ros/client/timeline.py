@@ -27,7 +27,7 @@ from detsam2_ros.messages.stamps import nanoseconds
 
 @dataclass
 class _FrameParts:
-    """The parts of a frame that have arrived."""
+    """The parts of a frame that have arrived, and the labels made from them."""
 
     labels: np.ndarray | None = None  # revision 0
     frame_id: str = ''
@@ -45,12 +45,12 @@ class MaskTimeline:
     """The last frames of one camera with the best masks known, ascending in stamp.
 
     A frame is known once its masks and its objects (or a correction, which has objects too) have
-    arrived. length: so many known frames are kept, the oldest go. max_propagation: the node's
-    parameter, M; window_size: the node's in mode online, K, where corrections may lag by a
-    window; 0 in mode window. With M, frames more than M + window_size behind the newest are
-    final; without it, only those that a message called so. max_lag: by how many frames a message
-    may come late or one topic lag behind another; at least M + K. An index further back: the
-    stream started over. May be used from several threads.
+    arrived. length: known frames that are kept; the oldest are dropped. max_propagation: the
+    node's parameter M. window_size: in mode online the node's parameter K, since corrections may
+    lag by a window there; 0 in mode window. With M, frames more than M + window_size behind the
+    newest are final; without M, only those that a message calls final. max_lag: frames by which
+    a message may come late, or a topic lag behind another; at least M + K. An index further back
+    means that the stream restarted. Several threads may use a timeline.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class MaskTimeline:
         self._reach = None if max_propagation is None else max_propagation + window_size
         self._lock = threading.RLock()
         self._known: dict[int, _FrameParts] = {}
-        self._stamps: list[int] = []  # of the known ones, ascending
-        self._pending: dict[int, _FrameParts] = {}  # not all there yet, in the order of arrival
+        self._stamps: list[int] = []  # of the known frames, ascending
+        self._pending: dict[int, _FrameParts] = {}  # incomplete frames, in the order of arrival
         self._stream = 0
-        self._newest: tuple[int, int] | None = None  # stamp and index, by the topic objects
-        self._before: tuple[int, int] | None = None  # the newest of the stream before this one
+        self._newest: tuple[int, int] | None = None  # stamp and index, from the topic objects
+        self._before: tuple[int, int] | None = None  # the newest of the last stream
         self._masks = MaskOrder()
-        self._other_masks: int | None = None  # newest index when masks of another stream came
+        self._other_masks: int | None = None  # newest index when masks of another stream arrived
 
     def __len__(self) -> int:
         with self._lock:
@@ -119,8 +119,8 @@ class MaskTimeline:
     def add_masks(self, msg: Any) -> TimelineFrame | None:
         """Take a sensor_msgs/Image of the topic masks.
 
-        As the other two: returns the frame if it is newly known or changed. Raises ValueError,
-        and leaves everything as it was, when the message is not as its definition says.
+        Like the other two, returns the frame if it is newly known or changed. Raises ValueError,
+        and changes nothing, when the message does not follow its definition.
         """
         labels = decode_image(msg, 'masks')
         stamp = nanoseconds(msg.header.stamp)
@@ -133,7 +133,7 @@ class MaskTimeline:
                 parts.arrival = self._masks.arrivals
                 return None
             if parts.labels is not None or self._is_too_late(parts.record):
-                # Of two streams: what else is known of the frame belongs to the older one.
+                # Masks of two streams: the other parts of the frame belong to the older stream.
                 if parts.record is not None and self._newest is not None:
                     self._other_masks = self._newest[1]
                 self._forget(stamp)
@@ -169,8 +169,8 @@ class MaskTimeline:
     def add_correction(self, msg: Any) -> TimelineFrame | None:
         """Take a detsam2_msgs/MaskCorrection; see add_masks.
 
-        It waits for masks that have not come yet, and is ignored when a newer one is known, when
-        its frame has gone, or when its stream has ended.
+        The correction waits for masks that have not arrived yet. It is ignored when a newer one
+        is known, when its frame is no longer kept, or when its stream has ended.
         """
         correction = decode_correction(msg)
         record = correction.record
@@ -221,11 +221,12 @@ class MaskTimeline:
         return chain(self._known.items(), self._pending.items())
 
     def _parts(self, stamp: int) -> _FrameParts:
-        """Return what is there of a frame, or make place for it."""
+        """Return the parts of a frame, new ones if none has arrived."""
         parts = self._find(stamp)
         if parts is None:
             parts = self._pending[stamp] = _FrameParts()
-            while len(self._pending) > max(self._length, self._max_lag):  # the rest was lost
+            # The other messages of the oldest ones were lost.
+            while len(self._pending) > max(self._length, self._max_lag):
                 del self._pending[next(iter(self._pending))]
         return parts
 
@@ -238,11 +239,11 @@ class MaskTimeline:
             del self._stamps[bisect_left(self._stamps, stamp)]
 
     def _changed(self, stamp: int) -> TimelineFrame | None:
-        """Return a frame that got a new part, if it is known; keeps the length."""
+        """Return a frame that got a new part, if it is known now; drops frames over the length."""
         parts = self._parts(stamp)
         held = parts.correction
         if parts.labels is not None and held is not None and held.misfit(parts.labels.shape):
-            parts.correction = held = None  # it came ahead, for images of another size
+            parts.correction = held = None  # it arrived first, for images of another size
         if parts.labels is None or parts.record is None:
             return None
         parts.best = Labels(parts.labels)
@@ -255,9 +256,9 @@ class MaskTimeline:
                 self._forget(self._stamps[0])
         return self._frame(stamp) if stamp in self._known else None
 
-    # Streams. No message says which stream it belongs to. But within a stream stamps and indices
-    # rise together, and the messages of one topic stay in order. Objects decide when a stream
-    # starts over; masks and corrections may then be ahead of them or still be of the one before.
+    # Streams. A message does not name its stream. But within a stream, stamps and indices rise
+    # together, and the messages of one topic stay in order. Objects decide when a stream restarts.
+    # Masks and corrections may then be ahead of the objects, or still be of the last stream.
 
     def _starts_over(self, stamp: int, record: Record) -> bool:
         if self._newest is None:
@@ -278,7 +279,7 @@ class MaskTimeline:
         return self._newest[1] - record.index > self._max_lag
 
     def _fits(self, stamp: int, index: int) -> bool:
-        """Tell whether a frame may be of the same stream as the others."""
+        """Return whether a frame may be of the same stream as the others."""
         for other, first in self._neighbours(stamp):
             later, further = stamp - other, index - first.index
             if (later > 0) != (further > 0) or (later < 0) != (further < 0):
@@ -286,7 +287,7 @@ class MaskTimeline:
         return True
 
     def _neighbours(self, stamp: int) -> Iterator[tuple[int, Record]]:
-        """List frames with objects: those that wait, and of the known ones the next to a stamp."""
+        """Yield frames with objects: all incomplete ones, and the known ones next to a stamp."""
         place = bisect_left(self._stamps, stamp)
         for side in (reversed(range(place)), range(place, len(self._stamps))):
             for i in side:
@@ -299,7 +300,7 @@ class MaskTimeline:
                 yield other, parts.first
 
     def _start_over(self, stamp: int) -> None:
-        """Forget all, but labels that came ahead of these first objects of the new stream."""
+        """Forget all but the labels of the new stream that came before its first objects."""
         assert self._newest is not None
         before = self._newest[0]
         if stamp <= before:

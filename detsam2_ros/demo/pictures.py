@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of the demo beside the truth: the rows of its sheets and the frames of its video."""
+"""Pictures of masks beside the truth: rows of the demo's sheets and frames of its video."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NIGHT, _SLATE, _FAINT = (18, 20, 24), (44, 48, 56), (150, 156, 166)
 _WHITE, _GREY, _GREEN, _RED = (240, 242, 245), (128, 134, 144), (96, 200, 140), (226, 88, 80)
 _TILE, _GAP, _HEAD, _TITLE, _STRIP = 512, 12, 52, 36, 104
 _FONT = cv2.FONT_HERSHEY_DUPLEX
-# Frames that the strip below the masks shows at a time, of so many pixels each.
+# Width in pixels of a frame in the strip below the masks.
 _STEP = 4
 
 
@@ -91,18 +91,17 @@ def match_colours(
 
 @dataclass(frozen=True)
 class FramePicture:
-    """What the video shows of a frame; first, last: labels uint16 [H, W] and objects, or None.
+    """The contents of a frame of the video."""
 
-    scores: mean IoU with the truth of the first and the last masks, None without truth.
-    """
-
-    image: np.ndarray
+    image: np.ndarray  # uint8 [H, W, 3] RGB
     phase: str
     clock: str
+    # Labels uint16 [H, W] and objects, as first published and after corrections; None: no masks.
     first: tuple[np.ndarray, Sequence[Drawable]] | None
     last: tuple[np.ndarray, Sequence[Drawable]] | None
-    revision: int = 0
-    corrected: Collection[int] = ()
+    revision: int = 0  # of `last`
+    corrected: Collection[int] = ()  # ids to mark in `last`
+    # Mean IoU of the first and the last masks with the truth; None without truth.
     scores: tuple[float, float] | None = None
 
 
@@ -120,7 +119,7 @@ class VideoPainter:
         return 2 * _TILE + 3 * _GAP, total + total % 2
 
     def phase_colour(self, phase: str) -> Colour:
-        """Return the colour of a phase: that of its place in the order of appearance."""
+        """Return the colour of a phase, which depends on the order of appearance."""
         if not phase:
             return _BETWEEN
         if phase not in self._phases:
@@ -170,7 +169,7 @@ class VideoPainter:
         return fitted(draw_overlay(image, labels, objects, corrected_ids=corrected), _TILE)
 
     def _strip(self, canvas: np.ndarray, top: int) -> None:
-        """Draw the IoU of the last frames: bars up to the first one, what corrections added."""
+        """Draw the IoU of the last frames: a bar of the first masks, and the gain or loss on it."""
         height, width = _STRIP - 34, canvas.shape[1] - 2 * _GAP
         count = width // _STEP
         self._past = self._past[-count:]

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS side of the viewer: finds the topics of a node, and hands on what comes."""
+"""The ROS side of the viewer: finds the topics of a node and passes their messages on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REPORT_INTERVAL = 10.0  # seconds
 
 
 class ViewerError(Exception):
-    """What the user can put right; one sentence."""
+    """An error that the user can correct; one sentence."""
 
 
 def look(
@@ -36,10 +36,10 @@ def look(
     quality: int = 80,
     done: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Show a node's camera until it is interrupted, or done says so.
+    """Show a node's camera until an interrupt, or until done returns True.
 
-    node: full name. image: its topic; found out from the running node if None. Waits for the
-    node. Raises ViewerError, also when there was nothing to show when it was done.
+    node: full name. image: topic of the images; None: the topic that the running node subscribes
+    to. Waits for the node. Raises ViewerError, also if done came before the node was found.
     """
     rclpy.init()
     own = rclpy.create_node('detsam2_viewer')
@@ -64,7 +64,7 @@ def look(
 
 
 class _Looker:
-    """Takes the images of a topic; what cannot be converted is reported once."""
+    """Takes the images of a topic; reports each reason why one cannot be converted once."""
 
     def __init__(self, node: Node, follower: Follower, topic: str, kind: type[Any]):
         self._log = node.get_logger()
@@ -107,7 +107,7 @@ def _image_topic(
 def _found(
     own: Node, node: str, camera: str, image: str | None
 ) -> tuple[tuple[str, type[Any]] | None, str]:
-    """Return topic and type, or what is missing; raises ViewerError when waiting is no use."""
+    """Return topic and type, or what is missing; raises ViewerError if waiting cannot help."""
     if image is not None:
         kinds = dict(own.get_topic_names_and_types()).get(image, [])
         for kind in kinds:

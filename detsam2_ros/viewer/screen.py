@@ -16,15 +16,15 @@ from detsam2_ros.client.frame import TimelineFrame
 from detsam2_ros.media.overlay import AMBER, object_colour
 from detsam2_ros.viewer.follow import Change, Picture
 
-# Timelines. On `received`, time goes on and corrections land on a picture of their own; on `stamp`
-# a past frame has the best masks that are known of it.
+# Two timelines. On `received`, corrections appear in a view of their own at the time of arrival.
+# On `stamp`, each past frame has its best known masks.
 RECEIVED, STAMP = 'received', 'stamp'
 LIVE, PAST, LATENCY, LOG = 'newest', 'corrected', 'latency', 'log'
 _OPACITY = 0.5
 
 
 class RerunScreen:
-    """Shows a camera; logs everything to each of some recording streams."""
+    """Shows a camera with rerun; logs everything to each of the recording streams."""
 
     def __init__(self, streams: Iterable[rr.RecordingStream]):
         self._streams = list(streams)
@@ -33,7 +33,7 @@ class RerunScreen:
             stream.set_log_time_enabled(False)
             stream.set_log_tick_enabled(False)
         self._log(f'{LATENCY}/masks', rr.SeriesLines(names='first masks'), static=True)
-        # Many land at once: points say more than a line that falls back and forth.
+        # Many corrections arrive at once: points are clearer than a line that jumps.
         self._log(
             f'{LATENCY}/corrections',
             rr.SeriesPoints(names='corrections', colors=[AMBER], marker_sizes=2.5),
@@ -41,7 +41,7 @@ class RerunScreen:
         )
 
     def picture(self, picture: Picture) -> None:
-        """Keep a new image for its masks: two frames in one picture would be a lie."""
+        """Log a new image by its stamp; it is shown as the newest with its masks only."""
         self._at(None, picture.stamp)
         self._log(f'{LIVE}/image', _image(picture))
 
@@ -83,7 +83,7 @@ class RerunScreen:
         self._log(f'{LATENCY}/{what}', rr.Scalars(milliseconds))
 
     def flush(self) -> None:
-        """Send what waits, and finish recordings."""
+        """Send waiting data and finish the recordings."""
         for stream in self._streams:
             stream.flush()
             stream.disconnect()
@@ -103,7 +103,7 @@ class RerunScreen:
         )
 
     def _name(self, frame: TimelineFrame) -> None:
-        """Give new objects their names and their colours, those of every other picture of ours."""
+        """Give new objects their names, and the colours that overlays and reports use."""
         names = {obj.id: obj.class_name for obj in frame.objects}
         if names.items() <= self._names.items():
             return
@@ -141,7 +141,7 @@ def served(
 ) -> tuple[rr.RecordingStream, str]:
     """Return a stream that a web page shows, and the address of the page.
 
-    memory: what is kept for browsers that come late, such as '500MB'; the oldest goes first.
+    memory: limit of the data kept for browsers that connect late, such as '500MB'.
     """
     stream = rr.RecordingStream('detsam2_viewer', recording_id=title)
     stream.serve_grpc(

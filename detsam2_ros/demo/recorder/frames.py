@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the recorder knows of each frame, until no correction can reach it; no ROS in here."""
+"""The recorder's frames, held until no correction can reach them; no ROS in here."""
 
 from __future__ import annotations
 
@@ -12,35 +12,30 @@ import numpy as np
 
 from detsam2_ros.client import TimelineFrame
 
-# So many frames may wait in all: a node that publishes nothing must not fill the memory.
+# Limit of waiting frames: a node that publishes nothing must not fill the memory.
 MAX_WAITING = 400
 
 
 @dataclass
 class Recorded:
-    """A frame and all that came for it; times are nanoseconds of the recorder's clock.
-
-    image: uint8 [H, W, 3] RGB. truth: uint16 [H, W], ball ids; balls: those that count, by how
-    much of them shows; names: of the balls. first, last: masks as first published and as they
-    ended, the same one if never corrected; None when the node published none.
-    """
+    """A frame with everything received for it; times are nanoseconds of the recorder's clock."""
 
     stamp: int
-    phase: str = ''
-    image: np.ndarray | None = None
-    arrived: int = 0
-    truth: np.ndarray | None = None
-    balls: np.ndarray | None = None
-    names: Mapping[int, str] = field(default_factory=dict)
-    first: TimelineFrame | None = None
-    last: TimelineFrame | None = None
-    masked: int = 0
-    corrected: int = 0
+    phase: str = ''  # of the story
+    image: np.ndarray | None = None  # uint8 [H, W, 3] RGB
+    arrived: int = 0  # time of the image
+    truth: np.ndarray | None = None  # uint16 [H, W], ball ids
+    balls: np.ndarray | None = None  # ids of the balls that are visible enough to count
+    names: Mapping[int, str] = field(default_factory=dict)  # of all balls
+    first: TimelineFrame | None = None  # masks as first published; None: no masks
+    last: TimelineFrame | None = None  # the last masks; equal to `first` if never corrected
+    masked: int = 0  # time of the first masks
+    corrected: int = 0  # time of the last correction
     corrections: int = 0
 
     @property
     def counting_balls(self) -> np.ndarray | None:
-        """Ids of the balls to score, all of the truth's unless said otherwise; None without."""
+        """Ids of the balls to score, by default all in the truth; None without truth."""
         if self.truth is None:
             return None
         if self.balls is not None:
@@ -50,12 +45,11 @@ class Recorded:
 
 
 class FrameLog:
-    """Collects what arrives, and hands out each frame, in order, once it is done.
+    """Collects messages by frame, and hands out each frame, in order, once it is done.
 
-    hold: a frame is done when so many later ones have masks; more than M, so that the
-    corrections of the last pass over it are in. take: gets the frames, on the thread that
-    brought the message. phase: given to the frames whose image arrives from now on. May be used
-    from several threads.
+    hold: a frame is done when `hold` later frames have masks; more than M, so that all its
+    corrections have arrived. take: called with each frame, on the thread of the last message.
+    phase: of the frames whose image arrives from now on. Several threads may use it.
     """
 
     def __init__(self, hold: int, take: Callable[[Recorded], None]):
@@ -93,7 +87,7 @@ class FrameLog:
                 recorded.balls, recorded.names = balls, names
 
     def add_masks(self, frame: TimelineFrame, now: int) -> None:
-        """Take what a timeline knows of a frame after a message: first masks or better ones."""
+        """Take a frame of a timeline: its first masks, or corrected ones."""
         with self._lock:
             recorded = self._recorded(frame.stamp)
             if recorded is None:

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""demo_recorder: a subscriber that applies corrections and writes down what they were worth."""
+"""demo_recorder: a subscriber that applies corrections and records what they improve."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.ros.images import ImageRefused, read_labels, to_rgb
 from detsam2_ros.scene.score import MIN_VISIBLE
 
-# When the recorder is told to end, what is under way may still come in: until nothing has for
-# so long, and for so long at most.
+# At the end the recorder still takes messages that are on their way: until none has come for
+# _QUIET_SECONDS, for _LAST_SECONDS at most.
 _QUIET_SECONDS, _LAST_SECONDS = 1.0, 20.0
 
 
 class DemoRecorder(Node):
-    """Follows a camera, the node's topics and, if there is one, the truth.
+    """Records a camera, the topics of a detsam2 node and, if published, the truth.
 
     Topics (remap them): image, masks, objects, corrections, truth, truth_objects. Parameter
-    `phase`: the part of the story that images arriving from now on belong to; it can be set at
-    any time, and numbers are told for each. Raises InputError when the output cannot be made.
+    `phase`: the part of the story for images that arrive from now on. It can be set at any time;
+    the report has numbers for each phase. Raises InputError when the output cannot be made.
     """
 
     def __init__(self, **kwargs: Any):
@@ -73,7 +73,7 @@ class DemoRecorder(Node):
         self.add_post_set_parameters_callback(self._set)
 
     def finish(self, executor: Executor) -> int:
-        """Write all that is left; returns how many frames were recorded in all."""
+        """Write all remaining frames; returns the total count of images."""
         now = time.monotonic()
         self._changed = max(self._changed, now - _QUIET_SECONDS / 2)
         while time.monotonic() < min(now + _LAST_SECONDS, self._changed + _QUIET_SECONDS):

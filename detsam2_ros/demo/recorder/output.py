@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 VIDEO, SHEET = 'overlay.mp4', 'sheet.png'
 FILES = (VIDEO, SHEET, 'report.md', 'report.json', 'chart.png')
-# Of the frames that corrections helped most, so many of each phase, so many frames apart.
+# Rows of the sheet for each phase, and the least distance of two of them in frames.
 _ROWS, _APART = 3, 15
 
 _Row = tuple[float, str, list[np.ndarray]]
@@ -37,8 +37,8 @@ _Row = tuple[float, str, list[np.ndarray]]
 class Output:
     """Scores and draws frames; `close` writes the sheet and the report.
 
-    folder: made if need be; what an earlier run left of FILES is removed. rate: frames a second
-    of the video. Raises InputError when something cannot be written.
+    folder: made if it does not exist; FILES of an earlier run are removed. rate: frames a second
+    of the video. Raises InputError when a file cannot be written.
     """
 
     def __init__(self, folder: Path, rate: float):
@@ -88,13 +88,13 @@ class Output:
             best.offer(gain, self._order, lambda: (gain, name, _row(frame, picture)))
 
     def close(self) -> None:
-        """Finish the video and write the rest."""
+        """Finish the video and write the sheet and the report."""
         if self._video is not None:
             self._video.close()
         rows: list[_Row] = []
         for best in self._rows.values():
             items = best.items()
-            # Frames that no correction helped are shown only when there are no others.
+            # Frames without a gain are shown only when there are no others.
             rows += [item for item in items if item[0] > 0] or items[-1:]
         try:
             if rows:
@@ -141,7 +141,7 @@ class OutputThread:
         self._queue.put(frame)
 
     def close(self) -> None:
-        """Draw what waits and write the rest; raises InputError for whatever went wrong."""
+        """Draw the waiting frames and finish the files; raises InputError if any step failed."""
         self._queue.put(None)
         self._thread.join()
         if self.failure is not None:
