@@ -169,7 +169,7 @@ class VideoPainter:
         return fitted(draw_overlay(image, labels, objects, corrected_ids=corrected), _TILE)
 
     def _strip(self, canvas: np.ndarray, top: int) -> None:
-        """Draw the IoU of the last frames: a bar of the first masks, and the gain or loss on it."""
+        """Draw the IoU of the last frames: a bar of the first masks with the gain or loss."""
         height, width = _STRIP - 34, canvas.shape[1] - 2 * _GAP
         count = width // _STEP
         self._past = self._past[-count:]

@@ -23,12 +23,12 @@ class View:
     centre: tuple[float, float]
 
     def matrix(self) -> np.ndarray:
-        """float64 [2, 3]."""
+        """Return the transform as a matrix, float64 [2, 3]."""
         c, s = self.zoom * math.cos(self.angle), self.zoom * math.sin(self.angle)
         return np.array([[c, -s, self.centre[0]], [s, c, self.centre[1]]])
 
     def points(self, xy: np.ndarray) -> np.ndarray:
-        """Pixels of table points [n, 2]."""
+        """Return the pixels of table points [n, 2]."""
         matrix = self.matrix()
         return xy @ matrix[:, :2].T + matrix[:, 2]
 
@@ -42,7 +42,7 @@ class View:
 
 
 class Shake:
-    """Drifting, sometimes jolted views of one clip."""
+    """The views of one clip, which drift and are sometimes jolted."""
 
     def __init__(
         self, rng: np.random.Generator, size_wh: tuple[int, int], strength: float
@@ -58,7 +58,7 @@ class Shake:
         self.pace = np.zeros(4)
 
     def step(self) -> View:
-        """The view of the next frame."""
+        """Return the view of the next frame."""
         kick = self.rng.normal(size=4)
         if self.rng.random() < 0.02:
             kick *= 6
@@ -102,7 +102,7 @@ class Exposure:
         self._tile = self._draw_tile()
 
     def expose(self, image: np.ndarray) -> np.ndarray:
-        """Turn a clean uint8 picture into what the camera delivers."""
+        """Return a clean uint8 picture as the camera delivers it."""
         image = cv2.multiply(image, self._vignette, scale=1 / 255)
         image = cv2.LUT(image, self._curve())
         if self.sigma > 0.3:

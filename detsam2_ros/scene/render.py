@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a running clip: draws the picture and, from the same discs, its ground truth."""
+"""Frames of a clip: the picture and, drawn from the same discs, its ground truth."""
 
 from __future__ import annotations
 
@@ -20,27 +20,21 @@ from detsam2_ros.scene.table import Layout, draw_table
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """One picture and its ground truth; n is the number of balls, ids are 1..n.
-
-    image: uint8 [H, W, 3] RGB. labels: uint16 [H, W], 0 or the ball id of exactly the visible
-    pixels. ids, class_ids: int32 [n], constant over the clip. boxes: float32 [n, 4], xyxy around
-    the visible pixels with exclusive x2 and y2, zeros when hidden. visible: bool [n].
-    visible_fraction: float32 [n], visible pixels / pixels of the ball's whole disc in the picture,
-    0 when there are none.
-    """
+    """One picture and its ground truth; n is the number of balls."""
 
     index: int
-    image: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    class_ids: np.ndarray
-    boxes: np.ndarray
-    visible: np.ndarray
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    labels: np.ndarray  # uint16 [H, W], ball ids of exactly the visible pixels, 0 elsewhere
+    ids: np.ndarray  # int32 [n]: 1..n
+    class_ids: np.ndarray  # int32 [n], constant over the clip
+    boxes: np.ndarray  # float32 [n, 4], xyxy (exclusive) around visible pixels, zeros when hidden
+    visible: np.ndarray  # bool [n]
+    # Visible pixels / pixels of the whole disc in the picture, 0 without any; float32 [n].
     visible_fraction: np.ndarray
 
 
 class Clip:
-    """One run through a clip: the moving state, and the pictures prepared for it."""
+    """One run of a clip: its moving state, and the pictures that are drawn once."""
 
     def __init__(
         self, seed: int, size_wh: tuple[int, int], plan: Layout, cast: Cast, options: SceneOptions
@@ -245,7 +239,7 @@ Window = tuple[slice, slice]
 def _clip_window(
     left: int, top: int, size: int, image_wh: tuple[int, int]
 ) -> tuple[Window, Window] | None:
-    # Where a square patch lies in the picture, and which part of the patch that is.
+    # Return the window of a square patch in the picture, and the same window in the patch.
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + size, image_wh[0]), min(top + size, image_wh[1])
     if x0 >= x1 or y0 >= y1:

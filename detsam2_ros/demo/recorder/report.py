@@ -39,7 +39,7 @@ class Phase:
     named: int = 0  # found balls whose object has the name of the ball
 
     def add(self, frame: Recorded) -> tuple[float, float] | None:
-        """Count a frame; returns the mean IoU of first and last masks, None without masks or truth."""
+        """Count a frame; returns mean IoU of first and last masks, None without masks or truth."""
         self.frames += 1
         if frame.first is None or frame.last is None:
             return None
@@ -108,7 +108,7 @@ class Report:
         self._start: int | None = None
 
     def add(self, frame: Recorded) -> tuple[float, float] | None:
-        """Count a frame; returns the mean IoU of first and last masks, None without masks or truth."""
+        """Count a frame; returns mean IoU of first and last masks, None without masks or truth."""
         self._start = frame.stamp if self._start is None else self._start
         scores = self.total.add(frame)
         if frame.phase:
