@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The last frames of one camera with the best masks known, whatever the order of messages."""
+"""The last frames of one camera with the best masks known, for any order of messages."""
 
 from __future__ import annotations
 

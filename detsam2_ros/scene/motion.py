@@ -96,7 +96,7 @@ class Motion:
         return self.pockets[self.pocket[ball]], pocket_radius(self.radius)
 
     def depth(self) -> np.ndarray:
-        """Return how deep each ball is in a pocket, float64 [n]: 0 on the table, 1 out of sight."""
+        """Return how deep each ball is in a pocket, float64 [n]: 0 on the table, 1 hidden."""
         depth = np.where(self.phase == ON_TABLE, 0.0, self.progress / SINK_FRAMES)
         return np.where(self.phase == GONE, 1.0, depth)
 
