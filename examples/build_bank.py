@@ -1,10 +1,10 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a memory bank from a labelled folder, then finds its objects in a video without detector.
+"""Build a memory bank from a labelled folder, then find its objects in a video without detector.
 
-IMAGES is a folder of images, MASKS one of label masks (PNG of the same names, a pixel is the
-number of its object) with a names.yaml such as {1: cup, 2: bowl}. The command `memory_bank build`
-does the first half with more kinds of annotation; see docs/banks.md.
+IMAGES is a folder of images. MASKS is a folder of label masks (PNG of the same names, a pixel
+holds the number of its object) with a names.yaml such as {1: cup, 2: bowl}. The command
+`memory_bank build` does the first half with more kinds of annotation; see docs/banks.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from detsam2_ros.engine import Engine, EngineConfig, EngineError, FrameResult, l
 from detsam2_ros.media.video import InputError, open_source
 
 
-def tell(results: Sequence[FrameResult]) -> None:
+def print_results(results: Sequence[FrameResult]) -> None:
     for result in results:
         seen = ', '.join(f'{o.class_name} {o.score:.2f}' for o in result.objects if o.visible)
         kind = 'corrected' if result.revision else 'seen'
@@ -50,8 +50,8 @@ def run(given: argparse.Namespace) -> None:
     stream = engine.open_stream('video')
     stream.load_bank(bank)
     for frame in open_source(given.video).frames():
-        tell(stream.push(frame.image, frame.stamp))
-    tell(stream.flush())
+        print_results(stream.push(frame.image, frame.stamp))
+    print_results(stream.flush())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('masks', type=Path)
     parser.add_argument('video', type=Path)
     parser.add_argument('--sam2', default='demo', help='default: the shipped small model')
-    parser.add_argument('--max-entries', type=int, default=8, help='most an object; default 8')
+    parser.add_argument('--max-entries', type=int, default=8, help='of an object; default 8')
     parser.add_argument('--save', type=Path, help='keep the bank in this file')
     try:
         run(parser.parse_args(arguments))

@@ -1,10 +1,10 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Point at something in the image of a running detsam2 node, and see what it takes it for.
+"""Point at an object in the image of a running detsam2 node, and print what the node found there.
 
     python examples/click_prompt.py point 130 90 --class cup
     python examples/click_prompt.py box 100 60 160 120 --class cup
-    python examples/click_prompt.py point 130 90 --object 3       # more of object 3, there
+    python examples/click_prompt.py point 130 90 --object 3       # correct object 3 there
     python examples/click_prompt.py clicks /mouse_click           # geometry_msgs/PointStamped
 
 `clicks` prompts an object for each message; x and y are pixels, as viewers publish clicks on an
@@ -28,7 +28,7 @@ from detsam2_ros.client.decode import decode_image
 
 
 class ClickPrompt(Node):
-    """Asks for an object where somebody points."""
+    """Prompts an object by a point or a box."""
 
     def __init__(self, detsam2: str, camera: str, class_name: str, object_id: int):
         super().__init__('click_prompt')
@@ -40,13 +40,13 @@ class ClickPrompt(Node):
         return self.client.call_async(AddObject.Request(**self._usual, **what))
 
     def on_click(self, message: PointStamped) -> None:
-        """Prompt where a viewer was clicked."""
+        """Prompt at a click in a viewer."""
         future = self.ask(points=[message.point.x, message.point.y])
-        future.add_done_callback(lambda done: print(told(done.result()), flush=True))
+        future.add_done_callback(lambda done: print(describe(done.result()), flush=True))
 
 
-def told(answer: AddObject.Response) -> str:
-    """Say what an answer holds."""
+def describe(answer: AddObject.Response) -> str:
+    """Return an answer as a line of text."""
     if not answer.success:
         return f'refused: {answer.message}'
     # The mask is a part of the image: roi says which, patch has its pixels.
@@ -96,7 +96,7 @@ def main() -> int:
         future = node.ask(**{'points' if options.what == 'point' else 'box': options.where})
         rclpy.spin_until_future_complete(node, future)
         answer = future.result()
-        print(told(answer))
+        print(describe(answer))
         return 0 if answer.success else 1
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0

@@ -1,13 +1,13 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-r"""A detector of its own for detsam2: finds balls by colour, publishes Detection2DArray.
+r"""An external detector for detsam2: finds balls by colour, publishes Detection2DArray.
 
     ros2 run detsam2_ros demo_camera
     python examples/external_detector.py --ros-args -r image:=/image -r detections:=/balls
     ros2 launch detsam2_ros detsam2.launch.py image:=/image \
         detector:=topic detections:=/balls
 
-Whatever finds boxes can be in its place. What matters is the header: that of the image.
+Any node that publishes boxes can replace it. Each message must have the header of its image.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from detsam2_ros.messages.pixels import ImageRefused, to_rgb
 
 # Where colours lie on OpenCV's circle of 180 hues.
 HUES = {'red': 0, 'orange': 13, 'yellow': 27, 'green': 65, 'blue': 113, 'purple': 138}
-VIVID, BRIGHT = 110, 60  # least saturation and value of what has a colour at all
-CLOTH_SHARE, CLOTH_HUES = 0.3, 14  # a hue that covers so much is the table, and what is near it
+VIVID, BRIGHT = 110, 60  # pixels of less saturation or value have no colour
+CLOTH_SHARE, CLOTH_HUES = 0.3, 14  # a hue with this share, and hues this near, are the table
 
 
 class Found(NamedTuple):
-    """A box that was found: xyxy pixels, and how sure that is."""
+    """A box that was found."""
 
     name: str
-    box: tuple[int, int, int, int]
+    box: tuple[int, int, int, int]  # xyxy pixels
     score: float
 
 
@@ -63,13 +63,13 @@ def find_balls(rgb: np.ndarray) -> list[Found]:
 
 
 def _apart(hue: np.ndarray, other: int) -> np.ndarray:
-    """Return how far hues are from another one, around the circle."""
+    """Return the distances of hues from another hue, around the circle."""
     away = np.abs(hue.astype(np.int16) - other)
     return np.minimum(away, 180 - away)
 
 
 class ColourDetector(Node):
-    """Looks at every `interval`-th image, and says what it found with the image's header."""
+    """Detects on every `interval`-th image and publishes with the header of the image."""
 
     def __init__(self) -> None:
         super().__init__('colour_detector')
@@ -79,7 +79,7 @@ class ColourDetector(Node):
         self.create_subscription(Image, 'image', self.on_image, qos_profile_sensor_data)
 
     def on_image(self, message: Image) -> None:
-        """Detect on an image, if it is its turn."""
+        """Detect on every `interval`-th image."""
         self._seen += 1
         if (self._seen - 1) % self._interval:
             return
@@ -89,7 +89,7 @@ class ColourDetector(Node):
             self.get_logger().error(str(refusal), throttle_duration_sec=10.0)
             return
         array = Detection2DArray(header=message.header)
-        array.detections = [detection(entry, message) for entry in found]
+        array.detections = [detection(one, message) for one in found]
         self._publisher.publish(array)
         self.get_logger().info(', '.join(f'{f.name} {f.score:.2f}' for f in found) or 'nothing')
 

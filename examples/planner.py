@@ -1,12 +1,12 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A small planner that changes its mind: what corrections are for.
+"""A small planner that uses corrections: it withdraws plans that were made on wrong masks.
 
-It watches the masks of a detsam2 node, keeps an estimate of which parts of the view are free, and
+It subscribes to the masks of a detsam2 node, estimates which parts of the view are free, and
 steers to where the view is free furthest ahead. The estimate remembers the last frames. When the
-node corrects the masks of one of them, that frame's evidence is replaced and the estimate made
-anew - so it is what it would have been had the right masks come first, and a plan that was made
-on a wrong mask is withdrawn.
+node corrects the masks of one of them, that frame's evidence is replaced and the estimate is made
+again. So the estimate is what it would have been with the right masks at once, and a plan that
+was made on a wrong mask is withdrawn.
 
     python examples/planner.py --ros-args -p detsam2:=/detsam2
 
@@ -48,15 +48,11 @@ def occupied_share(labels: np.ndarray, cell: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Change:
-    """What one frame, or one correction, did to the estimate.
+    """The effect of one frame, or of one correction, on the estimate."""
 
-    freed, taken: how many cells became free and occupied. before, after: the planned column, or
-    None when nothing is free.
-    """
-
-    freed: int
-    taken: int
-    before: int | None
+    freed: int  # cells that became free
+    taken: int  # cells that became occupied
+    before: int | None  # the planned column; None when no column is free
     after: int | None
 
     def __str__(self) -> str:
@@ -73,10 +69,10 @@ def _column(column: int | None) -> str:
 class FreeSpace:
     """Which cells of the view are free, from the masks of the last frames. Needs no ROS.
 
-    cell: side of a cell, pixels. memory: frames that count. It must reach back as far as
-    corrections do (the node's max_propagation, in mode online and its window_size) to profit from
-    them. decay: how much less each older frame counts than the next newer one. share: a cell is
-    seen as occupied on a frame when objects cover more than this share of it.
+    cell: side of a cell, pixels. memory: frames that count. To use all corrections it must reach
+    back as far as they do: max_propagation of the node, plus window_size in mode online. decay:
+    weight of a frame relative to the next newer one. share: a cell is seen as occupied on a frame
+    when objects cover more than this share of it.
     """
 
     def __init__(
@@ -118,7 +114,7 @@ class FreeSpace:
         seen = occupied_share(frame.labels, self.cell) > self.share
         of_other_size = self.belief is not None and seen.shape != self.belief.shape
         if frame.stream != self._stream or of_other_size:
-            # The camera or the node was started again: what was seen before says nothing.
+            # The camera or the node restarted: earlier frames are of another stream.
             self._seen, self.belief, self.newest = {}, None, None
             self._stream = frame.stream
         full = len(self._seen) >= self.memory and frame.stamp not in self._seen

@@ -6,9 +6,9 @@ python examples/segment_bags_ray.py bags/*.mcap -o masks --actors 2 --gpus 0
 python examples/segment_bags_ray.py /shared/bags/* -o /shared/masks --actors 8 --gpus 1 \
     --address auto -- --sam2 facebook/sam2.1-hiera-small --yolo yolo11n.pt --device cuda
 
-What follows -- are options of segment_bag. Ray Data shards the bags; a bag that fails is reported
-in the table and ends nothing else. Bags whose output is there are left alone, so the same command
-goes on after an interruption. Paths must mean the same on all machines. Ray is no requirement of
+Options after -- are those of segment_bag. Ray Data shards the bags; a bag that fails is reported
+in the table, and the others go on. Bags whose output exists are skipped, so the same command
+continues after an interruption. Paths must mean the same on all machines. Ray is no requirement of
 detsam2_ros: pip install 'ray[data]'.
 """
 
@@ -48,14 +48,14 @@ class Segmenter:
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def segment(self, source: str, output: str) -> dict[str, Any]:
-        """Segment one bag; returns its row of the table, whatever happens."""
+        """Segment one bag; returns its row of the table, also when the bag fails."""
         row = {
             'bag': source, 'state': DONE, 'read': 0, 'segmented': 0, 'refused': 0, 'seconds': 0.0,
             'why': '', 'process': os.getpid(),
         }  # fmt: skip
         begin = time.perf_counter()
         try:
-            job = bag_command.job_of(self._given(source, output), self._config)
+            job = bag_command.make_job(self._given(source, output), self._config)
             report = bags.segment(job, self._engine, self._bank)
         except (bags.BagError, EngineError) as error:
             row.update(state=FAILED, why=str(error))
@@ -63,7 +63,7 @@ class Segmenter:
             row.update(state=FAILED, why=f'{type(error).__name__}: {error}')
         else:
             row.update(read=report.messages, segmented=report.segmented, refused=report.refused)
-            row['why'] = '; '.join(text for topic in report.topics for text in topic.told[:1])
+            row['why'] = '; '.join(text for topic in report.topics for text in topic.problems[:1])
         row['seconds'] = round(time.perf_counter() - begin, 2)
         return row
 
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Split the command line at --; what follows is checked by the parser of segment_bag."""
+    """Split the command line at --; the parser of segment_bag checks the options after it."""
     own, rest = list(arguments), []
     if '--' in own:
         place = own.index('--')
@@ -124,7 +124,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 def plan(
     sources: Sequence[Path], folder: Path, force: bool
 ) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-    """Return what to do, and the rows of what is done already; outputs are named as the bags."""
+    """Return the bags to do and the rows of those already done; outputs are named as the bags."""
     todo: list[dict[str, str]] = []
     rows: list[dict[str, Any]] = []
     names: set[str] = set()

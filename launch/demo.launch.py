@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """See it work without a camera: a rendered scene, the node, and a recorder that writes a video.
 
-When the scene ends the node is deactivated, which publishes what is unfinished; then the recorder
-writes its files, and everything ends.
+When the scene ends the node is deactivated, which publishes the masks of unfinished windows. Then
+the recorder writes its files, and the launch ends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
 
-# As in detsam2.launch.py, where the reason is.
+# As in detsam2.launch.py, which gives the reason.
 TRANSPORTS = 'FASTDDS_BUILTIN_TRANSPORTS'
 TRANSPORTS_DEFAULT = 'DEFAULT?sockets_size=8MB'
 
@@ -52,7 +52,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             'size', default_value='512', description='Width and height of the frames in pixels.'
         ),
         DeclareLaunchArgument(
-            'seed', default_value='1000012', description='Of the scene: another one, another game.'
+            'seed', default_value='1000012', description='Seed of the scene.'
         ),
         DeclareLaunchArgument(
             'params_file',
@@ -85,7 +85,7 @@ def generate_launch_description() -> LaunchDescription:
                 'width': number('size', int),
                 'height': number('size', int),
                 'seed': number('seed', int),
-                # The recorder, and the node, which loads its models first.
+                # The recorder and the node, which subscribes after its models are loaded.
                 'wait_for_subscribers': 2,
             }
         ],
@@ -169,7 +169,7 @@ def generate_launch_description() -> LaunchDescription:
             return []
         return [EmitEvent(event=Shutdown(reason='the node ended'))]
 
-    # Inference with a thread on every core stands still while camera and recorder use one.
+    # With a thread on every core, inference would wait for the cores that camera and recorder use.
     threads = str(min(4, max(1, (os.cpu_count() or 2) // 2)))
     return LaunchDescription(
         [

@@ -83,7 +83,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'detector',
             default_value='',
-            description="What leads: 'yolo' (detector_model), 'topic' (another node's detections) "
+            description="Detection source: 'yolo' (detector_model), 'topic' (another node) "
             "or 'none' (memory banks and prompts).",
         ),
         DeclareLaunchArgument(
@@ -217,7 +217,7 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
             ros_arguments=['--log-level', given['log_level']],
             respawn=converted('respawn', given['respawn'], bool),
             respawn_delay=2.0,
-            # It publishes what is unfinished, and a loaded machine takes its time.
+            # It publishes the masks of unfinished windows, which takes time on a loaded machine.
             sigterm_timeout='10',
             output='screen',
             emulate_tty=True,

@@ -34,6 +34,7 @@ import numpy as np
 
 from benchmarks.harness.pages import markdown
 from benchmarks.harness.place import ROOT, Place
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.scene.scene import SceneOptions, render
 
 START_S = 240.0  # for two processes, models and discovery
@@ -67,7 +68,7 @@ class Heard:
 
     def on_masks(self, message: Any) -> None:
         stamp = message.header.stamp
-        self.masks[int(stamp.sec) * 10**9 + int(stamp.nanosec)] = time.time_ns()
+        self.masks[nanoseconds(stamp)] = time.time_ns()
 
     def on_correction(self, message: Any) -> None:
         self.corrections += 1

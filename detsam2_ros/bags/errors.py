@@ -6,4 +6,4 @@ from __future__ import annotations
 
 
 class BagError(Exception):
-    """A bag that cannot be read, segmented or written; one sentence with the way out."""
+    """A bag that cannot be read, segmented or written; the message says what to do."""

@@ -13,34 +13,29 @@ from typing import Any
 import detsam2_ros
 from detsam2_ros.bags.errors import BagError
 from detsam2_ros.bags.reading import PARTS, Bag, ImageTopic
-from detsam2_ros.bags.stream import TopicReport, segment_topic
-from detsam2_ros.bags.types import CORRECTION, OBJECTS, definition_of, typestore
+from detsam2_ros.bags.stream import TopicReport, TopicSegmenter
+from detsam2_ros.bags.types import CORRECTION, OBJECTS, find_definition, typestore
 from detsam2_ros.bags.work import WorkFolder
 from detsam2_ros.bags.writing import topic_bag, write_output
 from detsam2_ros.engine import Engine, MemoryBank
 
-_FORMAT = 1  # of the work folder; another one begins anew
-_LEAST_DEPTH = 200
+_FORMAT = 1  # of the work folder; work of another format is discarded
+_MIN_DEPTH = 200
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to segment: source (a rosbag2) and output (.mcap, .db3, or a folder).
+    """A bag to segment, and how."""
 
-    topics: names, None for every one with images. final_only: final masks and their objects, no
-    corrections. only_masks: without the topics of the source. under: put before the names of the
-    new topics. compress: chunks of an mcap by zstd. force: replace an output that is there.
-    settings: of the models, by name; whatever else decides the results.
-    """
-
-    source: Path
-    output: Path
-    topics: tuple[str, ...] | None = None
-    final_only: bool = False
-    only_masks: bool = False
-    under: str = ''
-    compress: bool = True
-    force: bool = False
+    source: Path  # a rosbag2
+    output: Path  # .mcap, .db3, or a folder
+    topics: tuple[str, ...] | None = None  # names; None: every topic with images
+    final_only: bool = False  # write the final masks and their objects, no corrections
+    only_masks: bool = False  # leave out the topics of the source
+    under: str = ''  # put before the names of the new topics
+    compress: bool = True  # chunks of an mcap by zstd
+    force: bool = False  # replace an output that is there
+    # Settings of the models by name, and everything else that the results depend on.
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,7 +63,7 @@ class BagReport:
 
     @property
     def refused(self) -> int:
-        """Messages without masks, for whatever reason."""
+        """Messages without masks, for any reason."""
         return sum(sum(topic.refused.values()) for topic in self.topics)
 
     @property
@@ -78,7 +73,7 @@ class BagReport:
 
 
 class Watcher:
-    """Hears how a job goes on; does nothing itself."""
+    """Gets notice of the progress of a job; this one does nothing with it."""
 
     def begin(self, topics: list[ImageTopic], notes: list[str]) -> None:
         """The topics are known."""
@@ -113,9 +108,9 @@ def segment(
 ) -> BagReport:
     """Segment the topics of a bag one after the other and write the output.
 
-    engine: a function loads it when it is needed. A run that was broken off goes on with the
-    topics it had not finished; the output appears when it is whole. The same bag and options
-    give the same bytes. Raises BagError and EngineError.
+    engine: an engine, or a function that loads it when it is needed. The run after one that was
+    broken off goes on with the topics that were not finished. The output appears when it is
+    complete. The same bag and options give the same bytes. Raises BagError and EngineError.
     """
     watcher = watcher or Watcher()
     check(job)
@@ -123,7 +118,7 @@ def segment(
     with Bag(job.source) as bag, WorkFolder(job.output, _identity(job, config)) as work:
         topics, notes = bag.image_topics(job.topics)
         if work.other:
-            notes.append(f'{work.path} was of other options or another bag, and is begun anew')
+            notes.append(f'{work.path} was of other options or another bag, and is restarted')
         watcher.begin(topics, notes)
         store = typestore()
         reports: list[TopicReport] = []
@@ -135,11 +130,10 @@ def segment(
                 if not isinstance(engine, Engine):
                     engine = engine()
                 config = engine.config
-                depth = max(2 * (config.window_size + config.max_propagation), _LEAST_DEPTH)
+                depth = max(2 * (config.window_size + config.max_propagation), _MIN_DEPTH)
                 with topic_bag(work.begin(number), topic, job.parts, store, depth) as sink:
-                    report = segment_topic(
-                        bag, topic, engine, store, sink, job.final_only, bank, watcher.frame
-                    )
+                    segmenter = TopicSegmenter(topic, engine, store, sink, job.final_only)
+                    report = segmenter.run(bag, bank, watcher.frame)
                 work.finish(number, report)
             reports.append(report)
         watcher.write()
@@ -195,7 +189,7 @@ def _check_names(job: Job, bag: Bag, topics: list[ImageTopic]) -> None:
     store = typestore()
     for connection in bag.connections:
         if connection.msgtype in (OBJECTS, CORRECTION):
-            definition = definition_of(connection, store)
+            definition = find_definition(connection, store)
             if definition and definition[1] != store.hash_rihs01(connection.msgtype):
                 raise BagError(
                     f'{connection.topic} holds {connection.msgtype} of another version of '
@@ -204,7 +198,7 @@ def _check_names(job: Job, bag: Bag, topics: list[ImageTopic]) -> None:
 
 
 def _identity(job: Job, config: Any) -> dict[str, Any]:
-    """Return what decides the results: bag, options, models; not where they go."""
+    """Return what the results depend on: bag, options and models, not the output path."""
     files = [job.source] if job.source.is_file() else sorted(job.source.iterdir())
     return {
         'format': _FORMAT,

@@ -19,15 +19,15 @@ PARTS = ('masks', 'objects', 'corrections')
 
 @dataclass(frozen=True)
 class ImageTopic:
-    """A topic with images; count: of its messages, as the bag says."""
+    """A topic with images."""
 
     name: str
-    count: int
+    count: int  # messages, as the bag states
     connections: tuple[Connection, ...]
 
     @property
     def camera(self) -> str:
-        """The name of the pictures: that of the topic, or of the raw one beside a compressed."""
+        """The topic without the suffix /compressed, so raw and compressed images share it."""
         return self.name.removesuffix('/compressed')
 
     def output(self, part: str, under: str = '') -> str:
@@ -38,7 +38,7 @@ class ImageTopic:
 class Bag:
     """A rosbag2, a folder or a file of it, to be used as a context manager.
 
-    Raises BagError, one sentence with the way out, for whatever cannot be read.
+    Raises BagError for a bag that cannot be read; the message says what to do.
     """
 
     def __init__(self, path: Path):
@@ -77,10 +77,10 @@ class Bag:
             yield found
 
     def image_topics(self, wanted: Sequence[str] | None) -> tuple[list[ImageTopic], list[str]]:
-        """Return the topics to segment, by name, and what to tell of those left out.
+        """Return the topics to segment, by name, and a note on each topic left out.
 
-        wanted: by name; None takes every one with images, but of the raw and compressed form of
-        one camera only the raw one, no depth, and nothing that a detsam2 node published.
+        wanted: names. None takes every topic with images except depth, topics that a detsam2
+        node published, and the compressed form of a camera whose raw form is in the bag.
         """
         by_name: dict[str, list[Connection]] = {}
         for connection in self.connections:
@@ -132,7 +132,7 @@ class Bag:
 
 
 def _left_out(topic: ImageTopic, by_name: dict[str, list[Connection]]) -> str | None:
-    """Say why a topic with images is not segmented unless it is asked for."""
+    """Return why a topic with images is left out by default, None if it is segmented."""
     parent = topic.name.rpartition('/')[0]
     if topic.name.endswith('/compressedDepth'):
         return 'it holds depth'
@@ -155,9 +155,9 @@ def _check_path(path: Path) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> BagError:
-    said = ' '.join(str(error).split()) or type(error).__name__
+    reason = ' '.join(str(error).split()) or type(error).__name__
     return BagError(
-        f'{path} cannot be read ({said.rstrip(".")}); if its recording was broken off, '
+        f'{path} cannot be read ({reason.rstrip(".")}); if its recording was broken off, '
         f"'mcap recover' or 'ros2 bag reindex' can save it"
     )
 

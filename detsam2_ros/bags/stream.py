@@ -15,11 +15,12 @@ from detsam2_ros.bags.types import COMPRESSED, Serializer
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
 from detsam2_ros.messages.results import FirstLabels
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import FAILED, CameraStream, QueuedFrame
 
 NOT_DECODED = 'undecodable_message'
-_TOLD = 5  # different sentences of a topic that are kept
+_MAX_PROBLEMS = 5  # different sentences of a topic that are kept
 
 
 class Sink(Protocol):
@@ -32,20 +33,16 @@ class Sink(Protocol):
 
 @dataclass
 class TopicReport:
-    """What became of the messages of a topic: messages = segmented + all of refused.
-
-    refused: by reason. objects: different ones over the topic. restarts: the stream began anew,
-    because time went back or the image size changed. told: sentences on what went wrong.
-    """
+    """What became of the messages of a topic: messages = segmented + all of refused."""
 
     topic: str
     messages: int = 0
     segmented: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)  # count by reason
     corrections: int = 0
-    objects: int = 0
-    restarts: int = 0
-    told: list[str] = field(default_factory=list)
+    objects: int = 0  # different ones over the topic
+    restarts: int = 0  # of the stream, because time went back or the image size changed
+    problems: list[str] = field(default_factory=list)  # one sentence each
 
     @property
     def failed(self) -> int:
@@ -57,33 +54,6 @@ class TopicReport:
         return asdict(self)
 
 
-def segment_topic(
-    bag: Bag,
-    topic: ImageTopic,
-    engine: Engine,
-    store: Typestore,
-    sink: Sink,
-    final_only: bool = False,
-    bank: MemoryBank | None = None,
-    progress: Callable[[], None] = lambda: None,
-) -> TopicReport:
-    """Segment a topic and write its messages; raises BagError when the bag cannot be read.
-
-    Masks and objects have the bag time of their image, corrections that of the newest image
-    when they were found: the earliest moment a node could have published them.
-    """
-    run = _Run(topic.name, engine, Serializer(store), sink, final_only)
-    try:
-        if bank is not None:
-            engine.streams[topic.name].load_bank(bank)
-        for connection, time, data in bag.messages(topic.connections):
-            run.take(connection.msgtype, time, data, store)
-            progress()
-        return run.finish()
-    finally:
-        engine.close_stream(topic.name)
-
-
 @dataclass
 class _Recorded(QueuedFrame):
     """A frame of a bag."""
@@ -91,54 +61,75 @@ class _Recorded(QueuedFrame):
     bag_time: int = 0  # nanoseconds
 
 
-class _Run:
-    """The stream of a topic, and what is kept between its results."""
+class TopicSegmenter:
+    """Segments one topic of a bag and writes the messages that result.
+
+    final_only: write the final masks of each frame only, no corrections.
+    """
 
     def __init__(
-        self,
-        name: str,
-        engine: Engine,
-        serializer: Serializer,
-        sink: Sink,
-        final_only: bool,
+        self, topic: ImageTopic, engine: Engine, store: Typestore, sink: Sink, final_only: bool
     ):
         config = engine.config
-        self._report = TopicReport(name)
-        self._serializer = serializer
+        self._topic = topic
+        self._engine = engine
+        self._report = TopicReport(topic.name)
+        self._store = store
+        self._serializer = Serializer(store)
         self._sink = sink
         self._final_only = final_only
         self._reach = config.max_propagation + config.window_size
         self._accounts = FrameAccounts()
-        self._stream = CameraStream(name, engine, self._accounts, self)
+        self._stream = CameraStream(topic.name, engine, self._accounts, self)
         self._first: dict[int, FirstLabels] = {}
         self._last: dict[int, FrameResult] = {}  # with final_only: newest revisions
         self._ids: set[tuple[int, int]] = set()
         self._time = 0
 
-    def take(self, kind: str, time: int, data: bytes, store: Typestore) -> None:
+    def run(
+        self, bag: Bag, bank: MemoryBank | None, progress: Callable[[], None]
+    ) -> TopicReport:
+        """Segment the messages of the topic; raises BagError when the bag cannot be read.
+
+        Masks and objects have the bag time of their image. Corrections have that of the newest
+        image when they were found: the earliest moment a node could have published them.
+        progress: called after each message.
+        """
+        name = self._topic.name
+        try:
+            if bank is not None:
+                self._engine.streams[name].load_bank(bank)
+            for connection, time, data in bag.messages(self._topic.connections):
+                self._take(connection.msgtype, time, data)
+                progress()
+            return self._finish()
+        finally:
+            self._engine.close_stream(name)
+
+    def _take(self, kind: str, time: int, data: bytes) -> None:
         """Take a message."""
         self._time = time
         self._accounts.receive()
         try:
-            message: Any = store.deserialize_cdr(data, kind)
+            message: Any = self._store.deserialize_cdr(data, kind)
         except Exception as error:  # a message can hold anything
             self._accounts.drop(NOT_DECODED)
-            self._tell(f'a message is no {kind} ({type(error).__name__})')
+            self._note_problem(f'a message is no {kind} ({type(error).__name__})')
             return
         try:
             image = compressed_to_rgb(message) if kind == COMPRESSED else to_rgb(message)
         except ImageRefused as refusal:
             self._accounts.drop(refusal.reason)
-            self._tell(str(refusal))
+            self._note_problem(str(refusal))
             return
-        stamp = message.header.stamp
-        nanoseconds = stamp.sec * 10**9 + stamp.nanosec
-        self._stream.push(_Recorded(image, nanoseconds, 0.0, message.header, bag_time=time))
+        header = message.header
+        stamp = nanoseconds(header.stamp)
+        self._stream.push(_Recorded(image, stamp, 0.0, header, bag_time=time))
         while self._stream.due:
             self._stream.step()
 
-    def finish(self) -> TopicReport:
-        """Close what is open, and count."""
+    def _finish(self) -> TopicReport:
+        """Close the open windows and fill in the report."""
         self._stream.finish()
         self._write_final(before=None)
         counts, report = self._accounts.snapshot(), self._report
@@ -148,12 +139,12 @@ class _Run:
         report.objects = len(self._ids)
         return report
 
-    # ---- what the stream tells -----------------------------------------------------------------
+    # ---- Listener of the stream ----------------------------------------------------------------
 
     def on_result(self, camera: str, result: FrameResult) -> None:
         """Write a result, or keep it while it may be corrected."""
         restarts = self._accounts.snapshot().resets
-        self._ids |= {(restarts, thing.id) for thing in result.objects}
+        self._ids |= {(restarts, obj.id) for obj in result.objects}
         if result.revision > 0:
             self._accounts.correct()
         if self._final_only:
@@ -169,20 +160,20 @@ class _Run:
             self._sink('corrections', self._time, data)
 
     def on_classes(self, class_names: Mapping[int, str]) -> None:
-        """Nothing: a bag's objects name their classes."""
+        """Do nothing: the objects in a bag carry the names of their classes."""
 
     def on_dropped(self, camera: str, reason: str) -> None:
-        """Nothing: the accounts know."""
+        """Do nothing: the accounts count it."""
 
     def on_reset(self, camera: str, why: str) -> None:
-        """Forget the frames before: they are final."""
+        """Forget the earlier frames: they are final."""
         self._write_final(before=None)
         self._first = {}
-        self._tell(f'the stream began anew: {why}')
+        self._note_problem(f'the stream restarted: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
         """Keep the sentence."""
-        self._tell(message)
+        self._note_problem(message)
 
     def _write_masks(self, result: FrameResult) -> None:
         header, time = result.tag.header, result.tag.bag_time
@@ -190,12 +181,12 @@ class _Run:
         self._sink('objects', time, self._serializer.objects(header, result))
 
     def _write_final(self, before: int | None) -> None:
-        """Write the frames that nothing corrects any more; None: all."""
+        """Write the frames before an index, which no pass corrects any more; None: all."""
         for index in sorted(self._last):
             if before is None or index < before:
-                # There is one revision of each frame, and subscribers count from 0.
+                # Each frame is written once, and subscribers count revisions from 0.
                 self._write_masks(replace(self._last.pop(index), revision=0, final=True))
 
-    def _tell(self, text: str) -> None:
-        if text not in self._report.told and len(self._report.told) < _TOLD:
-            self._report.told.append(text)
+    def _note_problem(self, text: str) -> None:
+        if text not in self._report.problems and len(self._report.problems) < _MAX_PROBLEMS:
+            self._report.problems.append(text)

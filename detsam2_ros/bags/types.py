@@ -69,11 +69,11 @@ class Serializer:
         return bytes(self._store.serialize_cdr(message, kind))
 
 
-def definition_of(connection: Connection, store: Typestore) -> tuple[str, str] | None:
-    """Return the definition of a topic's type, and its hash; None when nobody knows it.
+def find_definition(connection: Connection, store: Typestore) -> tuple[str, str] | None:
+    """Return the definition of a topic's type and its hash; None if there is no definition.
 
-    Old bags hold no definitions: those of ROS itself are known, others are looked for in the
-    sourced workspaces.
+    Old bags hold no definitions. Those of ROS itself are known here; others are searched for in
+    the sourced workspaces.
     """
     kind, given = connection.msgtype, connection.msgdef
     if given.format is not MessageDefinitionFormat.NONE and given.data:
@@ -87,7 +87,7 @@ def definition_of(connection: Connection, store: Typestore) -> tuple[str, str] |
 
 
 def _hash(form: MessageDefinitionFormat, text: str, kind: str) -> str:
-    """Return the hash of a definition; one of zeros when it is in a dialect of its own."""
+    """Return the hash of a definition; zeros where rosbags cannot parse the definition."""
     store = get_typestore(Stores.EMPTY)
     try:
         if form is MessageDefinitionFormat.MSG:
@@ -97,7 +97,7 @@ def _hash(form: MessageDefinitionFormat, text: str, kind: str) -> str:
                 if part.strip():
                     store.register(get_types_from_idl(part.partition('\n')[2]))
         return store.hash_rihs01(kind)
-    except Exception:  # the message is copied as it is; nothing here has to understand it
+    except Exception:  # the message is copied byte by byte, so its definition need not parse
         return _NO_HASH
 
 

@@ -1,10 +1,10 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The folder where an output grows: finished topics stay in it until the whole is written.
+"""The work folder of an output: it keeps finished topics until the output is written.
 
-A folder of a finished topic appears by a rename, and so does the output: whenever a run is
-broken off, there is a whole topic or none of it. What a topic gives depends on its frames and
-the options alone, so a topic that was not finished is done again from its beginning.
+The folder of a finished topic appears by a rename, and so does the output. So a run that is
+broken off at any moment leaves a complete topic or none of it. The results of a topic depend on
+its frames and the options alone, so a topic that was not finished is done again from its start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _JOB, _LOCK, _REPORT = 'job.json', 'lock', 'report.json'
 class WorkFolder:
     """`<output>.part`, to be used as a context manager; one run at a time may hold it.
 
-    job: what decides the results, ready for json; a folder of another job is emptied first.
+    job: what the results depend on, ready for json; a folder of another job is emptied first.
     """
 
     def __init__(self, output: Path, job: dict[str, Any]):
@@ -35,7 +35,7 @@ class WorkFolder:
         self._output = output
         self._job = job
         self._lock: IO[str] | None = None
-        self.other = False  # whether there was the work of another job, which is gone now
+        self.other = False  # whether work of another job was found, and removed
 
     def __enter__(self) -> WorkFolder:
         try:
@@ -59,7 +59,7 @@ class WorkFolder:
 
     def __exit__(self, *_: object) -> None:
         if self.path.is_dir() and not any(self.path.glob('topic_???')):
-            shutil.rmtree(self.path)  # nothing in it is worth to be found again
+            shutil.rmtree(self.path)  # it holds no finished topic
         if self._lock is not None:
             self._lock.close()
 
@@ -71,7 +71,7 @@ class WorkFolder:
             with Bag(folder) as bag:
                 count = sum(connection.msgcount for connection in bag.connections)
         except (OSError, ValueError, TypeError, BagError):
-            shutil.rmtree(folder, ignore_errors=True)  # the disk lost some of it: do it again
+            shutil.rmtree(folder, ignore_errors=True)  # a part of it is lost: do the topic again
             return None
         return report if count >= 2 * report.segmented else None
 

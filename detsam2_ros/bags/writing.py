@@ -25,14 +25,14 @@ from rosbags.typesys.store import Typestore
 
 from detsam2_ros.bags.errors import BagError
 from detsam2_ros.bags.reading import PARTS, Bag, ImageTopic
-from detsam2_ros.bags.types import CORRECTION, IMAGE, OBJECTS, definition_of
+from detsam2_ros.bags.types import CORRECTION, IMAGE, OBJECTS, find_definition
 
 _KINDS = dict(zip(PARTS, (IMAGE, OBJECTS, CORRECTION), strict=True))
 _FOREVER = QosTime(2147483647, 4294967295)
 
 
 def _offered(depth: int) -> list[Qos]:
-    """Return the QoS that a player is to offer: reliable, as the node does."""
+    """Return the QoS that a player offers: reliable, as the node does."""
     return [
         Qos(
             QosHistory.KEEP_LAST,
@@ -50,7 +50,7 @@ def _offered(depth: int) -> list[Qos]:
 
 @contextmanager
 def _open(path: Path, storage: StoragePlugin, compress: bool) -> Iterator[Writer]:
-    """Open a bag folder for writing; what the disk refuses becomes a BagError."""
+    """Open a bag folder for writing; an OSError becomes a BagError."""
     try:
         writer = Writer(path, version=9, storage_plugin=storage)
         if compress and storage is StoragePlugin.MCAP:
@@ -101,10 +101,10 @@ def write_output(
     sqlite: bool = False,
     compress: bool = True,
 ) -> list[str]:
-    """Write a bag folder of what a bag holds and of results, ordered by bag time.
+    """Write the topics of a bag and the results to one bag folder, ordered by bag time.
 
-    source: whose topics are copied byte by byte, None for none of them. under: put before the
-    names of the results. Returns what to tell of topics that could not be copied.
+    source: its topics are copied byte by byte; None: no topics but the results. under: put before
+    the names of the results. Returns a note on each topic that could not be copied.
     """
     notes: list[str] = []
     with _open(path, StoragePlugin.SQLITE3 if sqlite else StoragePlugin.MCAP, compress) as writer:
@@ -123,7 +123,7 @@ def write_output(
 def _add_originals(
     writer: Writer, source: Bag, store: Typestore, notes: list[str]
 ) -> dict[int, Connection]:
-    """Add the topics of a bag that can be copied; notes: gets a sentence for each other one."""
+    """Add the topics of a bag that can be copied; notes gets a sentence on each other topic."""
     made: dict[int, Connection] = {}
     same: dict[tuple[str, str, str], Connection] = {}
     for connection in source.connections:
@@ -144,7 +144,7 @@ def _add_originals(
 def _add(
     writer: Writer, connection: Connection, store: Typestore, name: str
 ) -> Connection | None:
-    definition = definition_of(connection, store)
+    definition = find_definition(connection, store)
     if definition is None:
         return None
     ext = connection.ext
@@ -169,7 +169,7 @@ def _rewired(
 
 
 def sync(folder: Path) -> None:
-    """Bring the files of a folder to the disk, so that a rename never shows half of them."""
+    """Flush the files of a folder to the disk, so that a rename never shows half a file."""
     for path in sorted(folder.rglob('*')):
         if path.is_file():
             with path.open('rb') as file:

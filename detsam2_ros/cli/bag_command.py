@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What segment_bag does once its options are known; needs the library rosbags."""
+"""The work of segment_bag, once its options are parsed; needs the library rosbags."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def run(given: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
 
 
-def job_of(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
-    """Return the job that the options of segment_bag ask for; raises ConfigError."""
+def make_job(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
+    """Return the job for the options of segment_bag; raises ConfigError."""
     if given.no_detector and given.bank is None:
         raise ConfigError('--no-detector needs --bank FILE: there is nothing to look for')
     return bags.Job(
@@ -63,7 +63,7 @@ def job_of(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
 
 def _segment(given: argparse.Namespace) -> int:
     config = command_line.engine_config(given)
-    job = job_of(given, config)
+    job = make_job(given, config)
     check(job)  # a typo should not wait for a model to load
     bank = MemoryBank.load(given.bank) if given.bank else None
 
@@ -85,7 +85,7 @@ def _segment(given: argparse.Namespace) -> int:
 
 
 def summary(report: bags.BagReport) -> str:
-    """Return what became of every message, a line a topic."""
+    """Return the counts of messages as text, one line a topic."""
     lines = []
     for topic in report.topics:
         refused = ', '.join(f'{count} {reason}' for reason, count in topic.refused.items())
@@ -95,12 +95,12 @@ def summary(report: bags.BagReport) -> str:
             f'{topic.objects} objects, {topic.corrections} corrections, '
             f'{topic.restarts} restarts'
         )
-        lines += [f'  {text}' for text in topic.told]
+        lines += [f'  {text}' for text in topic.problems]
     return '\n'.join([*lines, *(f'note: {note}' for note in report.notes)])
 
 
 class _Progress(Watcher):
-    """A progress bar over all topics; the notes come above it."""
+    """A progress bar over all topics; notes are printed above it."""
 
     def __init__(self, quiet: bool):
         self._quiet = quiet
@@ -120,7 +120,7 @@ class _Progress(Watcher):
             disable=self._quiet,
             dynamic_ncols=True,
             smoothing=0,
-            # A log file gets a line now and then instead of hundreds.
+            # A log file gets a line every 15 s instead of hundreds.
             mininterval=0.2 if sys.stderr.isatty() else 15.0,
         )
 
@@ -137,7 +137,7 @@ class _Progress(Watcher):
 
 
 def _settings(given: argparse.Namespace, config: EngineConfig) -> dict[str, Any]:
-    """Return what decides the masks besides the bag; files with size and time of change."""
+    """Return what the masks depend on besides the bag; files with size and time of change."""
     names = (
         'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'dtype', 'bank',
     )  # fmt: skip

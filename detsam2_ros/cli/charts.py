@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from detsam2_ros.cli.summary import Presence, Summary
-from detsam2_ros.media.overlay import colour_of
+from detsam2_ros.media.overlay import object_colour
 
 _INK, _FAINT, _AMBER, _BLUE = '#20242a', '#d9dce1', '#e69a00', '#3b78c2'
-_MOST_OBJECTS = 40
-_MOST_BARS = 400
+_MAX_OBJECTS = 40
+_MAX_BARS = 400
 
 
 def objects_over_time(summary: Summary) -> bytes:
     """Draw where each object was visible, and where its mask was corrected notably."""
-    shown = sorted(summary.presence.items(), key=lambda item: -item[1].frames)[:_MOST_OBJECTS]
+    shown = sorted(summary.presence.items(), key=lambda item: -item[1].frames)[:_MAX_OBJECTS]
     shown.sort()
     figure, axes = _figure(1.1 + 0.26 * max(len(shown), 3))
     for row, (key, presence) in enumerate(shown):
@@ -50,11 +50,11 @@ def corrections_per_pass(summary: Summary) -> bytes:
     figure, axes = _figure(2.3)
     newest = [index for index, _ in summary.passes]
     counts = [count for _, count in summary.passes]
-    # A bar each up to some hundred passes; beyond, neighbours share one.
-    step = -(-len(counts) // _MOST_BARS) if counts else 1
+    # One bar a pass up to some hundred passes; beyond, neighbours share one.
+    step = -(-len(counts) // _MAX_BARS) if counts else 1
     heights = [sum(counts[i : i + step]) for i in range(0, len(counts), step)]
     places = newest[::step]
-    # The last window may be a short one: its bar must not hide the one before.
+    # The last window may be short, and its bar must not hide the one before.
     gap = float(min(np.diff(places))) if len(places) > 1 else 10.0
     axes.bar(places, heights, width=0.75 * gap, color=_AMBER)
     axes.set_xlabel('newest frame of the pass')
@@ -65,7 +65,7 @@ def corrections_per_pass(summary: Summary) -> bytes:
 
 
 def seconds_by_stage(summary: Summary) -> bytes:
-    """Draw the seconds of each stage, with what that is a frame."""
+    """Draw the seconds of each stage, with the time for each frame."""
     stages = summary.stages()
     figure, axes = _figure(0.9 + 0.27 * max(len(stages), 2))
     names = list(stages)
@@ -87,8 +87,8 @@ def seconds_by_stage(summary: Summary) -> bytes:
 
 
 def _figure(height: float) -> tuple[Any, Any]:
-    # Imported here: a run without a report, or the ROS node, does not need matplotlib. The figure
-    # class is used without pyplot, which would look for a display.
+    # Imported here: a run without a report does not need matplotlib. Figure is used without
+    # pyplot, which would look for a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, height), dpi=110, layout='constrained')
@@ -109,7 +109,7 @@ def _png(figure: Any) -> bytes:
 
 def _darker(key: int) -> tuple[float, ...]:
     """Return an object's colour toned down for a white page."""
-    return tuple(0.82 * part / 255 for part in colour_of(key))
+    return tuple(0.82 * part / 255 for part in object_colour(key))
 
 
 def _name(key: int, presence: Presence) -> str:

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The loop that takes frames through a stream, and how a user breaks it off."""
+"""The loop that pushes frames through a stream, and its interruption by the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from detsam2_ros.media.video import Frame, InputError
 
 
 class SegmentingStream(Protocol):
-    """What `run` needs of a stream (engine.Stream)."""
+    """The part of engine.Stream that `run` uses."""
 
     @property
     def horizon(self) -> int:
@@ -48,9 +48,9 @@ def run(
 ) -> None:
     """Push frames through a stream and hand over each frame, in order, once it is final.
 
-    At most M frames wait at any time. take: gets the frames. stopped: asked before each frame;
-    when it says so, no further window is segmented, and what has masks is handed over. An
-    InputError of the frames ends them; it is raised at the end, when all before is handed over.
+    At most M frames wait at any time. take: gets the frames. stopped: asked before each frame.
+    When it returns True, no further window is segmented, and the frames that have masks are
+    handed over. An InputError of `frames` is raised after all earlier frames are handed over.
     """
     timeline = Timeline()
     start = time.perf_counter()
@@ -99,10 +99,10 @@ def run(
 
 
 class Interrupt:
-    """Turns the first Ctrl-C (or TERM) into a question the loop asks; the second one is abrupt.
+    """Notes the first SIGINT or SIGTERM for the loop to ask about; the second ends the program.
 
-    A KeyboardInterrupt in the middle of a pass or of a write would lose frames or leave half a
-    file behind.
+    A KeyboardInterrupt in the middle of a pass or of a write would lose frames or leave an
+    incomplete file.
     """
 
     def __init__(self) -> None:
@@ -110,14 +110,14 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
-        """Say whether the user asked to stop."""
+        """Return whether the user asked to stop."""
         return self.asked
 
     def __enter__(self) -> Interrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: whoever called has the say
+            except ValueError:  # not the main thread, so signals are the caller's matter
                 break
         return self
 

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The engine that a command line asks for."""
+"""The engine for the options of a command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, default_devic
 
 
 def build_engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
-    """Load the models that `options.add_models` asks for; raises EngineError."""
+    """Load the models named by the options of `options.add_models`; raises EngineError."""
     device = given.device or default_device()
     model = load_sam2(given.sam2, config=given.sam2_config, device=device, dtype=given.dtype)
     detector = None

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that a run leaves behind, written frame by frame as frames become final."""
+"""The output folder of a run, written frame by frame as frames become final."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MASKS = 'masks'
 OBJECTS = 'objects.jsonl'
 REPORT = 'report.html'
 OVERLAYS = {kind: f'overlay.{kind}' for kind in CODECS}
-# What a run may leave; --force replaces these and leaves everything else alone.
+# Files that a run may write; --force replaces these and leaves all other files alone.
 _OURS = (MASKS, OBJECTS, REPORT, *OVERLAYS.values())
 
 
 class OutputFolder:
     """Writes masks, object lines and the overlay video; use it as a context manager.
 
-    folder: made if it is not there, its earlier results replaced (see `check`). size: (width,
-    height). overlay: 'mp4', 'webm' or None. Raises InputError on a failed write.
+    folder: made if it does not exist; earlier results in it are replaced, see `check`. overlay:
+    'mp4', 'webm' or None. Raises InputError on a failed write.
     """
 
     def __init__(
         self,
         folder: Path,
-        size: tuple[int, int],
+        size_wh: tuple[int, int],
         fps: float,
         overlay: str | None = 'mp4',
         masks: bool = True,
@@ -49,26 +49,26 @@ class OutputFolder:
         except OSError as error:
             raise InputError(f'cannot write into {folder}: {error.strerror}') from error
         if overlay is not None:
-            factor = enlargement(size)
-            size = (size[0] * factor, size[1] * factor)
-            self._video = VideoWriter(folder / OVERLAYS[overlay], size, fps)
+            factor = enlargement(size_wh)
+            size_wh = (size_wh[0] * factor, size_wh[1] * factor)
+            self._video = VideoWriter(folder / OVERLAYS[overlay], size_wh, fps)
 
     def write(self, settled: Settled) -> None:
-        """Write one frame that is done."""
+        """Write a final frame."""
         try:
             for record in settled.records:
                 self._objects.write(json.dumps(record, ensure_ascii=False) + '\n')
-            # So that what a user sees while it runs, or after a power cut, is whole lines.
+            # Flushed, so that the file holds whole lines during the run and after a power cut.
             self._objects.flush()
         except OSError as error:
             raise InputError(f'cannot write {self._objects.name}: {error.strerror}') from error
         if self._masks is not None:
             write_png(self._masks / f'{settled.index:06d}.png', settled.last.labels)
         if self._video is not None:
-            self._video.write(overlay_of(settled))
+            self._video.write(draw_final_overlay(settled))
 
     def files(self) -> list[Path]:
-        """Return what is there now, for the last lines of a run."""
+        """Return the files that were written."""
         return [self.folder / name for name in _OURS if (self.folder / name).exists()]
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class OutputFolder:
         self.close()
 
 
-def overlay_of(settled: Settled) -> np.ndarray:
+def draw_final_overlay(settled: Settled) -> np.ndarray:
     """Draw the final masks of a frame, uint8 [H, W, 3] RGB, with its time and revision.
 
     Small frames come out enlarged (overlay.enlarged).
@@ -106,9 +106,9 @@ def overlay_of(settled: Settled) -> np.ndarray:
 
 
 def check(folder: Path, force: bool, source: Path) -> None:
-    """Raise InputError when results may not or cannot go into this folder; changes nothing.
+    """Raise InputError if the results must not or cannot go into a folder; changes nothing.
 
-    source: the input, which must not be among the files that are replaced.
+    source: the input, which must not be one of the files that are replaced.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f'output {folder} is a file; give a folder')
@@ -126,10 +126,10 @@ def check(folder: Path, force: bool, source: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the results of an earlier run and nothing else; make the folder if need be."""
+    """Remove the results of an earlier run and nothing else; make the folder if needed."""
     for name in _OURS:
         path = folder / name
-        # A link is somebody's arrangement: drop the link, not what it points to.
+        # Of a link only the link is removed, not its target.
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.is_dir():

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a run: one HTML file that needs nothing beside it."""
+"""The report of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ td:first-child { color: #5b636e; white-space: nowrap; width: 1%; padding-right: 
 
 @dataclass(frozen=True)
 class Highlight:
-    """A frame of the contact sheet: what happened, and its pictures side by side as JPEG."""
+    """A frame of the contact sheet."""
 
-    title: str
-    strip: bytes
+    title: str  # the frame, and what happened to its objects
+    strip: bytes  # its pictures side by side, a JPEG file
 
 
-def highlight_of(settled: Settled) -> Highlight:
+def make_highlight(settled: Settled) -> Highlight:
     """Return the title and the pictures of a corrected frame."""
     title = f'Frame {settled.index}, {settled.stamp / 1e9:.2f} s, '
     title += f'revision {settled.last.revision}: {_changes(settled)}'
@@ -168,12 +168,12 @@ def _strip(kept: Settled) -> bytes:
 
 
 def _changes(kept: Settled) -> str:
-    """Say in words what happened to the corrected objects of a frame."""
-    before = {thing.id for thing in kept.first.objects if thing.visible}
-    after = {thing.id for thing in kept.last.objects if thing.visible}
+    """Describe what happened to the corrected objects of a frame."""
+    before = {obj.id for obj in kept.first.objects if obj.visible}
+    after = {obj.id for obj in kept.last.objects if obj.visible}
     names = {
-        thing.id: f'{thing.id} {thing.class_name}'
-        for thing in (*kept.first.objects, *kept.last.objects)
+        obj.id: f'{obj.id} {obj.class_name}'
+        for obj in (*kept.first.objects, *kept.last.objects)
     }
     groups = (
         ('found', [key for key in kept.corrected if key not in before]),

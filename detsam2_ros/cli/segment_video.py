@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""segment_video: run the engine on a video file and leave masks, an overlay and a report."""
+"""segment_video: run the engine on a video file and write masks, an overlay and a report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.loop import Interrupt, first, run
 from detsam2_ros.cli.models import build_engine as _engine
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, check
-from detsam2_ros.cli.report import Highlight, highlight_of, write_report
+from detsam2_ros.cli.report import Highlight, make_highlight, write_report
 from detsam2_ros.cli.summary import Summary
 from detsam2_ros.engine import (
     ConfigError,
@@ -38,9 +38,10 @@ _SHEET_ROWS = 5
 def main(
     arguments: Sequence[str] | None = None, watch: Callable[[Settled], None] | None = None
 ) -> int:
-    """Run the command; returns the exit code: 0, 2 for what the user can put right, 130 Ctrl-C.
+    """Run the command; returns the exit code.
 
-    watch: gets each frame, in order, when it is final, after its files are written.
+    0: success. 2: an error that the user can correct. 130: Ctrl-C. watch: called with each final
+    frame, in order, after the files of the frame are written.
     """
     given = command_line.parser().parse_args(arguments)
     logging.basicConfig(format='segment_video: %(message)s', level=logging.WARNING)
@@ -55,32 +56,32 @@ def main(
 
 
 def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None) -> int:
-    """Do what the command line says; raises InputError or EngineError."""
-    # The cheap checks first: a typo should not wait for a model to load.
+    """Run the command with parsed options; raises InputError or EngineError."""
+    # Cheap checks first: an error in the options should not wait for a model to load.
     config = command_line.engine_config(given)
     _check(given)
     source = open_source(given.input, given.fps)
     check(given.output, given.force, given.input)
     bank = MemoryBank.load(given.bank_in) if given.bank_in else None
-    say = _silent if given.quiet else print
+    echo = _silent if given.quiet else print
     engine = _engine(given, config)
     stream = engine.open_stream(given.input.stem or 'video')
     if bank is not None:
         stream.load_bank(bank)
-    width, height = source.size
+    width, height = source.size_wh
     count = f'{source.count} frames, ' if source.count else ''
-    say(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
+    echo(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
 
     summary = Summary()
     highlights = Best[Highlight](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
-    kind = None if given.no_overlay else given.overlay
-    output = OutputFolder(given.output, source.size, source.fps, kind, not given.no_masks)
+    overlay = _overlay_kind(given)
+    output = OutputFolder(given.output, source.size_wh, source.fps, overlay, not given.no_masks)
 
     def take(settled: Settled) -> None:
         output.write(settled)
         if settled.corrected:
             score = changed_pixels(settled)
-            highlights.offer(score, settled.index, partial(highlight_of, settled))
+            highlights.offer(score, settled.index, partial(make_highlight, settled))
         if watch is not None:
             watch(settled)
 
@@ -102,20 +103,13 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
         _warn_of_missing(source, summary.frames)
     summary.engine = engine.stats()
     if summary.settled and not given.no_report:
-        write_report(
-            given.output / REPORT,
-            f'segment_video: {given.input.name}',
-            _subtitle(source, interrupt.asked),
-            summary,
-            highlights.items(),
-            _settings(given, config),
-            None if kind is None else OVERLAYS[kind],
-        )
+        subtitle = _subtitle(source, interrupt.asked)
+        _write_report(given, config, subtitle, summary, highlights.items())
     if given.bank_out and not interrupt.asked:
-        _save_bank(stream, given, say)
-    say(summary.text())
-    say('  written         ' + ', '.join(str(file) for file in output.files()))
-    _hint(given, summary, say)
+        _save_bank(stream, given, echo)
+    echo(summary.text())
+    echo('  written         ' + ', '.join(str(file) for file in output.files()))
+    _hint(given, summary, echo)
     if failure is not None:
         raise failure
     return EXIT_INTERRUPTED if interrupt.asked else 0
@@ -135,29 +129,52 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError(f'--bank-out {given.bank_out}: there is no such folder')
 
 
-def _save_bank(stream: Stream, given: argparse.Namespace, say: Callable[[str], None]) -> None:
+def _overlay_kind(given: argparse.Namespace) -> str | None:
+    return None if given.no_overlay else given.overlay
+
+
+def _write_report(
+    given: argparse.Namespace,
+    config: EngineConfig,
+    subtitle: str,
+    summary: Summary,
+    highlights: Sequence[Highlight],
+) -> None:
+    overlay = _overlay_kind(given)
+    write_report(
+        given.output / REPORT,
+        f'segment_video: {given.input.name}',
+        subtitle,
+        summary,
+        highlights,
+        _settings(given, config),
+        None if overlay is None else OVERLAYS[overlay],
+    )
+
+
+def _save_bank(stream: Stream, given: argparse.Namespace, echo: Callable[[str], None]) -> None:
     bank = stream.export_bank(given.bank_entries)
     bank.save(given.bank_out)
-    say(f'memory bank: {len(bank)} entries of {len(bank.objects())} objects in {given.bank_out}')
+    echo(f'memory bank: {len(bank)} entries of {len(bank.objects())} objects in {given.bank_out}')
 
 
-def _hint(given: argparse.Namespace, summary: Summary, say: Callable[[str], None]) -> None:
-    """Say what to try when nothing was found."""
+def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], None]) -> None:
+    """Print what to try when nothing was found."""
     if summary.presence or not summary.settled:
         return
     if given.yolo == 'demo' and not given.no_detector:
-        say(
+        echo(
             'no object was found: the shipped demo models know billiard balls from above and '
             'nothing else; try --sam2 facebook/sam2.1-hiera-small --yolo yolo11n.pt'
         )
     elif summary.engine.detections:
-        say('no object was started: a lower --new-object-score takes less certain detections')
+        echo('no object was started: a lower --new-object-score takes less certain detections')
     elif not given.no_detector:
-        say('the detector found nothing: try a lower --confidence, other --classes or --yolo')
+        echo('the detector found nothing: try a lower --confidence, other --classes or --yolo')
 
 
 def _warn_of_missing(source: Source, frames: int) -> None:
-    """Say so when a video ended early: OpenCV cannot tell a broken frame from the end."""
+    """Warn when a video ended early: for OpenCV a broken frame is the end of the video."""
     # Containers miscount by a frame or two.
     if source.count and frames < 0.95 * source.count:
         logging.warning(
@@ -169,7 +186,7 @@ def _warn_of_missing(source: Source, frames: int) -> None:
 
 
 def _subtitle(source: Source, broken_off: bool) -> str:
-    width, height = source.size
+    width, height = source.size_wh
     ending = '; broken off by the user' if broken_off else ''
     return f'{source.path.resolve()}, {width}x{height}, {source.fps:.4g} frames/s{ending}'
 
@@ -187,8 +204,8 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
     count = source.count
     if given.max_frames is not None:
         count = min(count or given.max_frames, given.max_frames)
-    # Frames come in bursts, a window at a time: the rate over all of them is the honest one. A log
-    # file gets a line now and then instead of hundreds.
+    # smoothing=0 averages the rate over the whole run, since frames come in bursts, a window at a
+    # time. A log file gets a line every 15 s instead of hundreds.
     pause = 0.2 if sys.stderr.isatty() else 15.0
     return tqdm(
         total=count,
@@ -201,7 +218,7 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
 
 
 def _silent(_: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a run did, counted while it goes on: the numbers behind the report and the last lines."""
+"""Counts of a run: the numbers of the report and of the last lines on the terminal."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FILE_STAGES = ('read', 'draw and write')
 
 @dataclass
 class Presence:
-    """Where an object was visible: runs of frames, first and last inclusive."""
+    """The frames on which an object was visible."""
 
     class_name: str
-    runs: list[list[int]] = field(default_factory=list)
-    corrected: list[int] = field(default_factory=list)
+    runs: list[list[int]] = field(default_factory=list)  # first and last frame, inclusive
+    corrected: list[int] = field(default_factory=list)  # frames that were corrected notably
 
     def see(self, index: int) -> None:
         """Extend the last run by a frame, or begin another; frames come in order."""
@@ -38,38 +38,35 @@ class Presence:
 
 @dataclass
 class Summary:
-    """Numbers of a run.
+    """Numbers of a run."""
 
-    passes: (newest frame, frames corrected by that pass), also for passes without a correction.
-    changed: settled frames that have any correction; notable: those to point at (timeline).
-    seconds: wall clock of reading, and of drawing and writing; `engine` is its own (Stats).
-    """
-
-    frames: int = 0
-    settled: int = 0
+    frames: int = 0  # read
+    settled: int = 0  # final, see media.timeline
+    # Newest frame of each pass, and how many frames the pass corrected; 0 is listed too.
     passes: list[tuple[int, int]] = field(default_factory=list)
-    changed: int = 0
-    notable: int = 0
-    presence: dict[int, Presence] = field(default_factory=dict)
+    changed: int = 0  # settled frames with any correction
+    notable: int = 0  # settled frames that were corrected notably, see media.timeline
+    presence: dict[int, Presence] = field(default_factory=dict)  # by object id
+    # Wall clock seconds of FILE_STAGES.
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FILE_STAGES, 0.0))
-    wall: float = 0.0
-    engine: Any = None
+    wall: float = 0.0  # seconds of the whole run
+    engine: Any = None  # engine.Stats, with the seconds of the engine's stages
 
     def add_results(self, results: Iterable[FrameResult]) -> None:
-        """Count what one call of the stream returned, if it was a pass."""
+        """Count the results of one call of the stream; without results there was no pass."""
         results = list(results)
         if results:
             newest = max(result.index for result in results)
             self.passes.append((newest, sum(result.revision > 0 for result in results)))
 
     def add_settled(self, settled: Settled) -> None:
-        """Count a frame that is done."""
+        """Count a final frame."""
         self.settled += 1
         self.changed += settled.last.revision > 0
         self.notable += bool(settled.corrected)
-        for thing in settled.last.objects:
-            if thing.visible:
-                presence = self.presence.setdefault(thing.id, Presence(thing.class_name))
+        for obj in settled.last.objects:
+            if obj.visible:
+                presence = self.presence.setdefault(obj.id, Presence(obj.class_name))
                 presence.see(settled.index)
         for key in settled.corrected:
             if key in self.presence:
@@ -77,11 +74,11 @@ class Summary:
 
     @property
     def corrections(self) -> int:
-        """Published corrections, one a frame and pass."""
+        """Published corrections: one for each frame and pass that changed it."""
         return sum(count for _, count in self.passes)
 
     def stages(self) -> dict[str, float]:
-        """Return the seconds of every stage that took any, the engine's first."""
+        """Return the seconds of every stage that took time, the engine's stages first."""
         engine = dict(self.engine.seconds) if self.engine is not None else {}
         merged = {**engine, **self.seconds}
         merged['other'] = max(0.0, self.wall - sum(merged.values()))

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """For subscribers: the best known masks of the last frames, with corrections applied.
 
-Needs numpy only: messages are used by their fields, so tools and tests without ROS can feed a
-timeline too. `subscribe` connects one to the topics of a running node.
+Needs numpy only. Messages are read by the names of their fields, so tools and tests without ROS
+can feed a timeline too. `subscribe` connects a timeline to the topics of a running node.
 """
 
 from detsam2_ros.client.frame import TimelineFrame

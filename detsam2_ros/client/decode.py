@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to values, checked; by the names of their fields, so without importing ROS."""
+"""Messages to checked values, by the names of their fields, so without importing ROS."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import ObjectInfo
 
 
 @dataclass(frozen=True)
 class Record:
-    """What messages say of a frame besides its labels."""
+    """The contents of messages on a frame, without its labels."""
 
     index: int
     revision: int
@@ -24,18 +25,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Correction:
-    """A revision of a frame: its record, and the patch to put into revision 0 at (x, y).
-
-    patch: uint16 [h, w], or None where the labels are those of revision 0.
-    """
+    """A revision of a frame: its record, and the patch that changes the labels of revision 0."""
 
     record: Record
-    x: int
-    y: int
-    patch: np.ndarray | None
+    x: int  # left column of the patch in the image
+    y: int  # top row of the patch in the image
+    patch: np.ndarray | None  # uint16 [h, w]; None where the labels are those of revision 0
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Return why it cannot be applied to labels of this shape, or None if it can."""
+        """Return why the patch does not fit labels of this shape, None if it does."""
         if self.patch is None:
             return None
         height, width = self.patch.shape
@@ -45,13 +43,6 @@ class Correction:
             f'correction of frame {self.record.index}: roi of {width}x{height} pixels at '
             f'x={self.x}, y={self.y} leaves the image of {shape[1]}x{shape[0]}'
         )
-
-
-def nanoseconds(stamp: Any) -> int:
-    """Return a time in nanoseconds: an int, a builtin_interfaces/Time or an rclpy Time."""
-    if hasattr(stamp, 'sec'):
-        return int(stamp.sec) * 10**9 + int(stamp.nanosec)
-    return int(getattr(stamp, 'nanoseconds', stamp))
 
 
 def decode_image(msg: Any, what: str) -> np.ndarray:
@@ -104,7 +95,7 @@ def decode_objects(msg: Any, what: str) -> Record:
 
 
 def decode_correction(msg: Any) -> Correction:
-    """Read a detsam2_msgs/MaskCorrection; raise ValueError naming what does not agree."""
+    """Read a detsam2_msgs/MaskCorrection; raise ValueError naming the fields that disagree."""
     what = f'correction of frame {msg.frame_index}'
     if msg.revision < 1:
         raise ValueError(f'{what}: revision is {msg.revision}; corrections count from 1')
@@ -116,14 +107,14 @@ def decode_correction(msg: Any) -> Correction:
     if nanoseconds(msg.header.stamp) != nanoseconds(msg.objects.header.stamp):
         raise ValueError(f'{what}: its objects have another stamp')
     roi, patch = msg.roi, msg.patch
-    size = (int(roi.width), int(roi.height))
-    if size == (0, 0):
+    size_wh = (int(roi.width), int(roi.height))
+    if size_wh == (0, 0):
         if len(patch.data):
             raise ValueError(f'{what}: roi is empty, but the patch has {len(patch.data)} bytes')
         return Correction(record, 0, 0, None)
-    if (patch.width, patch.height) != size:
+    if (patch.width, patch.height) != size_wh:
         raise ValueError(
-            f'{what}: patch is {patch.width}x{patch.height}, but roi {size[0]}x{size[1]}'
+            f'{what}: patch is {patch.width}x{patch.height}, but roi {size_wh[0]}x{size_wh[1]}'
         )
     return Correction(
         record, int(roi.x_offset), int(roi.y_offset), decode_image(patch, f'{what}: patch')

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a subscriber knows of a frame: its labels and its objects, as of one revision."""
+"""A frame for subscribers: its labels and its objects, as of one revision."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from detsam2_ros.results.frames import ObjectInfo
 
 
 class Labels:
-    """The label image of one revision, made when it is first asked for.
+    """The label image of one revision, made on the first call of `get`.
 
-    base: revision 0, uint16 [H, W], read-only, never changed. patch: uint16 [h, w] to put in
-    place of its pixels from (x, y) on, or None.
+    base: revision 0, uint16 [H, W], read-only. patch: uint16 [h, w], which replaces the pixels of
+    base from (x, y) on, or None.
     """
 
     def __init__(self, base: np.ndarray, x: int = 0, y: int = 0, patch: np.ndarray | None = None):
@@ -23,9 +23,9 @@ class Labels:
         self._x, self._y = x, y
 
     def get(self) -> np.ndarray:
-        """Return it, uint16 [H, W], read-only."""
+        """Return the label image, uint16 [H, W], read-only."""
         patch = self._patch
-        if patch is not None:  # two threads at once do the same work, with the same outcome
+        if patch is not None:  # two threads at once make equal images
             labels = self._base.copy()
             labels[self._y : self._y + patch.shape[0], self._x : self._x + patch.shape[1]] = patch
             labels.flags.writeable = False
@@ -35,20 +35,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class TimelineFrame:
-    """A frame as it was known at the time of asking; later corrections do not change it.
+    """A frame as known when it was asked for; later corrections do not change this value."""
 
-    stamp: nanoseconds, from the image's header, like frame_id. stream: how often the stream had
-    started over before; object ids of different streams have nothing in common. index: position
-    in the stream. revision: 0, or that of the correction that is applied. final: the node makes
-    no further revision of this frame.
-    """
-
-    stamp: int
-    frame_id: str
+    stamp: int  # nanoseconds, of the image's header
+    frame_id: str  # of the image's header
+    # How often the stream had restarted before. Ids of different streams are unrelated.
     stream: int
-    index: int
-    revision: int
-    final: bool
+    index: int  # position in the stream
+    revision: int  # 0, or that of the correction that is applied
+    final: bool  # the node makes no further revision of this frame
     objects: tuple[ObjectInfo, ...]
     _labels: Labels = field(repr=False, compare=False)
 
@@ -58,5 +53,5 @@ class TimelineFrame:
         return self._labels.get()
 
     def mask(self, object_id: int) -> np.ndarray:
-        """Return the pixels that show an object (0: none), bool [H, W]; all False if none do."""
+        """Return the mask of an object, or of the background (id 0), bool [H, W]."""
         return self.labels == object_id

@@ -1,29 +1,29 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Which masks are of a stream that has ended: masks carry a stamp, but no index."""
+"""Tells masks of a stream that has ended from others: masks have a stamp, but no index."""
 
 from __future__ import annotations
 
 
 class MaskOrder:
-    """Follows the stamps on the topic masks, which keeps its order, when stamps go back.
+    """Follows the stamps on the topic masks, whose messages stay in order.
 
-    That a stream started over is learned from objects. By then the first masks of the new stream
-    may have come, or the last ones of the old stream may still be on their way.
+    The topic objects shows that a stream has restarted. By then the first masks of the new stream
+    may have arrived already, or the last masks of the old stream may still arrive.
     """
 
     def __init__(self) -> None:
         self.arrivals = 0
         self._newest: int | None = None  # stamp
-        self._fell: int | None = None  # the last arrival whose stamp was before the newest one's
-        self._below = False  # all stamps since then are before the newest one's
-        self._late: tuple[int, int] | None = None  # stamps of masks of the old stream to come
+        self._fell: int | None = None  # the last arrival with a stamp below the newest stamp
+        self._below = False  # all stamps since then are below the newest stamp
+        self._late: tuple[int, int] | None = None  # stamps of the old stream still to come
 
     def is_of_stream_before(self, stamp: int, newest_objects: int | None) -> bool:
-        """Take the stamp of the next mask message; tell whether its stream has ended.
+        """Take the stamp of the next mask message; return whether its stream has ended.
 
-        newest_objects: newest stamp on the topic objects in the new stream. Masks up to there
-        are the new stream's in any case, or one that was lost could hold up all others.
+        newest_objects: newest stamp on the topic objects in the new stream. Masks up to that
+        stamp count as the new stream's: otherwise one lost message could hold up all others.
         """
         self.arrivals += 1
         if self._late is not None:
@@ -38,9 +38,9 @@ class MaskOrder:
         return False
 
     def goes_back(self, before: int) -> int | None:
-        """Note that a stream began at or before the newest stamp of the one before, `before`.
+        """Note that a stream began at or before `before`, the newest stamp of the last stream.
 
-        Returns the arrival since which masks are the new stream's; None if none came yet.
+        Returns the arrival from which on masks are the new stream's, None if none arrived yet.
         """
         newest, fell, below = self._newest, self._fell, self._below
         self._fell, self._below, self._late = None, False, None

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A timeline fed by the topics of a running node. ROS is imported on use only."""
+"""A timeline fed by the topics of a running node. ROS is imported on first use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MaskSubscription:
     subscriptions: list[Any] = field(default_factory=list, repr=False)
 
     def destroy(self) -> None:
-        """Stop listening; the timeline stays as it is."""
+        """End the subscriptions; the timeline stays as it is."""
         while self.subscriptions:
             self.node.destroy_subscription(self.subscriptions.pop())
 
@@ -39,9 +39,9 @@ def subscribe(
 
     node: an rclpy node. on_change: called with each frame that is newly known or changed, one
     call at a time also under a MultiThreadedExecutor. namespace: full name of the detsam2 node;
-    a relative one is resolved as topics are. camera: '' for a node of one camera. depth: of the
-    queues; at least 2 K and 2 M of the node. A message that the timeline refuses is logged as
-    an error of `node`.
+    a relative name is resolved as topics are. camera: '' for a node with one camera. depth: of
+    the queues; at least 2 K and 2 M of the node. `node` logs a message that the timeline refuses
+    as an error.
     """
     from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
     from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -57,7 +57,7 @@ def subscribe(
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
     )
-    # The timeline relies on each topic keeping its order, which a reentrant group would not.
+    # The messages of each topic must stay in order; a reentrant group would not keep it.
     group = MutuallyExclusiveCallbackGroup()
 
     def listen(kind: type, topic: str, add: Callable[[Any], TimelineFrame | None]) -> None:

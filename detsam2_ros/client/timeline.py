@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The last frames of one camera with the best masks known, whatever the order of messages."""
+"""The last frames of one camera with the best masks known, for any order of messages."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from detsam2_ros.client.decode import (
     decode_correction,
     decode_image,
     decode_objects,
-    nanoseconds,
 )
 from detsam2_ros.client.frame import Labels, TimelineFrame
 from detsam2_ros.client.mask_order import MaskOrder
+from detsam2_ros.messages.stamps import nanoseconds
 
 
 @dataclass
-class _Entry:
-    """The parts of a frame that have arrived."""
+class _FrameParts:
+    """The parts of a frame that have arrived, and the labels made from them."""
 
     labels: np.ndarray | None = None  # revision 0
     frame_id: str = ''
@@ -45,12 +45,12 @@ class MaskTimeline:
     """The last frames of one camera with the best masks known, ascending in stamp.
 
     A frame is known once its masks and its objects (or a correction, which has objects too) have
-    arrived. length: so many known frames are kept, the oldest go. max_propagation: the node's
-    parameter, M; window_size: the node's in mode online, K, where corrections may lag by a
-    window; 0 in mode window. With M, frames more than M + window_size behind the newest are
-    final; without it, only those that a message called so. max_lag: by how many frames a message
-    may come late or one topic lag behind another; at least M + K. An index further back: the
-    stream started over. May be used from several threads.
+    arrived. length: known frames that are kept; the oldest are dropped. max_propagation: the
+    node's parameter M. window_size: in mode online the node's parameter K, since corrections may
+    lag by a window there; 0 in mode window. With M, frames more than M + window_size behind the
+    newest are final; without M, only those that a message calls final. max_lag: frames by which
+    a message may come late, or a topic lag behind another; at least M + K. An index further back
+    means that the stream restarted. Several threads may use a timeline.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class MaskTimeline:
         self._length, self._max_lag = length, max_lag
         self._reach = None if max_propagation is None else max_propagation + window_size
         self._lock = threading.RLock()
-        self._known: dict[int, _Entry] = {}
-        self._stamps: list[int] = []  # of the known ones, ascending
-        self._pending: dict[int, _Entry] = {}  # not all there yet, in the order of arrival
+        self._known: dict[int, _FrameParts] = {}
+        self._stamps: list[int] = []  # of the known frames, ascending
+        self._pending: dict[int, _FrameParts] = {}  # incomplete frames, in the order of arrival
         self._stream = 0
-        self._newest: tuple[int, int] | None = None  # stamp and index, by the topic objects
-        self._before: tuple[int, int] | None = None  # the newest of the stream before this one
+        self._newest: tuple[int, int] | None = None  # stamp and index, from the topic objects
+        self._before: tuple[int, int] | None = None  # the newest of the last stream
         self._masks = MaskOrder()
-        self._other_masks: int | None = None  # newest index when masks of another stream came
+        self._other_masks: int | None = None  # newest index when masks of another stream arrived
 
     def __len__(self) -> int:
         with self._lock:
@@ -119,8 +119,8 @@ class MaskTimeline:
     def add_masks(self, msg: Any) -> TimelineFrame | None:
         """Take a sensor_msgs/Image of the topic masks.
 
-        As the other two: returns the frame if it is newly known or changed. Raises ValueError,
-        and leaves everything as it was, when the message is not as its definition says.
+        Like the other two, returns the frame if it is newly known or changed. Raises ValueError,
+        and changes nothing, when the message does not follow its definition.
         """
         labels = decode_image(msg, 'masks')
         stamp = nanoseconds(msg.header.stamp)
@@ -128,18 +128,18 @@ class MaskTimeline:
             newest = self._newest[0] if self._newest is not None else None
             if self._masks.is_of_stream_before(stamp, newest):
                 return None
-            entry = self._entry(stamp)
-            if entry.labels is not None and np.array_equal(labels, entry.labels):
-                entry.arrival = self._masks.arrivals
+            parts = self._parts(stamp)
+            if parts.labels is not None and np.array_equal(labels, parts.labels):
+                parts.arrival = self._masks.arrivals
                 return None
-            if entry.labels is not None or self._is_too_late(entry.record):
-                # Of two streams: what else is known of the frame belongs to the older one.
-                if entry.record is not None and self._newest is not None:
+            if parts.labels is not None or self._is_too_late(parts.record):
+                # Masks of two streams: the other parts of the frame belong to the older stream.
+                if parts.record is not None and self._newest is not None:
                     self._other_masks = self._newest[1]
                 self._forget(stamp)
-                entry = self._entry(stamp)
-            entry.arrival = self._masks.arrivals
-            entry.labels, entry.frame_id = labels, msg.header.frame_id
+                parts = self._parts(stamp)
+            parts.arrival = self._masks.arrivals
+            parts.labels, parts.frame_id = labels, msg.header.frame_id
             return self._changed(stamp)
 
     def add_objects(self, msg: Any) -> TimelineFrame | None:
@@ -158,19 +158,19 @@ class MaskTimeline:
                 self._newest = (stamp, record.index)
             if self._is_forgotten(stamp):
                 return None
-            entry = self._entry(stamp)
-            if entry.first is not None:
+            parts = self._parts(stamp)
+            if parts.first is not None:
                 return None
-            entry.first = record
-            if entry.correction is not None and entry.correction.record.index != record.index:
-                entry.correction = None  # of the stream before
-            return self._changed(stamp) if entry.correction is None else None
+            parts.first = record
+            if parts.correction is not None and parts.correction.record.index != record.index:
+                parts.correction = None  # of the stream before
+            return self._changed(stamp) if parts.correction is None else None
 
     def add_correction(self, msg: Any) -> TimelineFrame | None:
         """Take a detsam2_msgs/MaskCorrection; see add_masks.
 
-        It waits for masks that have not come yet, and is ignored when a newer one is known, when
-        its frame has gone, or when its stream has ended.
+        The correction waits for masks that have not arrived yet. It is ignored when a newer one
+        is known, when its frame is no longer kept, or when its stream has ended.
         """
         correction = decode_correction(msg)
         record = correction.record
@@ -178,56 +178,57 @@ class MaskTimeline:
         with self._lock:
             if self._correction_is_of_stream_before(stamp, record.index):
                 return None
-            entry = self._find(stamp)
-            if (entry is None or entry.labels is None) and self._stamps:
-                entry = self._known[self._stamps[-1]]  # images of a stream have one size
-            if entry is not None and entry.labels is not None:
-                misfit = correction.misfit(entry.labels.shape)
+            parts = self._find(stamp)
+            if (parts is None or parts.labels is None) and self._stamps:
+                parts = self._known[self._stamps[-1]]  # images of a stream have one size
+            if parts is not None and parts.labels is not None:
+                misfit = correction.misfit(parts.labels.shape)
                 if misfit:
                     raise ValueError(misfit)
             if self._is_forgotten(stamp) or (
                 stamp not in self._known and self._is_too_late(record)
             ):
                 return None
-            entry = self._entry(stamp)
-            held = entry.correction.record if entry.correction is not None else None
+            parts = self._parts(stamp)
+            held = parts.correction.record if parts.correction is not None else None
             if held and held.index == record.index and held.revision >= record.revision:
                 return None
-            entry.correction = correction
+            parts.correction = correction
             return self._changed(stamp)
 
     def _frame(self, stamp: int) -> TimelineFrame:
-        entry = self._known[stamp]
-        record = entry.record
-        assert record is not None and entry.best is not None
+        parts = self._known[stamp]
+        record = parts.record
+        assert record is not None and parts.best is not None
         final = record.final
         if self._reach is not None and self._newest is not None:
             final = final or self._newest[1] - record.index > self._reach
         return TimelineFrame(
             stamp=stamp,
-            frame_id=entry.frame_id,
+            frame_id=parts.frame_id,
             stream=self._stream,
             index=record.index,
             revision=record.revision,
             final=final,
             objects=record.objects,
-            _labels=entry.best,
+            _labels=parts.best,
         )
 
-    def _find(self, stamp: int) -> _Entry | None:
+    def _find(self, stamp: int) -> _FrameParts | None:
         return self._known.get(stamp) or self._pending.get(stamp)
 
-    def _entries(self) -> Iterator[tuple[int, _Entry]]:
+    def _all_parts(self) -> Iterator[tuple[int, _FrameParts]]:
         return chain(self._known.items(), self._pending.items())
 
-    def _entry(self, stamp: int) -> _Entry:
-        """Return what is there of a frame, or make place for it."""
-        entry = self._find(stamp)
-        if entry is None:
-            entry = self._pending[stamp] = _Entry()
-            while len(self._pending) > max(self._length, self._max_lag):  # the rest was lost
+    def _parts(self, stamp: int) -> _FrameParts:
+        """Return the parts of a frame, new ones if none has arrived."""
+        parts = self._find(stamp)
+        if parts is None:
+            parts = self._pending[stamp] = _FrameParts()
+            # The other messages of the oldest ones were lost.
+            while len(self._pending) > max(self._length, self._max_lag):
                 del self._pending[next(iter(self._pending))]
-        return entry
+        return parts
 
     def _is_forgotten(self, stamp: int) -> bool:
         return len(self._stamps) == self._length and stamp < self._stamps[0]
@@ -238,35 +239,35 @@ class MaskTimeline:
             del self._stamps[bisect_left(self._stamps, stamp)]
 
     def _changed(self, stamp: int) -> TimelineFrame | None:
-        """Return a frame that got a new part, if it is known; keeps the length."""
-        entry = self._entry(stamp)
-        held = entry.correction
-        if entry.labels is not None and held is not None and held.misfit(entry.labels.shape):
-            entry.correction = held = None  # it came ahead, for images of another size
-        if entry.labels is None or entry.record is None:
+        """Return a frame that got a new part, if it is known now; drops frames over the length."""
+        parts = self._parts(stamp)
+        held = parts.correction
+        if parts.labels is not None and held is not None and held.misfit(parts.labels.shape):
+            parts.correction = held = None  # it arrived first, for images of another size
+        if parts.labels is None or parts.record is None:
             return None
-        entry.best = Labels(entry.labels)
+        parts.best = Labels(parts.labels)
         if held is not None:
-            entry.best = Labels(entry.labels, held.x, held.y, held.patch)
+            parts.best = Labels(parts.labels, held.x, held.y, held.patch)
         if self._pending.pop(stamp, None) is not None:
-            self._known[stamp] = entry
+            self._known[stamp] = parts
             insort(self._stamps, stamp)
             if len(self._stamps) > self._length:
                 self._forget(self._stamps[0])
         return self._frame(stamp) if stamp in self._known else None
 
-    # Streams. No message says which stream it belongs to. But within a stream stamps and indices
-    # rise together, and the messages of one topic stay in order. Objects decide when a stream
-    # starts over; masks and corrections may then be ahead of them or still be of the one before.
+    # Streams. A message does not name its stream. But within a stream, stamps and indices rise
+    # together, and the messages of one topic stay in order. Objects decide when a stream restarts.
+    # Masks and corrections may then be ahead of the objects, or still be of the last stream.
 
     def _starts_over(self, stamp: int, record: Record) -> bool:
         if self._newest is None:
             return False
         if stamp > self._newest[0]:
             return record.index <= self._newest[1]
-        entry = self._find(stamp)
-        if entry is not None and entry.first is not None:
-            return entry.first != record or self._is_too_late(record)
+        parts = self._find(stamp)
+        if parts is not None and parts.first is not None:
+            return parts.first != record or self._is_too_late(record)
         masks_did = self._other_masks
         if masks_did is not None and self._newest[1] - masks_did <= self._max_lag:
             return True
@@ -278,7 +279,7 @@ class MaskTimeline:
         return self._newest[1] - record.index > self._max_lag
 
     def _fits(self, stamp: int, index: int) -> bool:
-        """Tell whether a frame may be of the same stream as the others."""
+        """Return whether a frame may be of the same stream as the others."""
         for other, first in self._neighbours(stamp):
             later, further = stamp - other, index - first.index
             if (later > 0) != (further > 0) or (later < 0) != (further < 0):
@@ -286,7 +287,7 @@ class MaskTimeline:
         return True
 
     def _neighbours(self, stamp: int) -> Iterator[tuple[int, Record]]:
-        """List frames with objects: those that wait, and of the known ones the next to a stamp."""
+        """Yield frames with objects: all incomplete ones, and the known ones next to a stamp."""
         place = bisect_left(self._stamps, stamp)
         for side in (reversed(range(place)), range(place, len(self._stamps))):
             for i in side:
@@ -294,21 +295,22 @@ class MaskTimeline:
                 if first is not None:
                     yield self._stamps[i], first
                     break
-        for other, entry in self._pending.items():
-            if entry.first is not None:
-                yield other, entry.first
+        for other, parts in self._pending.items():
+            if parts.first is not None:
+                yield other, parts.first
 
     def _start_over(self, stamp: int) -> None:
-        """Forget all, but labels that came ahead of these first objects of the new stream."""
+        """Forget all but the labels of the new stream that came before its first objects."""
         assert self._newest is not None
         before = self._newest[0]
         if stamp <= before:
             since = self._masks.goes_back(before)
-            ahead = {s: e for s, e in self._entries() if since is not None and e.arrival >= since}
+            ahead = {
+                s: e for s, e in self._all_parts() if since is not None and e.arrival >= since}
         else:
-            ahead = {s: e for s, e in self._entries() if s > before}
+            ahead = {s: e for s, e in self._all_parts() if s > before}
         self._pending = {
-            s: _Entry(e.labels, e.frame_id, e.arrival)
+            s: _FrameParts(e.labels, e.frame_id, e.arrival)
             for s, e in ahead.items()
             if e.labels is not None
         }

@@ -1,3 +1,3 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic data and example nodes; nothing here is needed to run the tracker."""
+"""The demo: a rendered camera, a recorder and a story; the tracker does not need them."""

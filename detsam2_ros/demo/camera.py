@@ -34,21 +34,20 @@ from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
 
 # The shipped models were trained on seeds below 1,000,000.
 SEED = 1_000_012
-# A slow game of three different balls, under hands: what they hide is what corrections restore.
+# A slow game of three different balls, with hands above: corrections restore the hidden balls.
 SCENE = SceneOptions(
     balls=3, speed=0.5, occluders=3.0, duplicate_colours=0.0, look_alikes=0.0, late_ball=0.0,
     pocketing=0.0,
 )  # fmt: skip
-# Once enough subscribers are there, their other topics may still be on the way to each other.
+# Waited after enough subscribers are there: discovery of their other topics may take longer.
 SETTLE_SECONDS = 0.5
 
 
 class DemoCamera(Node):
     """Publishes `image`, and with the same header `truth` (mono16) and `truth_objects`.
 
-    In truth_objects the score of a ball is the share of it that is visible. Stamps are the time
-    of publication by the node's clock. Raises ValueError or ParameterException for parameters
-    that cannot be used.
+    In truth_objects the score of a ball is its visible share. Stamps are the time of publication
+    by the node's clock. Raises ValueError or ParameterException for unusable parameters.
     """
 
     def __init__(self, **kwargs: Any):
@@ -78,7 +77,7 @@ class DemoCamera(Node):
             self._length or None,
             self._scene_options(),
         )
-        # Deep enough for a reliable subscriber that gets no processor time for seconds.
+        # The depth covers a reliable subscriber that gets no processor time for seconds.
         qos = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self._image = self.create_publisher(Image, 'image', qos)
         self._truth = self.create_publisher(Image, 'truth', qos)
@@ -123,14 +122,14 @@ class DemoCamera(Node):
         bgr = self._encoding == 'bgr8'
         image = rgb_image(header, frame.image[:, :, ::-1] if bgr else frame.image)
         image.encoding = self._encoding
-        # The truth first: whoever has the image can have it.
+        # The truth first, so that a subscriber that has the image can have the truth.
         self._objects.publish(truth_objects(header, frame))
         self._truth.publish(label_image(header, frame.labels))
         self._image.publish(image)
         self.published += 1
 
     def close(self) -> None:
-        """Wait until reliable subscribers have everything, and say what was published."""
+        """Wait until reliable subscribers have all messages, and log what was published."""
         self._frames.close()
         for publisher in (self._image, self._truth, self._objects):
             publisher.wait_for_all_acked(Duration(seconds=2))
@@ -143,7 +142,7 @@ class DemoCamera(Node):
         return self.declare_parameter(name, default, descriptor).value
 
     def _scene_options(self) -> SceneOptions:
-        """Declare the knobs of the scene as scene.NAME; 0 or '' where the seed decides."""
+        """Declare the options of the scene as scene.NAME; 0 or '' means that the seed decides."""
         given: dict[str, Any] = {}
         none = {'balls': 0, 'radius': 0.0, 'cloth': ''}
         for knob in fields(SceneOptions):
@@ -161,7 +160,7 @@ class DemoCamera(Node):
 
 
 def truth_objects(header: Header, frame: SceneFrame) -> ObjectArray:
-    """List the balls of a frame: the score is the visible share, the boxes are of what shows."""
+    """List the balls of a frame: scores are visible shares, boxes are around visible parts."""
     return ObjectArray(
         header=header,
         frame_index=frame.index,
@@ -194,7 +193,7 @@ class LookAhead:
         return frame
 
     def close(self) -> None:
-        """Draw no more."""
+        """Stop drawing."""
         self._ended.set()
         while not self._queue.empty():
             self._queue.get_nowait()
@@ -205,7 +204,7 @@ class LookAhead:
             for frame in scene:
                 if not self._put(frame):
                     return
-        except BaseException as error:  # told by next, on the thread that can end the node
+        except BaseException as error:  # `next` raises it on the thread that can end the node
             self._failure = error
         self._put(None)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The node that tells the demo's story: watches the topics and calls the services."""
+"""The node that runs the demo's story: watches the topics and calls the services."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from std_srvs.srv import Trigger
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_msgs.srv import LoadMemoryBank, SaveMemoryBank
-from detsam2_ros.client.decode import nanoseconds
+from detsam2_ros.messages.stamps import nanoseconds
 
 _SERVICE_SECONDS = 60.0
 _PHASE_SECONDS = 600.0
 _QUIET_SECONDS = 60.0
-_SILENT_SECONDS = 5.0  # between two lines of progress where lines cannot be written over
+_SILENT_SECONDS = 5.0  # between two lines of progress, where the output is no terminal
 
 
 class StoryError(Exception):
-    """What went wrong in the story, in one sentence."""
+    """An error in the story; one sentence."""
 
 
 class Driver(Node):
-    """Counts what the graph does and makes it do the next thing.
+    """Counts the messages of the graph and starts the next part of the story.
 
-    check: called often while waiting; raises what ends the wait. say: gets finished lines.
+    check: called often during waits; an exception that it raises ends the wait. report: called
+    with each finished line.
     """
 
-    def __init__(self, check: Callable[[], None], say: Callable[[str], None]):
+    def __init__(self, check: Callable[[], None], report: Callable[[str], None]):
         super().__init__('demo_graph')
         self.images = self.masks = self.corrections = 0
         self.events: list[dict[str, Any]] = []
         self._planned = self._newest_image = self._newest_masks = 0
         self._check = check
-        self._say = say
+        self._report = report
         self._start = time.monotonic()
         self._shown = 0.0
         self._spinning = SingleThreadedExecutor()
@@ -70,9 +71,9 @@ class Driver(Node):
     # ---- waiting -------------------------------------------------------------------------------
 
     def all_are_there(self) -> bool:
-        """Tell whether the node is active and all that is watched is connected."""
+        """Return whether the node is active and all topics are connected."""
         watched = ('/camera/truth_objects', '/detsam2/objects', '/detsam2/corrections')
-        # By this node and the recorder, which would miss the first masks else: they come at once.
+        # By this node and the recorder: without the connection they would miss the first masks.
         followed = {
             '/camera/image': 2, '/detsam2/masks': 1, '/detsam2/objects': 2,
             '/detsam2/corrections': 2,
@@ -82,10 +83,10 @@ class Driver(Node):
         )
 
     def go_on(self, count: int, title: str) -> None:
-        """Have the camera publish so many images at its rate, and wait for their masks.
+        """Have the camera publish `count` images at its rate, and wait for their masks.
 
-        An image that gets none, because it was lost on its way or dropped, is waited for as long
-        as other masks come.
+        An image that was lost or dropped gets no masks; it is waited for as long as other masks
+        arrive.
         """
         self._planned += count
         until = self._planned
@@ -110,7 +111,7 @@ class Driver(Node):
         seen = [self.masks]
         self._set(self._camera_set, 'pause_after', until)
         self.wait(done, f'the masks of {count} images', _PHASE_SECONDS, text)
-        self._say(text())
+        self._report(text())
 
     def wait(
         self,
@@ -119,7 +120,7 @@ class Driver(Node):
         seconds: float,
         text: Callable[[], str] | None = None,
     ) -> None:
-        """Spin until something is done; raises StoryError when it takes too long."""
+        """Spin until done returns True; raises StoryError after `seconds`."""
         end = time.monotonic() + seconds
         while not done():
             self._spinning.spin_once(timeout_sec=0.1)
@@ -138,10 +139,10 @@ class Driver(Node):
     def set_parameter(self, name: str, value: Any) -> None:
         """Set a parameter of the running node."""
         seconds = self._set(self._node_set, name, value)
-        self.tell(f'set parameter {name} to {value}', seconds)
+        self.log_event(f'set parameter {name} to {value}', seconds)
 
     def save_bank(self, path: str, entries: int) -> None:
-        """Save what the objects remember."""
+        """Save a memory bank; entries: most for each object."""
         request = SaveMemoryBank.Request(
             path=path, max_entries_per_object=entries, overwrite=True)
         self._act('save_memory_bank', self._save, request)
@@ -151,31 +152,31 @@ class Driver(Node):
         self._act('load_memory_bank', self._load, LoadMemoryBank.Request(path=path, replace=True))
 
     def reset(self) -> None:
-        """Have the stream start anew."""
+        """Restart the stream."""
         self._act('reset', self._reset, Trigger.Request())
 
     def deactivate(self) -> None:
-        """Have the node publish what is unfinished and take no more images."""
+        """Deactivate the node, which publishes the masks of unfinished windows."""
         request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
         answer, seconds = self._call(self._state, request)
         if not answer.success:
             raise StoryError('the node refused to be deactivated')
-        self.tell('deactivate: done', seconds)
+        self.log_event('deactivate: done', seconds)
 
-    def tell(self, text: str, seconds: float | None = None) -> None:
-        """Note and say what happened; seconds: what the answer took."""
+    def log_event(self, text: str, seconds: float | None = None) -> None:
+        """Keep an event for the report and print it; seconds: until the answer came."""
         event: dict[str, Any] = {'image': self.images, 'text': text}
         if seconds is not None:
             event['answer_ms'] = round(1000 * seconds, 1)
             text += f' (answered in {1000 * seconds:.0f} ms)'
         self.events.append(event)
-        self._say(text)
+        self._report(text)
 
     def _act(self, name: str, client: Any, request: Any) -> None:
         answer, seconds = self._call(client, request)
         if not answer.success:
             raise StoryError(f'{name} failed: {answer.message}')
-        self.tell(f'{name}: {answer.message}', seconds)
+        self.log_event(f'{name}: {answer.message}', seconds)
 
     def _set(self, client: Any, name: str, value: Any) -> float:
         parameter = Parameter(name, value=value).to_parameter_msg()

@@ -1,9 +1,9 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: camera, node and recorder as processes, and a story told through real services.
+"""The demo: camera, node and recorder as processes, and a story run through real services.
 
-Detection first; what was learnt goes into a memory bank; the detector is switched off, and
-nothing is found; the bank is loaded, and the balls are found again, from memory alone.
+The detector finds the balls, and they are saved to a memory bank. Then the detector is switched
+off, and nothing is found. Then the bank is loaded, and the balls are found from memory alone.
 """
 
 from __future__ import annotations
@@ -32,25 +32,22 @@ from detsam2_ros.paths import shared_file
 DETECTOR, NOTHING = 'detector on', 'detector off'
 BEFORE, BANK = 'just before the bank', 'memory bank only'
 IMAGE, BANK_FILE = '/camera/image', 'table.safetensors'
-_START_SECONDS = 180.0  # models load, on a machine that may be busy
+_START_SECONDS = 180.0  # until the models are loaded, on a machine that may be busy
 _END_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many images the parts of the story have, whole windows each.
-
-    before: reached by the first pass with the bank, which is that of the window before it where a
-    pass had not ended when it was loaded. node: parameters that are not those of
-    config/demo.yaml. entries: of the memory bank, for each object.
-    """
+    """How many images the parts of the story have, whole windows each."""
 
     detector: int = 160
     nothing: int = 10
+    # The first pass with the bank reaches these. It closes the window before the loading where the
+    # pass of that window had not ended.
     before: int = 20
     bank: int = 120
-    node: tuple[str, ...] = ()
-    entries: int = 6
+    node: tuple[str, ...] = ()  # parameters of the node beyond config/demo.yaml
+    entries: int = 6  # of the memory bank, for each object
 
 
 QUICK = Plan(
@@ -67,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     start = time.monotonic()
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         clear = '\r\033[K' if sys.stdout.isatty() else ''
         print(f'{clear}[{time.monotonic() - start:5.1f} s] {text}', flush=True)
 
     try:
-        run(given, say)
+        run(given, report)
     except KeyboardInterrupt:
         print('\ndemo: interrupted', file=sys.stderr)
         return 130
@@ -82,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(given: argparse.Namespace, say: Any) -> None:
-    """Start the processes, tell the story, end them; raises StoryError or ProcessError."""
+def run(given: argparse.Namespace, report: Any) -> None:
+    """Start the processes, run the story, end them; raises StoryError or ProcessError."""
     plan = QUICK if given.quick else Plan()
     output = given.output.absolute()
     banks, logs = output / 'banks', output / 'logs'
@@ -94,13 +91,14 @@ def run(given: argparse.Namespace, say: Any) -> None:
     with Processes(logs, environment) as processes:
         for name, command in _commands(given, plan, output, banks).items():
             processes.start(name, command)
-        say(f'camera, node and recorder started (ROS_DOMAIN_ID {environment["ROS_DOMAIN_ID"]}); '
+        report(
+            f'camera, node and recorder started (ROS_DOMAIN_ID {environment["ROS_DOMAIN_ID"]}); '
             f'the models load')
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        driver = Driver(processes.check, say)
+        driver = Driver(processes.check, report)
         try:
             _check_alone(driver)
-            _tell(driver, plan, processes)
+            _run_story(driver, plan, processes)
             processes.stop('recorder', _END_SECONDS)
             processes.stop('node', 15.0)
             _finish(output, driver)
@@ -111,10 +109,10 @@ def run(given: argparse.Namespace, say: Any) -> None:
             rclpy.try_shutdown()
 
 
-def _tell(driver: Driver, plan: Plan, processes: Processes) -> None:
-    """Go through the story."""
+def _run_story(driver: Driver, plan: Plan, processes: Processes) -> None:
+    """Run the parts of the story one after the other."""
     driver.wait(driver.all_are_there, 'node, camera and recorder', _START_SECONDS)
-    driver.tell('the node is active')
+    driver.log_event('the node is active')
     driver.go_on(plan.detector, DETECTOR)
     driver.save_bank(BANK_FILE, plan.entries)
     driver.set_parameter('detect_interval', 0)
@@ -132,7 +130,7 @@ def _tell(driver: Driver, plan: Plan, processes: Processes) -> None:
 
 
 def _finish(output: Path, driver: Driver) -> None:
-    """Add the story to the report, and say what came out and where it is."""
+    """Add the events to the report, and print the results and where the files are."""
     file = output / 'report.json'
     numbers = json.loads(file.read_text('utf-8'))
     numbers['events'] = driver.events
@@ -167,17 +165,17 @@ def summary(numbers: dict[str, Any]) -> str:
 def _commands(
     given: argparse.Namespace, plan: Plan, output: Path, banks: Path
 ) -> dict[str, list[str]]:
-    """Return how each process is started."""
+    """Return the command of each process by its name."""
     def ros(module: str, *arguments: str) -> list[str]:
         return [sys.executable, '-m', module, '--ros-args', *arguments]
 
     def parameters(**values: Any) -> list[str]:
         return [part for name, value in values.items() for part in ('-p', f'{name}:={value}')]
 
-    # A machine that is slower than the camera lags behind, but shows the same masks.
+    # With this queue a machine that is slower than the camera lags, but drops no frame.
     longest = max(plan.detector, plan.nothing, plan.bank)
     node = [*parameters(memory_bank_directory=banks, queue_size=longest)]
-    # No image is lost on its way, however large the image and busy the machine.
+    # Reliable, so that no image is lost, even a large one on a busy machine.
     qos = f'qos_overrides.{IMAGE}.subscription'
     node += ['-p', f'{qos}.reliability:=reliable', '-p', f'{qos}.depth:=50']
     if given.device:
@@ -205,7 +203,7 @@ def _commands(
 
 
 def _environment(given: argparse.Namespace) -> dict[str, str]:
-    """Return the environment of all processes: this machine only, and a domain of their own."""
+    """Return the environment of all processes: local discovery only, and a domain of their own."""
     environment = dict(os.environ)
     domain = given.domain
     if domain is None:
@@ -215,7 +213,7 @@ def _environment(given: argparse.Namespace) -> dict[str, str]:
     environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     environment.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'DEFAULT?sockets_size=8MB')
     environment['PYTHONUNBUFFERED'] = '1'
-    # Inference with a thread on every core stands still while camera and recorder use one.
+    # With a thread on every core, inference would wait for the cores that camera and recorder use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 2
     environment.setdefault('OMP_NUM_THREADS', str(min(4, max(1, cores // 2))))
     environment.setdefault('RCUTILS_COLORIZED_OUTPUT', '0')
@@ -223,7 +221,7 @@ def _environment(given: argparse.Namespace) -> dict[str, str]:
 
 
 def _check_alone(driver: Driver) -> None:
-    """Raise StoryError when somebody else's nodes of the same names are in the domain."""
+    """Raise StoryError if other nodes of the same names are in the domain."""
     end = time.monotonic() + 2.0
     driver.wait(lambda: time.monotonic() > end, 'others', 10.0)
     names = [name for name, _ in driver.get_node_names_and_namespaces()]

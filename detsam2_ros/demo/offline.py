@@ -18,7 +18,7 @@ from detsam2_ros.media.sheet import Best, contact_sheet
 from detsam2_ros.media.timeline import Settled
 from detsam2_ros.media.video import InputError, VideoWriter, write_png
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene
-from detsam2_ros.scene.score import LEAST_VISIBLE, Score
+from detsam2_ros.scene.score import MIN_VISIBLE, Score
 
 FPS = 30.0
 # Four balls and arms that cover them. The shipped models were trained on seeds below 1,000,000.
@@ -51,15 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Truth:
-    """The ground truth of a clip of N frames with n balls.
+    """The ground truth of a clip of N frames with n balls."""
 
-    labels: uint16 [N, H, W], ball ids. ids, class_ids: int [n]. visible_fraction: float [N, n].
-    """
-
-    labels: np.ndarray
-    ids: np.ndarray
-    class_ids: np.ndarray
-    visible_fraction: np.ndarray
+    labels: np.ndarray  # uint16 [N, H, W], ball ids
+    ids: np.ndarray  # int [n]
+    class_ids: np.ndarray  # int [n]
+    visible_fraction: np.ndarray  # float [N, n]
 
     def names(self) -> dict[int, str]:
         """Return the names of the balls by id."""
@@ -97,7 +94,7 @@ def render(folder: Path, seed: int, size: int, frames: int) -> Truth:
 
 
 class Demo:
-    """Scores the frames as they become final, and keeps those that the corrections helped most."""
+    """Scores final frames, and keeps those that the corrections improved most."""
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
@@ -110,7 +107,7 @@ class Demo:
     def take(self, settled: Settled) -> None:
         """Score one frame."""
         truth = self.truth.labels[settled.index]
-        balls = self.truth.ids[self.truth.visible_fraction[settled.index] >= LEAST_VISIBLE]
+        balls = self.truth.ids[self.truth.visible_fraction[settled.index] >= MIN_VISIBLE]
         before = self.first.add(truth, balls, settled.first.labels)
         after = self.last.add(truth, balls, settled.last.labels)
         self.frames += 1
@@ -125,7 +122,7 @@ class Demo:
     def sheet(self) -> np.ndarray:
         """Return the contact sheet, uint8 [H, W, 3] RGB."""
         best = self._best.items()
-        # Frames that no correction helped are shown only when there are no others.
+        # Frames without a gain are shown only when there are no others.
         shown = [item for item in best if item[0] > 0] or best
         rows, names = [item[2] for item in shown], [item[1] for item in shown]
         return contact_sheet(rows, COLUMNS, names)
@@ -134,7 +131,7 @@ class Demo:
         """Return the scores as lines."""
         return '\n'.join(
             [
-                f'  against the truth (balls of which {LEAST_VISIBLE:.0%} or more are visible)',
+                f'  against the truth (balls of which {MIN_VISIBLE:.0%} or more are visible)',
                 f'    mean IoU       {self.first.mean:.3f} as first published, '
                 f'{self.last.mean:.3f} final',
                 f'    id switches    {self.first.switches} as first published, '

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of the demo beside the truth: the rows of its sheets and the frames of its video."""
+"""Pictures of masks beside the truth: rows of the demo's sheets and frames of its video."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _NIGHT, _SLATE, _FAINT = (18, 20, 24), (44, 48, 56), (150, 156, 166)
 _WHITE, _GREY, _GREEN, _RED = (240, 242, 245), (128, 134, 144), (96, 200, 140), (226, 88, 80)
 _TILE, _GAP, _HEAD, _TITLE, _STRIP = 512, 12, 52, 36, 104
 _FONT = cv2.FONT_HERSHEY_DUPLEX
-# Frames that the strip below the masks shows at a time, of so many pixels each.
+# Width in pixels of a frame in the strip below the masks.
 _STEP = 4
 
 
 @dataclass(frozen=True)
-class Thing:
+class NamedId:
     """An id with its name, to be drawn."""
 
     id: int
@@ -59,7 +59,7 @@ def comparison_row(
     image: uint8 [H, W, 3] RGB. truth: integer [H, W], ball ids; names: of the balls. first, last:
     label image integer [H, W] and objects. corrected: ids to mark in the last masks.
     """
-    painted, balls = in_colours_of(last[0], truth, names)
+    painted, balls = match_colours(last[0], truth, names)
     tiles = [
         enlarged(image, truth)[0],
         tile(image, *first),
@@ -69,9 +69,9 @@ def comparison_row(
     return [fitted(picture, TILE_WIDTH) for picture in tiles]
 
 
-def in_colours_of(
+def match_colours(
     labels: np.ndarray, truth: np.ndarray, names: Mapping[int, str]
-) -> tuple[np.ndarray, list[Thing]]:
+) -> tuple[np.ndarray, list[NamedId]]:
     """Renumber the truth so that a ball has the id, and so the colour, of its object.
 
     labels, truth: integer [H, W]. Returns uint16 [H, W] and the balls in it.
@@ -86,23 +86,22 @@ def in_colours_of(
     table = np.zeros(int(truth.max(initial=0)) + 1, np.uint16)
     for ball, key in ids.items():
         table[ball] = key
-    return table[truth], [Thing(key, names.get(ball, '')) for ball, key in ids.items()]
+    return table[truth], [NamedId(key, names.get(ball, '')) for ball, key in ids.items()]
 
 
 @dataclass(frozen=True)
 class FramePicture:
-    """What the video shows of a frame; first, last: labels uint16 [H, W] and objects, or None.
+    """The contents of a frame of the video."""
 
-    scores: mean IoU with the truth of the first and the last masks, None without truth.
-    """
-
-    image: np.ndarray
+    image: np.ndarray  # uint8 [H, W, 3] RGB
     phase: str
     clock: str
+    # Labels uint16 [H, W] and objects, as first published and after corrections; None: no masks.
     first: tuple[np.ndarray, Sequence[Drawable]] | None
     last: tuple[np.ndarray, Sequence[Drawable]] | None
-    revision: int = 0
-    corrected: Collection[int] = ()
+    revision: int = 0  # of `last`
+    corrected: Collection[int] = ()  # ids to mark in `last`
+    # Mean IoU of the first and the last masks with the truth; None without truth.
     scores: tuple[float, float] | None = None
 
 
@@ -113,14 +112,14 @@ class VideoPainter:
     _phases: list[str] = field(default_factory=list)
     _past: list[tuple[str, tuple[float, float] | None]] = field(default_factory=list)
 
-    def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+    def size_wh(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return width and height of the pictures for images of this shape; both are even."""
         height = _tile_height(shape)
         total = _HEAD + _TITLE + height + _GAP + _STRIP
         return 2 * _TILE + 3 * _GAP, total + total % 2
 
-    def colour_of(self, phase: str) -> Colour:
-        """Return the colour of a phase: that of its place in the order of appearance."""
+    def phase_colour(self, phase: str) -> Colour:
+        """Return the colour of a phase, which depends on the order of appearance."""
         if not phase:
             return _BETWEEN
         if phase not in self._phases:
@@ -129,9 +128,9 @@ class VideoPainter:
 
     def paint(self, frame: FramePicture) -> np.ndarray:
         """Draw a frame, uint8 [h, w, 3] RGB; frames come in order."""
-        width, height = self.size(frame.image.shape)
+        width, height = self.size_wh(frame.image.shape)
         canvas = np.full((height, width, 3), _NIGHT, np.uint8)
-        canvas[: _HEAD - 8] = self.colour_of(frame.phase)
+        canvas[: _HEAD - 8] = self.phase_colour(frame.phase)
         _write(canvas, frame.phase or 'changing over', (_GAP + 4, 30), 0.78, _WHITE)
         _write(canvas, frame.clock, (width - _GAP - 4, 30), 0.6, _WHITE, right=True)
         again = f', revision {frame.revision}' if frame.revision else ''
@@ -163,14 +162,14 @@ class VideoPainter:
             picture = fitted(grey // 2, _TILE)
             pen = Pen.of(picture.shape, 1.6)
             text = 'dropped by the node: it was busy'
-            draw_text(picture, text, ((_TILE - pen.size(text)[0]) // 2, 16), _SLATE, pen)
+            draw_text(picture, text, ((_TILE - pen.measure(text)[0]) // 2, 16), _SLATE, pen)
             return picture
         labels, objects = masks
         image, labels = enlarged(image, labels, _TILE)
         return fitted(draw_overlay(image, labels, objects, corrected_ids=corrected), _TILE)
 
     def _strip(self, canvas: np.ndarray, top: int) -> None:
-        """Draw the IoU of the last frames: bars up to the first one, what corrections added."""
+        """Draw the IoU of the last frames: a bar of the first masks with the gain or loss."""
         height, width = _STRIP - 34, canvas.shape[1] - 2 * _GAP
         count = width // _STEP
         self._past = self._past[-count:]
@@ -181,7 +180,7 @@ class VideoPainter:
         for i, (phase, scores) in enumerate(self._past):
             x = _GAP + i * _STEP
             cv2.rectangle(canvas, (x, base + 2), (x + _STEP - 1, base + 6),
-                          self.colour_of(phase), cv2.FILLED)  # fmt: skip
+                          self.phase_colour(phase), cv2.FILLED)  # fmt: skip
             if scores is None:
                 continue
             first, last = (round(height * score) for score in scores)

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that belong together: started with a log each, watched, ended in time."""
+"""Starts a group of processes with a log each, watches them and ends them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TAIL_LINES = 15
 
 
 class ProcessError(Exception):
-    """A process that ended too early, or did not end: one sentence and the end of its log."""
+    """A process that ended too early or did not end; the message holds the end of its log."""
 
 
 class Processes:
     """Starts processes, each in a session of its own and with the log folder/NAME.log.
 
-    Use it as a context manager: whatever is left at the end is ended.
+    Use it as a context manager, which ends all processes that still run.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]):
@@ -36,18 +36,18 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Start a process; its output goes to its log."""
-        with self.log_of(name).open('wb') as log:
+        with self.log_path(name).open('wb') as log:
             self._running[name] = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=self._environment, start_new_session=True, preexec_fn=_end_with_parent,
             )  # fmt: skip
 
-    def log_of(self, name: str) -> Path:
-        """Return where a process logs."""
+    def log_path(self, name: str) -> Path:
+        """Return the log file of a process."""
         return self.folder / f'{name}.log'
 
     def check(self) -> None:
-        """Raise ProcessError when one has ended that should run."""
+        """Raise ProcessError if a process has ended that should run."""
         for name, process in self._running.items():
             code = process.poll()
             if code is not None:
@@ -71,7 +71,7 @@ class Processes:
             raise ProcessError(f'the {name} failed, {_ending(code)}{self.tail(name)}')
 
     def stop_all(self, seconds: float = 6.0) -> None:
-        """End all that still run: by SIGINT, after the deadline by SIGKILL."""
+        """End all running processes by SIGINT, after the deadline by SIGKILL."""
         left = [process for process in self._running.values() if process.poll() is None]
         self._running.clear()
         for process in left:
@@ -85,15 +85,16 @@ class Processes:
                 process.wait()
 
     def tail(self, name: str) -> str:
-        """Return the end of a log, to be put behind a sentence."""
+        """Return the end of a log as text that continues a sentence."""
         try:
-            text = self.log_of(name).read_text('utf-8', 'replace')
+            text = self.log_path(name).read_text('utf-8', 'replace')
         except OSError:
             text = ''
         lines = text.splitlines()[-_TAIL_LINES:]
         if not lines:
-            return f'; its log {self.log_of(name)} is empty'
-        return f'; the end of {self.log_of(name)}:\n' + '\n'.join(f'    {line}' for line in lines)
+            return f'; its log {self.log_path(name)} is empty'
+        end = '\n'.join(f'    {line}' for line in lines)
+        return f'; the end of {self.log_path(name)}:\n{end}'
 
     def __enter__(self) -> Processes:
         return self
@@ -103,7 +104,7 @@ class Processes:
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGINT and SIGTERM set from now on, instead of what they did."""
+    """Return an event that SIGINT and SIGTERM set from now on; replaces their handlers."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -111,10 +112,10 @@ def stop_on_signals() -> threading.Event:
 
 
 def _end_with_parent() -> None:
-    """Have Linux end this process when the one that started it is gone, however it went."""
+    """Have Linux end this process when its parent has ended in any way."""
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() == 1:  # it went before this line
+        if os.getppid() == 1:  # the parent ended before this line
             os._exit(1)
 
 

@@ -24,7 +24,7 @@ _TINT = 0.45
 
 
 class Drawable(Protocol):
-    """What is drawn of an object; engine.Object fits, and so does a message's copy of it."""
+    """The parts of an object that are drawn; results.Object and results.ObjectInfo fit."""
 
     @property
     def id(self) -> int:
@@ -51,20 +51,20 @@ def draw_overlay(
     """Draw objects over an image and return a new uint8 [H, W, 3] RGB image.
 
     image: uint8 [H, W, 3] RGB. labels: integer [H, W], object ids, 0 = background; objects
-    without a pixel in it are not drawn. corrected_ids: objects to mark as corrected: a white
-    rim, and an amber frame around the image. badge: short text at the top left. caption: text
-    at the bottom left. tags: write id and class beside each object. boldness: enlarges lines and
-    text, for a picture that will be shown smaller.
+    without a pixel in it are not drawn. corrected_ids: objects that get a white rim; with any,
+    the image gets an amber frame. badge: short text at the top left. caption: text at the bottom
+    left. tags: write id and class beside each object. boldness: factor of line widths and text
+    size, for a picture that is shown smaller.
     """
     drawn = image.copy()
     pen = Pen.of(image.shape, boldness)
     line = pen.line
     boxes = {}
-    for thing in sorted(objects, key=lambda thing: thing.id):
-        box = _label_box(labels, thing.id)
+    for obj in sorted(objects, key=lambda obj: obj.id):
+        box = _label_box(labels, obj.id)
         if box is not None:
-            boxes[thing.id] = (box, thing.class_name)
-            _tint(drawn, labels, thing.id, box)
+            boxes[obj.id] = (box, obj.class_name)
+            _tint(drawn, labels, obj.id, box)
     for key, (box, _) in boxes.items():
         _outline(drawn, labels, key, box, line, key in corrected_ids)
     if corrected_ids:
@@ -75,31 +75,31 @@ def draw_overlay(
         colour = AMBER if corrected_ids else _DARK
         taken.append(draw_text(drawn, badge, (2 * line, 2 * line), colour, pen))
     if caption:
-        place = (2 * line, drawn.shape[0] - pen.size(caption)[1] - 2 * line)
+        place = (2 * line, drawn.shape[0] - pen.measure(caption)[1] - 2 * line)
         taken.append(draw_text(drawn, caption, place, _DARK, pen))
     if tags:
         for key, (box, name) in boxes.items():
             text = f'{key} {name}'.strip()
             anchor = _main_part(labels, key, box)
-            place = _free_place(anchor, pen.size(text), image.shape, taken, line)
-            taken.append(draw_text(drawn, text, place, colour_of(key), pen))
+            place = _free_place(anchor, pen.measure(text), image.shape, taken, line)
+            taken.append(draw_text(drawn, text, place, object_colour(key), pen))
     return drawn
 
 
 def enlarged(
     image: np.ndarray, labels: np.ndarray, least: int = 480
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image and its labels at a size at which outlines and tags can be read.
+    """Return an image and its labels, enlarged so that outlines and tags can be read.
 
     Images whose shorter side has fewer than `least` pixels grow by a whole factor, at most 4.
     """
     factor = enlargement(image.shape, least)
     if factor == 1:
         return image, labels
-    size = (image.shape[1] * factor, image.shape[0] * factor)
+    size_wh = (image.shape[1] * factor, image.shape[0] * factor)
     return (
-        cv2.resize(image, size, interpolation=cv2.INTER_CUBIC),
-        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST),
+        cv2.resize(image, size_wh, interpolation=cv2.INTER_CUBIC),
+        cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST),
     )
 
 
@@ -109,8 +109,8 @@ def enlargement(shape: tuple[int, ...], least: int = 480) -> int:
 
 
 @cache
-def colour_of(object_id: int) -> Colour:
-    """Return the RGB colour of an object id: always the same, neighbours far apart in hue."""
+def object_colour(object_id: int) -> Colour:
+    """Return the RGB colour of an object id; neighbouring ids are far apart in hue."""
     hue = (0.58 + object_id * 0.61803398875) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.72 if object_id % 2 else 0.9, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
@@ -118,12 +118,12 @@ def colour_of(object_id: int) -> Colour:
 
 @dataclass(frozen=True)
 class Pen:
-    """Widths in pixels that suit an image: of outlines; of text its font scale, stroke, margin."""
+    """Line widths and text sizes that suit an image."""
 
-    line: int
-    scale: float
-    stroke: int
-    margin: int
+    line: int  # width of outlines, pixels
+    scale: float  # of the font, as OpenCV counts it
+    stroke: int  # width of the strokes of text, pixels
+    margin: int  # around text, pixels
 
     @classmethod
     def of(cls, shape: tuple[int, ...], boldness: float = 1.0) -> Pen:
@@ -132,7 +132,7 @@ class Pen:
         line = max(1, round(boldness * min(shape[:2]) / 400))
         return cls(line, scale, max(1, round(1.4 * scale)), max(2, round(6 * scale)))
 
-    def size(self, text: str) -> tuple[int, int]:
+    def measure(self, text: str) -> tuple[int, int]:
         """Return width and height of a text with its margin."""
         (width, _), _ = cv2.getTextSize(_plain(text), _FONT, self.scale, self.stroke)
         return width + 2 * self.margin, round(28 * self.scale) + 2 * self.margin
@@ -142,7 +142,7 @@ def draw_text(
     image: np.ndarray, text: str, place: tuple[int, int], colour: Colour, pen: Pen
 ) -> Box:
     """Write text on a filled box with its top left at place; returns the box, xyxy."""
-    width, height = pen.size(text)
+    width, height = pen.measure(text)
     x, y = place
     cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), colour, cv2.FILLED)
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120
@@ -157,7 +157,7 @@ def _tint(drawn: np.ndarray, labels: np.ndarray, key: int, box: Box) -> None:
     x0, y0, x1, y1 = box
     region = drawn[y0:y1, x0:x1]
     mask = labels[y0:y1, x0:x1] == key
-    region[mask] = (1 - _TINT) * region[mask] + _TINT * np.asarray(colour_of(key)) + 0.5
+    region[mask] = (1 - _TINT) * region[mask] + _TINT * np.asarray(object_colour(key)) + 0.5
 
 
 def _label_box(labels: np.ndarray, key: int) -> Box | None:
@@ -183,15 +183,15 @@ def _outline(
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x0, y0))
     if corrected:
         cv2.drawContours(drawn, contours, -1, _WHITE, 3 * line, cv2.LINE_AA)
-    cv2.drawContours(drawn, contours, -1, colour_of(key), line, cv2.LINE_AA)
+    cv2.drawContours(drawn, contours, -1, object_colour(key), line, cv2.LINE_AA)
 
 
 def _free_place(
-    box: Box, size: tuple[int, int], shape: tuple[int, ...], taken: list[Box], line: int
+    box: Box, size_wh: tuple[int, int], shape: tuple[int, ...], taken: list[Box], line: int
 ) -> tuple[int, int]:
-    """Choose the top left of a tag: beside its object, inside the image, on no other tag."""
+    """Choose the top left of a tag: inside the image, with least overlap of object and tags."""
     x0, y0, x1, y1 = box
-    width, height = size
+    width, height = size_wh
     middle_x, middle_y = (x0 + x1 - width) // 2, (y0 + y1 - height) // 2
     gap = line + 2
     places = [
@@ -224,5 +224,5 @@ def _shared(a: Box, b: Box) -> int:
 
 
 def _plain(text: str) -> str:
-    """Replace what OpenCV's stroke fonts lack."""
+    """Replace characters that OpenCV's stroke fonts lack."""
     return ''.join(letter if ' ' <= letter <= '~' else '?' for letter in text)

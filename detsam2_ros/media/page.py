@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A page for a web browser that needs nothing beside it."""
+"""A self-contained HTML page."""
 
 from __future__ import annotations
 

@@ -33,25 +33,25 @@ class Best(Generic[Item]):
         self._stretches: dict[int, tuple[float, int, Item]] = {}
 
     def offer(self, score: float, index: int, make: Callable[[], Item]) -> None:
-        """Consider a frame; make is called for its item when it is kept for now.
+        """Consider a frame; make is called for the frame's item if the item is kept for now.
 
-        What is kept should be small: a picture as shown, not whole frames.
+        An item should be small: a picture at the size that is shown, not a whole frame.
         """
         stretch = index // self._apart
         if stretch not in self._stretches or score > self._stretches[stretch][0]:
             self._stretches[stretch] = (score, index, make())
-        # A chosen one may rule out the stretches on both its sides: keep enough to choose from.
+        # A chosen item may rule out both neighbouring stretches: keep enough to choose from.
         if len(self._stretches) > 3 * self._count:
             del self._stretches[min(self._stretches, key=lambda key: self._stretches[key][0])]
 
     def items(self) -> list[Item]:
         """Return the best items in order of time."""
         chosen: list[tuple[int, Item]] = []
-        for _, index, item in sorted(self._stretches.values(), key=lambda entry: -entry[0]):
+        for _, index, item in sorted(self._stretches.values(), key=lambda pair: -pair[0]):
             near = any(abs(index - other) < self._apart for other, _ in chosen)
             if not near and len(chosen) < self._count:
                 chosen.append((index, item))
-        return [item for _, item in sorted(chosen, key=lambda entry: entry[0])]
+        return [item for _, item in sorted(chosen, key=lambda pair: pair[0])]
 
 
 def changed_pixels(settled: Settled) -> int:
@@ -77,7 +77,7 @@ def tile(
     objects: Sequence[Drawable],
     corrected: Sequence[int] = (),
 ) -> np.ndarray:
-    """Draw objects so that lines and tags can be read when the picture is a tile of a sheet."""
+    """Draw objects with lines and tags that can be read in a tile of a sheet."""
     image, labels = enlarged(image, labels)
     boldness = max(1.0, image.shape[1] / TILE_WIDTH / 3 / max(Pen.of(image.shape).scale, 1e-6))
     return draw_overlay(image, labels, objects, corrected_ids=corrected, boldness=boldness)
@@ -93,7 +93,7 @@ def changed_region(settled: Settled) -> Box:
     x, y, w, h = cv2.boundingRect(marked)
     if not w:
         return 0, 0, width, height
-    # Context around it: an object alone does not tell where it is.
+    # With context around the change, which shows where in the image it is.
     share = float(np.clip(max(1.8 * w / width, 1.8 * h / height), 0.45, 1.0))
     view_w, view_h = round(share * width), round(share * height)
     x0 = int(np.clip(x + w / 2 - view_w / 2, 0, width - view_w))

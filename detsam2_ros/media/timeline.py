@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Holds frames back until no correction can reach them, then hands them out in order."""
+"""Holds frames until no correction can reach them, then hands them out in order."""
 
 from __future__ import annotations
 
@@ -13,26 +13,22 @@ import numpy as np
 
 from detsam2_ros.results.frames import FrameResult
 
-# Corrections of a few edge pixels are real but nothing to point at: below this IoU of first and
-# last mask an object counts as corrected in pictures and reports.
+# Below this IoU of its first and last mask an object counts as corrected in pictures and reports.
+# Corrections of a few edge pixels are not worth showing.
 NOTABLE_IOU = 0.9
 
 
 @dataclass(frozen=True)
 class Settled:
-    """A frame that leaves: its image, its masks as first published and as they ended.
-
-    image: uint8 [H, W, 3] RGB. first, last: the results of the lowest and highest revision (the
-    same one if never corrected). records: one dictionary a revision, ready for json.
-    corrected: ids whose last mask differs notably from the first, vanished ones included.
-    """
+    """A frame that no pass can correct any more, with its first and its last masks."""
 
     index: int
-    stamp: int
-    image: np.ndarray
-    first: FrameResult
-    last: FrameResult
-    records: tuple[dict[str, Any], ...]
+    stamp: int  # nanoseconds
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    first: FrameResult  # the lowest revision
+    last: FrameResult  # the highest revision; `first` itself if never corrected
+    records: tuple[dict[str, Any], ...]  # one for each revision, ready for json
+    # Ids whose last mask differs notably from the first, vanished objects included.
     corrected: tuple[int, ...]
 
 
@@ -46,9 +42,9 @@ class _Waiting:
 
 
 class Timeline:
-    """Frames of a stream on their way from the input to the files: never more than M of them.
+    """Holds the frames of a stream that can still be corrected, at most M of them.
 
-    The stream says how far back its next pass can reach (`Stream.horizon`); older frames go.
+    `Stream.horizon` is the oldest frame that the next pass can reach; older frames are handed out.
     """
 
     def __init__(self) -> None:
@@ -70,12 +66,12 @@ class Timeline:
             if waiting.first is None:
                 waiting.first = result
             waiting.last = result
-            waiting.records.append(record_of(result, self._newest))
+            waiting.records.append(as_record(result, self._newest))
         done = [self._settle(index, True) for index in list(self._waiting) if index < horizon]
         return [settled for settled in done if settled is not None]
 
     def drain(self, final: bool) -> list[Settled]:
-        """Hand out the rest; final says that the stream has ended, not been broken off."""
+        """Hand out all frames; final: the stream has ended and was not broken off."""
         done = [self._settle(index, final) for index in list(self._waiting)]
         return [settled for settled in done if settled is not None]
 
@@ -99,8 +95,8 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
     """Return the ids whose masks differ notably (NOTABLE_IOU) between two results of a frame."""
     if first is last:
         return ()
-    before = {thing.id: thing.mask for thing in first.objects if thing.visible}
-    after = {thing.id: thing.mask for thing in last.objects if thing.visible}
+    before = {obj.id: obj.mask for obj in first.objects if obj.visible}
+    after = {obj.id: obj.mask for obj in last.objects if obj.visible}
     return tuple(
         key
         for key in sorted(before.keys() | after.keys())
@@ -110,8 +106,8 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
     )
 
 
-def record_of(result: FrameResult, newest: int) -> dict[str, Any]:
-    """Return a result without its masks, ready for json; newest: the frame that closed the pass.
+def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
+    """Return a result without its masks, ready for json; newest: the newest frame of the pass.
 
     Keys: frame, stamp (ns), revision, final, newest, changed_ids, objects (id, class_id,
     class_name, score, box or null, visible, conditioned).
@@ -125,14 +121,14 @@ def record_of(result: FrameResult, newest: int) -> dict[str, Any]:
         'changed_ids': [int(key) for key in result.changed_ids],
         'objects': [
             {
-                'id': int(thing.id),
-                'class_id': int(thing.class_id),
-                'class_name': thing.class_name,
-                'score': round(float(thing.score), 4),
-                'box': None if thing.box is None else [float(edge) for edge in thing.box],
-                'visible': bool(thing.visible),
-                'conditioned': bool(thing.conditioned),
+                'id': int(obj.id),
+                'class_id': int(obj.class_id),
+                'class_name': obj.class_name,
+                'score': round(float(obj.score), 4),
+                'box': None if obj.box is None else [float(edge) for edge in obj.box],
+                'visible': bool(obj.visible),
+                'conditioned': bool(obj.conditioned),
             }
-            for thing in result.objects
+            for obj in result.objects
         ],
     }

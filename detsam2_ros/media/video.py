@@ -15,34 +15,31 @@ import numpy as np
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
-# The one writer of OpenCV's wheels for a usual .mp4 is MPEG-4 Part 2: fast, played by desktop
-# players, not by browsers. H.264 ('avc1') needs an encoder that the wheels do not have. VP8 in
-# .webm plays in browsers and takes some ten times as long to write.
+# OpenCV's wheels write .mp4 as MPEG-4 Part 2 only. That is fast, and desktop players play it, but
+# browsers do not. H.264 ('avc1') needs an encoder that the wheels lack. VP8 in .webm plays in
+# browsers and takes some ten times as long to write.
 CODECS = {'mp4': 'mp4v', 'webm': 'VP80'}
 
 
 class InputError(Exception):
-    """An input or output file that cannot be used; one sentence that names it."""
+    """An input or output file that cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of an input: uint8 [H, W, 3] RGB, and its stamp in nanoseconds from the start."""
+    """One image of an input."""
 
-    image: np.ndarray
-    stamp: int
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    stamp: int  # nanoseconds from the start
 
 
 class Source(Protocol):
-    """An input that was opened: its first frame could be read.
-
-    size: (width, height) in pixels; fps: frames a second; count: frames, None when unknown.
-    """
+    """An open input, whose first frame could be read."""
 
     path: Path
-    size: tuple[int, int]
-    fps: float
-    count: int | None
+    size_wh: tuple[int, int]  # pixels
+    fps: float  # frames a second
+    count: int | None  # frames; None when unknown
 
     def frames(self) -> Iterator[Frame]:
         """Read the frames from the start, one at a time; raises InputError midway."""
@@ -52,7 +49,7 @@ class Source(Protocol):
 def open_source(path: Path, fps: float | None = None) -> Source:
     """Open a video file, or a folder of images in the order of their names.
 
-    fps replaces the rate that the file states; a folder has 30 unless given. Raises InputError.
+    fps: replaces the rate that the file states; None for a folder: 30. Raises InputError.
     """
     if not path.exists():
         raise InputError(f'input {path} does not exist')
@@ -60,7 +57,7 @@ def open_source(path: Path, fps: float | None = None) -> Source:
 
 
 class VideoSource:
-    """A video file that OpenCV can read; stamps are its own frame times (see Source)."""
+    """A video file that OpenCV can read; stamps are the frame times of the file, see Source."""
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
         self.path = path
@@ -76,10 +73,10 @@ class VideoSource:
             raise InputError(f'input {path} has no frame that OpenCV can decode')
         self.fps = fps or (stated if np.isfinite(stated) and 0 < stated <= 1000 else 30.0)
         self.count = count if count > 0 else None
-        self.size = (image.shape[1], image.shape[0])
+        self.size_wh = (image.shape[1], image.shape[0])
 
     def frames(self) -> Iterator[Frame]:
-        """Read the frames from the start; a broken frame ends the video, as OpenCV sees it."""
+        """Read the frames from the start; a broken frame ends the video, as in OpenCV."""
         capture = _open_capture(self.path)
         step, stamp, index = round(1e9 / self.fps), -1, 0
         try:
@@ -88,13 +85,13 @@ class VideoSource:
                 if not good:
                     return
                 if self._own_rate:
-                    # Of the frame just read. Some containers state none (0 for each frame) or
-                    # jump back: stamps must grow, so the nominal rate takes over there.
+                    # The time of the frame just read. Some containers state none (0 for each
+                    # frame) or jump back. Stamps must grow, so the nominal rate is used there.
                     time = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
                     stamp = time if time > stamp else stamp + step
                 else:
                     stamp = index * step
-                _check_size(image, self.size, f'frame {index} of {self.path}')
+                _check_size(image, self.size_wh, f'frame {index} of {self.path}')
                 yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), stamp)
                 index += 1
         finally:
@@ -115,13 +112,13 @@ class FolderSource:
             raise InputError(f'input folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         self.count: int | None = len(self._files)
         first = _read_image(self._files[0])
-        self.size = (first.shape[1], first.shape[0])
+        self.size_wh = (first.shape[1], first.shape[0])
 
     def frames(self) -> Iterator[Frame]:
         """Read the images in order; raises InputError for a broken one or another size."""
         for index, file in enumerate(self._files):
             image = _read_image(file)
-            _check_size(image, self.size, str(file))
+            _check_size(image, self.size_wh, str(file))
             yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), round(index * 1e9 / self.fps))
 
 
@@ -132,10 +129,10 @@ class VideoWriter:
     column, which the codecs need. Raises InputError when the file cannot be written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+    def __init__(self, path: Path, size_wh: tuple[int, int], fps: float) -> None:
         self.path = path
         self.frames = 0
-        width, height = size
+        width, height = size_wh
         self._pad = (height % 2, width % 2)
         code = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lstrip('.')])
         self._writer = cv2.VideoWriter(
@@ -178,7 +175,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def _open_capture(path: Path) -> cv2.VideoCapture:
-    # Only a file that exists gets here: a name like '0' or a URL must not open a camera.
+    # The path exists: a name like '0' or a URL must not open a camera.
     capture = cv2.VideoCapture(str(path.resolve()))
     if not capture.isOpened():
         raise InputError(f'input {path} is no video that OpenCV can read')
@@ -192,11 +189,11 @@ def _read_image(file: Path) -> np.ndarray:
     return image
 
 
-def _check_size(image: np.ndarray, size: tuple[int, int], name: str) -> None:
-    if (image.shape[1], image.shape[0]) != size:
+def _check_size(image: np.ndarray, size_wh: tuple[int, int], name: str) -> None:
+    if (image.shape[1], image.shape[0]) != size_wh:
         raise InputError(
             f'{name} is {image.shape[1]}x{image.shape[0]} pixels but the first frame is '
-            f'{size[0]}x{size[1]}; all must have one size'
+            f'{size_wh[0]}x{size_wh[1]}; all must have one size'
         )
 
 

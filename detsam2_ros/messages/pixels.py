@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pixels of image messages to RGB arrays, by the names of their fields: no ROS in here.
 
-sensor_msgs/Image and CompressedImage of rclpy and of rosbags have the same fields; whatever reads
-images, from a topic or from a bag, takes the same encodings and refuses the same messages.
+sensor_msgs/Image and CompressedImage of rclpy and of rosbags have the same fields. So the node and
+segment_bag take the same encodings and refuse the same messages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_SIDE = 16384
 
 
 class ImageRefused(ValueError):  # noqa: N818 - it says what happens to the image
-    """An image message that cannot be used: one sentence that names the problem and a way out.
+    """An image message that cannot be used; the message names the problem and what to do.
 
     `reason` is a short stable key to count by: 'unsupported_encoding' or 'malformed_image'.
     """
@@ -32,11 +32,11 @@ class ImageRefused(ValueError):  # noqa: N818 - it says what happens to the imag
 
 
 class Layout(NamedTuple):
-    """How the pixels of an encoding lie in memory, and which 8-bit encoding has its colours."""
+    """How the pixels of an encoding lie in memory."""
 
     sample_bytes: int
     channels: int
-    colours: str
+    colours: str  # the 8-bit encoding with the same colours
 
 
 _BAYER = ('bayer_rggb', 'bayer_bggr', 'bayer_gbrg', 'bayer_grbg')
@@ -51,7 +51,7 @@ LAYOUTS = {
     'rgba16': Layout(2, 4, 'rgba8'),
     'bgra16': Layout(2, 4, 'bgra8'),
     'mono16': Layout(2, 1, 'mono8'),
-    # An OpenCV type says nothing of colours; OpenCV's own order is meant wherever one is sent.
+    # An OpenCV type does not state colours; publishers of one mean OpenCV's own order.
     '8uc1': Layout(1, 1, 'mono8'),
     '8uc3': Layout(1, 3, 'bgr8'),
     '8uc4': Layout(1, 4, 'bgra8'),
@@ -94,7 +94,7 @@ def by_opencv(colours: str, pixels: np.ndarray) -> np.ndarray:
 def to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
     """Convert a sensor_msgs/Image to uint8 [H, W, 3] RGB, C-contiguous and independent of it.
 
-    Row padding, byte order and the case of the encoding's name are minded. 16-bit samples are
+    Handles row padding, byte order and the case of the encoding's name. 16-bit samples are
     scaled from 0..65535 to 0..255 and rounded, as cv_bridge does: a camera that fills only the
     low 10 or 12 bits looks dark. Alpha is dropped; YUV is taken as BT.601 video range.
     convert: for interleaved colours other than rgb8. Raises ImageRefused.
@@ -103,14 +103,14 @@ def to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
     if encoding in PLANAR:
         return _planar_to_rgb(message, encoding)
     layout = _layout(encoding, message.encoding)
-    return _interleaved_to_rgb(pixels_of(message, layout), layout, convert)
+    return _interleaved_to_rgb(view_pixels(message, layout), layout, convert)
 
 
 def compressed_to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
     """Decode a JPEG, PNG or TIFF message to uint8 [H, W, 3] RGB, C-contiguous.
 
     `format` is read as image_transport writes it ('rgb8; jpeg compressed bgr8', 'jpeg', '');
-    a picture that was stored as it came ('bayer_rggb8; png compressed ') is converted like
+    a picture that was stored unconverted ('bayer_rggb8; png compressed ') is converted like
     `to_rgb`. The orientation in EXIF is ignored: masks must lie on the camera's own pixels.
     convert: as in to_rgb. Raises ImageRefused.
     """
@@ -118,12 +118,12 @@ def compressed_to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
     if 'compresseddepth' in message.format.lower() or original.strip() in _DEPTH:
         raise _depth_refused(message.format)
     stored = codec.partition('compressed')[2].strip()
-    as_it_came = bool(separator) and not stored and original.strip() in LAYOUTS
+    is_raw = bool(separator) and not stored and original.strip() in LAYOUTS
 
     data = bytes(message.data)
-    # Some versions of OpenCV return what there is of a JPEG that was cut short.
+    # Some versions of OpenCV return the first part of a JPEG that was cut short.
     cut_short = data.startswith(b'\xff\xd8') and data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')
-    mode = cv2.IMREAD_UNCHANGED if as_it_came else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    mode = cv2.IMREAD_UNCHANGED if is_raw else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error:  # no data at all, or a size in its header that is beyond OpenCV's limit
@@ -135,7 +135,7 @@ def compressed_to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
             'JPEG, PNG or TIFF picture; check that the topic is of the transport "compressed"',
         )
     _check_size(pixels.shape[1], pixels.shape[0])
-    if as_it_came:
+    if is_raw:
         layout = LAYOUTS[original.strip()]
         pixels = np.atleast_3d(pixels)
         expected = np.dtype(f'u{layout.sample_bytes}'), layout.channels
@@ -152,7 +152,7 @@ def compressed_to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
 
 
 def _layout(encoding: str, as_sent: str) -> Layout:
-    """Look an encoding up; raises ImageRefused with the way out."""
+    """Return the layout of an encoding; raises ImageRefused."""
     if encoding in LAYOUTS:
         return LAYOUTS[encoding]
     if encoding in _DEPTH:
@@ -202,7 +202,7 @@ def _check_memory(message: Any, row_bytes: int, planes: float = 1.0) -> None:
         )
 
 
-def pixels_of(message: Any, layout: Layout) -> np.ndarray:
+def view_pixels(message: Any, layout: Layout) -> np.ndarray:
     """View the data as [H, W, C] without row padding; a copy where bytes must be swapped.
 
     Raises ImageRefused when size, step and data do not agree.

@@ -1,9 +1,9 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The engine's results as fields of messages: whoever has the message classes fills them in.
+"""The engine's results as fields of messages; the caller has the message classes.
 
 Values are numbers, strings, arrays (uint8, uint16, int32, float32, bool), lists of strings, and
-dictionaries for the messages inside; headers are left to the caller.
+dictionaries for nested messages. The caller adds the headers.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def object_fields(result: FrameResult) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class FirstLabels:
-    """Labels of revision 0 inside the region that holds all of them; outside they are 0."""
+    """The labels of revision 0."""
 
-    region: Region
-    crop: np.ndarray
+    region: Region  # holds all objects; labels outside are 0
+    crop: np.ndarray  # labels inside the region, uint16 [h, w]
 
     @classmethod
     def of(cls, result: FrameResult) -> FirstLabels:
-        """Keep what a patch needs of a result; the label image itself is not held."""
+        """Copy the region of a result that has objects; the label image itself is not held."""
         region = occupied(result)
         x0, y0, x1, y1 = region
         return cls(region, result.labels[y0:y1, x0:x1].copy())
@@ -74,7 +74,7 @@ class FirstLabels:
 def correction_fields(result: FrameResult, first: FirstLabels) -> dict[str, Any]:
     """Return the fields of the detsam2_msgs/MaskCorrection from revision 0 to a later result.
 
-    Those of the messages inside are dictionaries: roi, patch and objects.
+    The nested messages roi, patch and objects are dictionaries.
     """
     (x0, y0, x1, y1), labels = first.difference(result)
     return {

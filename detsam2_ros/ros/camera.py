@@ -1,12 +1,11 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""One camera of the node: its subscription, its publishers, and what is kept between them."""
+"""One camera of the node: its subscription, its publishers, and the labels of past frames."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.media.overlay import draw_overlay
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import FrameResult
 from detsam2_ros.ros.detections import DetectionTopic
 from detsam2_ros.ros.images import (
@@ -44,18 +44,18 @@ from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
 from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import QueuedFrame
-from detsam2_ros.runtime.worker import INTERNAL
+from detsam2_ros.runtime.worker import INTERNAL, Worker
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200
-LEAST_DEPTH = 10
-_REFUSALS_TOLD = 32  # different ones; beyond that they are counted only
+MIN_DEPTH = 10
+_MAX_REFUSALS = 32  # different ones in the log; further ones are only counted
 
 
 class Camera:
     """The topics of one camera; name '' is the only camera of a node.
 
-    look: asks inference to use the detections that came, with detector: topic.
+    worker: takes the frames, and is asked to look at detections with detector: topic.
     """
 
     def __init__(
@@ -64,40 +64,39 @@ class Camera:
         name: str,
         parameters: NodeParameters,
         accounts: FrameAccounts,
-        offer: Callable[[str, QueuedFrame], None],
-        look: Callable[[str], object] = lambda camera: None,
+        worker: Worker,
     ):
         self.name = name
         self.accounts = accounts
         self.incompatible_qos: str | None = None
         self._node = node
         self._log = node.get_logger()
-        self._offer = offer
+        self._worker = worker
         self._prefix = f'~/{name}/' if name else '~/'
         self._compressed = parameters.image_transport == 'compressed'
         self._overlay_enabled = parameters.overlay
         self._first: dict[int, FirstLabels] = {}
         self._reach = parameters.engine.max_propagation + parameters.engine.window_size
-        self._refused: set[str] = set()
+        self._reported: set[str] = set()
         self._subscription: Subscription[Any] | None = None
         self._group = MutuallyExclusiveCallbackGroup()  # frames of one camera stay in order
         self._publishers: list[Any] = []
         self.detections: DetectionTopic | None = None  # with detector: topic
         if parameters.detector == 'topic':
-            self.detections = DetectionTopic(node, self._prefix, partial(look, name))
+            self.detections = DetectionTopic(node, name, self._prefix, worker)
         try:
             self._advertise(parameters)
-        except Exception:  # a QoS override that cannot be: what was made must not stay
+        except Exception:  # an invalid QoS override: the topics made so far must go
             self.destroy()
             raise
 
     def _advertise(self, parameters: NodeParameters) -> None:
         config = parameters.engine
-        # Of a window of one frame, two would be lost on a subscriber that looks away for a moment.
-        window = max(2 * config.window_size, LEAST_DEPTH)
-        reach = max(2 * config.max_propagation, LEAST_DEPTH)
+        # With a window of one frame a depth of 2 would lose masks on a subscriber that is busy.
+        window = max(2 * config.window_size, MIN_DEPTH)
+        reach = max(2 * config.max_propagation, MIN_DEPTH)
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
-        # Small messages, of which a busy subscriber should lose none.
+        # The messages are small, and a busy subscriber should lose none.
         self._objects = self._publisher(
             ObjectArray, 'objects', QoSProfile(depth=max(window, OBJECTS_DEPTH)))
         self._corrections = self._publisher(
@@ -116,7 +115,7 @@ class Camera:
     # ---- lifecycle -----------------------------------------------------------------------------
 
     def subscribe(self) -> None:
-        """Listen to the camera; frames are handed over from now on."""
+        """Subscribe to the images, and to the detections of another node."""
         topic = self._prefix + ('image/compressed' if self._compressed else 'image')
         self._subscription = self._node.create_subscription(
             CompressedImage if self._compressed else Image,
@@ -135,7 +134,7 @@ class Camera:
             self.detections.subscribe()
 
     def unsubscribe(self) -> None:
-        """Listen no more."""
+        """End the subscriptions."""
         if self.detections is not None:
             self.detections.unsubscribe()
         if self._subscription is not None:
@@ -144,7 +143,7 @@ class Camera:
         self.incompatible_qos = None
 
     def destroy(self) -> None:
-        """Take the topics down."""
+        """Destroy all topics."""
         self.unsubscribe()
         while self._publishers:
             self._node.destroy_lifecycle_publisher(self._publishers.pop())
@@ -153,7 +152,7 @@ class Camera:
 
     @property
     def input_topic(self) -> str:
-        """The full name of the topic that is listened to, '' while inactive."""
+        """The full name of the image topic, '' while inactive."""
         return self._subscription.topic_name if self._subscription is not None else ''
 
     @property
@@ -162,40 +161,40 @@ class Camera:
         return self._node.count_publishers(self.input_topic) if self._subscription else 0
 
     def enable_overlay(self, enabled: bool) -> None:
-        """Allow the overlay, which is drawn while somebody subscribes."""
+        """Turn the overlay on or off; it is drawn only while it has a subscriber."""
         self._overlay_enabled = enabled
 
     def _wants_overlay(self) -> bool:
         return self._overlay_enabled and self._overlay.get_subscription_count() > 0
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        """Convert a message and hand it over; on a thread of the executor."""
+        """Convert a message and hand it to the worker; runs on a thread of the executor."""
         received = time.monotonic()
         self.accounts.receive()
         try:
             image = compressed_to_rgb(message) if self._compressed else to_rgb(message)
         except ImageRefused as refusal:
             self.accounts.drop(refusal.reason)
-            self._tell_refusal(str(refusal))
+            self._report_refusal(str(refusal))
             return
         except CvBridgeUnusable as error:
             self.accounts.drop(NO_CV_BRIDGE)
-            self._tell_refusal(f'{error}.')
+            self._report_refusal(f'{error}.')
             return
         except Exception as error:
-            # A message can hold anything; no message may end the executor's thread.
+            # A message can hold anything, and must not end the executor's thread.
             self.accounts.drop(INTERNAL)
-            self._tell_refusal(f'{type(error).__name__} while converting an image: {error}')
+            self._report_refusal(f'{type(error).__name__} while converting an image: {error}')
             return
-        stamp = message.header.stamp
-        self._offer(
-            self.name, QueuedFrame(
-                image, stamp.sec * 10**9 + stamp.nanosec, received, message.header,
-                self._wants_overlay()))
+        header = message.header
+        stamp = nanoseconds(header.stamp)
+        self._worker.offer(
+            self.name,
+            QueuedFrame(image, stamp, received, header, self._wants_overlay()))
 
-    def _tell_refusal(self, text: str) -> None:
-        if text not in self._refused and len(self._refused) < _REFUSALS_TOLD:
-            self._refused.add(text)
+    def _report_refusal(self, text: str) -> None:
+        if text not in self._reported and len(self._reported) < _MAX_REFUSALS:
+            self._reported.add(text)
             self._log.error(
                 f'{self.input_topic}: {text} Further images like this one are counted in '
                 f'/diagnostics, not reported again.')
@@ -212,7 +211,7 @@ class Camera:
     def publish(self, result: FrameResult, header: Any, image: np.ndarray | None) -> None:
         """Publish a result: masks and objects of a new frame, or the correction of a past one.
 
-        image: of a new frame, uint8 [H, W, 3] RGB, if it was kept for the overlay.
+        image: uint8 [H, W, 3] RGB of a new frame, if it was kept for the overlay.
         """
         if result.revision == 0:
             self._publish_masks(result, header)
@@ -225,7 +224,7 @@ class Camera:
             self.accounts.correct()
 
     def _publish_masks(self, result: FrameResult, header: Any) -> None:
-        # First of all: corrections need it, also when a message cannot be sent.
+        # Before anything is sent: corrections need the labels, also when sending fails.
         self._first[result.index] = FirstLabels.of(result)
         if len(self._first) > self._reach:
             del self._first[next(iter(self._first))]
@@ -240,11 +239,11 @@ class Camera:
         self.accounts.publish((now - result.stamp) / 1e9)
 
     def forget(self) -> None:
-        """Drop what is kept of past frames: the stream starts anew."""
+        """Drop the labels of past frames: the stream restarts."""
         self._first = {}
 
     def publish_classes(self, class_names: Mapping[int, str]) -> None:
-        """Publish the class table; late subscribers get the newest one too."""
+        """Publish the class table; the topic is latched."""
         if self._label_info is not None:
             header = Image().header
             header.stamp = self._node.get_clock().now().to_msg()

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.runtime.detection_inbox import EXPLANATIONS, DetectionInbox, Unused
 from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections
+from detsam2_ros.runtime.worker import Worker
 
 try:
     from vision_msgs.msg import Detection2DArray
@@ -26,41 +27,42 @@ except ImportError:  # an optional dependency, see package.xml
     Detection2DArray = None
 
 DEPTH = 10
-MOST_BOXES = 1000  # of a message; those beyond are counted only
-_MOST_NAME = 200
-_FAR = 1e9  # pixels; beyond that float32 has no image to be in
+MAX_BOXES = 1000  # of a message; further ones are only counted
+_MAX_NAME = 200
+_FAR = 1e9  # pixels; coordinates are clipped to this, since float32 cannot hold all of float64
 
-# Why a box cannot be, and what to do about it.
+# Why a detection cannot be used.
 REFUSALS = {
     'not_finite': 'the centre, size or angle of a box is not a finite number',
     'no_area': 'the size of a box is 0 or negative',
     'no_result': 'a detection has no result, so it has no class and no score',
     'bad_score': 'a score is not in 0..1',
-    'bad_class': f'a class_id is empty, or not at most {_MOST_NAME} printable characters',
-    'too_many_boxes': f'a message has more than {MOST_BOXES} detections',
+    'bad_class': f'a class_id is empty, or not at most {_MAX_NAME} printable characters',
+    'too_many_boxes': f'a message has more than {MAX_BOXES} detections',
     'too_many_classes': f'detections brought more than {MAX_CLASSES} names of classes',
 }
 
 
 class DetectionTopic:
-    """Takes messages, and asks inference to look at them; made where vision_msgs is installed.
+    """Takes messages and asks the worker to look at them; made where vision_msgs is installed.
 
-    look: called from an executor thread; asks once for many messages.
+    prefix: of the camera's topics. The worker is asked once for many messages.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, look: Callable[[], object]):
-        self.inbox = DetectionInbox(self._tell)
+    def __init__(self, node: LifecycleNode, camera: str, prefix: str, worker: Worker):
+        self.inbox = DetectionInbox(self._report_unused)
         self._node = node
         self._log = node.get_logger()
         self.topic = node.resolve_topic_name(prefix + 'detections')
-        self._look = look
-        self._told: set[str] = set()
+        self._camera = camera
+        self._worker = worker
+        self._reported: set[str] = set()
         self._subscription: Subscription[Any] | None = None
-        # Of its own: many detections must not hold the images up.
+        # A group of its own: many detections must not delay the images.
         self._group = MutuallyExclusiveCallbackGroup()
 
     def subscribe(self) -> None:
-        """Listen to the detector."""
+        """Subscribe to the detections."""
         self._subscription = self._node.create_subscription(
             Detection2DArray, self.topic, self._on_message,
             QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT),
@@ -68,7 +70,7 @@ class DetectionTopic:
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def unsubscribe(self) -> None:
-        """Listen no more; what waits for its frame is dropped."""
+        """End the subscription; detections that wait for their frame are dropped."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
@@ -81,30 +83,29 @@ class DetectionTopic:
 
     def _on_message(self, message: Any) -> None:
         try:
-            boxes, refused = boxes_of(message)
+            boxes, refused = read_detections(message)
         except Exception as error:  # no message may end the executor's thread
             self.inbox.lose()
-            self._tell_once(f'{type(error).__name__} while reading detections: {error}')
+            self._report_once(f'{type(error).__name__} while reading detections: {error}')
             return
         for reason in refused:
-            self._tell_once(f'{REFUSALS[reason]}; such detections are left out')
+            self._report_once(f'{REFUSALS[reason]}; such detections are left out')
         if self.inbox.receive(boxes, refused):
-            self._look()
+            self._worker.look_at_detections(self._camera)
 
-    def _tell(self, why: Unused) -> None:
-        self._tell_once(f'detections are not used: {EXPLANATIONS[why]}')
+    def _report_unused(self, why: Unused) -> None:
+        self._report_once(f'detections are not used: {EXPLANATIONS[why]}')
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told and len(self._told) < 32:
-            self._told.add(text)
+    def _report_once(self, text: str) -> None:
+        if text not in self._reported and len(self._reported) < 32:
+            self._reported.add(text)
             self._log.warning(
                 f'{self.topic}: {text}. Further ones are counted in /diagnostics, not reported '
                 f'again.')
 
 
-
 def missing_package() -> str:
-    """Return '' where vision_msgs is installed, else what to do, in a sentence."""
+    """Return '' where vision_msgs is installed, else a sentence that says what to do."""
     if Detection2DArray is not None:
         return ''
     distribution = os.environ.get('ROS_DISTRO') or '$ROS_DISTRO'
@@ -113,18 +114,18 @@ def missing_package() -> str:
         f'ros-{distribution}-vision-msgs')
 
 
-def boxes_of(message: Any) -> tuple[NamedDetections, Counter[str]]:
-    """Return a message's boxes, and how many detections cannot be used, by a key of REFUSALS.
+def read_detections(message: Any) -> tuple[NamedDetections, Counter[str]]:
+    """Return a message's boxes, and the count of unusable detections by a key of REFUSALS.
 
-    A rotated box becomes the upright one around it. Of several results the best counts.
+    A rotated box becomes the upright box around it. Of several results the best one counts.
     """
-    stamp = message.header.stamp
+    stamp = nanoseconds(message.header.stamp)
     refused: Counter[str] = Counter()
     rows, classes, scores = [], [], []
-    surplus = len(message.detections) - MOST_BOXES
+    surplus = len(message.detections) - MAX_BOXES
     if surplus > 0:
         refused['too_many_boxes'] = surplus
-    for detection in message.detections[:MOST_BOXES]:
+    for detection in message.detections[:MAX_BOXES]:
         try:
             row = _corners(detection.bbox)
             name, score = _best(detection.results)
@@ -135,8 +136,7 @@ def boxes_of(message: Any) -> tuple[NamedDetections, Counter[str]]:
         classes.append(name)
         scores.append(score)
     boxes = np.array(rows, np.float64).reshape(-1, 4).clip(-_FAR, _FAR).astype(np.float32)
-    found = NamedDetections(
-        stamp.sec * 10**9 + stamp.nanosec, boxes, tuple(classes), np.array(scores, np.float32))
+    found = NamedDetections(stamp, boxes, tuple(classes), np.array(scores, np.float32))
     return found, refused
 
 
@@ -167,6 +167,6 @@ def _best(results: Any) -> tuple[str, float]:
         raise _Refused('bad_score')
     best = max(possible, key=lambda hypothesis: hypothesis.score)
     name = best.class_id.strip()
-    if not name or len(name) > _MOST_NAME or not name.isprintable():
+    if not name or len(name) > _MAX_NAME or not name.isprintable():
         raise _Refused('bad_class')
     return name, best.score

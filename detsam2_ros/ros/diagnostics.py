@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says on /diagnostics: how it fares, and what to do where it does not."""
+"""The node's messages on /diagnostics: its state, and what to do about a problem."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from detsam2_ros.ros.session import Session
 from detsam2_ros.runtime.accounting import Account
 from detsam2_ros.runtime.detection_inbox import DetectionCounts
 
-_FAILURE_SHOWN = 10.0  # seconds for which a failure stays in the status
+_FAILURE_SECONDS = 10.0  # a failure stays in the status so long
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
 @dataclass(frozen=True)
 class _Moment:
-    """What rates are computed from."""
+    """The counts at one time; rates are computed from two of them."""
 
-    time: float
+    time: float  # seconds, monotonic
     account: Account
 
 
 class Diagnostics:
-    """Publishes a DiagnosticArray: the node, and each camera, by name."""
+    """Publishes a DiagnosticArray with a status of the node and of each camera."""
 
     def __init__(self, node: LifecycleNode):
         self._node = node
-        # Not a managed publisher: an inactive node tells that it is inactive.
+        # Not a managed publisher: an inactive node reports that it is inactive.
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._before: dict[str, _Moment] = {}
         self._active_since: float | None = None
 
     def set_active(self, active: bool) -> None:
-        """Begin or end what is said of the cameras' images."""
+        """Begin or end the reports on the cameras' images."""
         self._active_since = time.monotonic() if active else None
         self._before = {}
 
     def publish(
         self, state: str, problem: str, session: Session | None, loaded: Sequence[LoadedBank]
     ) -> None:
-        """Publish how things are.
+        """Publish the status of the node and of its cameras.
 
-        state: of the lifecycle. problem: why the node is not where it should be, '' otherwise.
+        state: of the lifecycle. problem: why the last transition failed, '' if it did not.
         """
         name = self._node.get_fully_qualified_name()
         array = DiagnosticArray()
@@ -126,11 +126,11 @@ class Diagnostics:
         self, state: str, camera: Camera, session: Session, account: Account, now: float,
         new_drops: int,
     ) -> tuple[bytes, str]:
-        """Return the level of a camera and one sentence: the worst there is to say."""
+        """Return the level of a camera, and one sentence on its worst problem."""
         if self._active_since is None:
             return OK, f'{state}: no images are taken'
         failure = session.failures.get(camera.name)
-        if failure is not None and now - failure[0] < _FAILURE_SHOWN:
+        if failure is not None and now - failure[0] < _FAILURE_SECONDS:
             return ERROR, failure[1]
         topic, stale = camera.input_topic, session.parameters.stale_after
         silent = now - max(account.last_received or 0.0, self._active_since)

@@ -17,7 +17,7 @@ EngineFactory = Callable[[NodeParameters], Engine]
 
 
 def build_engine(parameters: NodeParameters) -> Engine:
-    """Load the models and make the engine, saying what is loaded and how long it took.
+    """Load the models and make the engine; logs what is loaded and how long that took.
 
     Call it on the thread that will run the engine. Raises EngineError with one sentence.
     """
@@ -52,7 +52,7 @@ def build_engine(parameters: NodeParameters) -> Engine:
             parameters.detector_model, len(detector.class_names), time.monotonic() - begin,
         )
     elif parameters.detector == 'topic':
-        _log.info('detections of another node lead (detector is topic)')
+        _log.info('detections come from another node (detector is topic)')
     else:
         why = 'detector is none' if parameters.detector == 'none' else 'detector_model is empty'
         _log.info('no detector (%s): memory banks and prompts alone are followed', why)

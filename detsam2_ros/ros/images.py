@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image messages to RGB arrays, and label images to messages.
 
-cv_bridge converts what every cv_bridge in use converts right, from messages without row padding
-and byte order to mind. The rest is done here, because the cv_bridge of PyPI (1.13), of ROS 2
-(up to 4.1) or both
+cv_bridge converts those encodings that every cv_bridge in use converts right; the messages it gets
+have no row padding and native byte order. This module does the rest, because the cv_bridge of PyPI
+(1.13), of ROS 2 (up to 4.1) or both
 - shear an image whose `step` is no multiple of the pixel size, or ignore `step`;
 - fail on `is_bigendian` with NumPy 2, also where samples are bytes;
 - do not know yuyv, uyvy, nv12, 8UC3, upper case, and on PyPI also 16 bits and bayer_grbg8;
 - crash the process (a segmentation fault, which no `except` catches) when compiled for NumPy 1
-  and used with NumPy 2, although importing it succeeds: hence `check_cv_bridge`.
+  and used with NumPy 2, although the import succeeds: hence `check_cv_bridge`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from detsam2_ros.messages.pixels import (
     UNSUPPORTED,
     ImageRefused,
     Layout,
-    pixels_of,
+    view_pixels,
 )
 
 __all__ = [
     'ENCODINGS', 'MALFORMED', 'MAX_SIDE', 'UNSUPPORTED', 'CvBridgeUnusable', 'ImageRefused',
-    'bytes_of', 'check_cv_bridge', 'class_image', 'compressed_to_rgb', 'label_image', 'labels_of',
-    'mask_of', 'rgb_image', 'to_rgb',
+    'check_cv_bridge', 'class_image', 'compressed_to_rgb', 'copy_bytes', 'label_image',
+    'read_labels', 'read_mask', 'rgb_image', 'to_rgb',
 ]  # fmt: skip
 
 _BY_CV_BRIDGE = {
@@ -51,7 +51,7 @@ _MASKS = {name: Layout(1, 1, '') for name in ('mono8', '8uc1')} | {
 
 
 class CvBridgeUnusable(RuntimeError):  # noqa: N818
-    """cv_bridge is not installed, or does not work with the installed NumPy; names the way out."""
+    """cv_bridge is not installed, or does not work with the installed NumPy."""
 
 
 def to_rgb(message: Image) -> np.ndarray:
@@ -91,7 +91,7 @@ def rgb_image(header: Header, rgb: np.ndarray) -> Image:
     return _image(header, picture_fields('rgb8', rgb))
 
 
-def labels_of(message: Image) -> np.ndarray:
+def read_labels(message: Image) -> np.ndarray:
     """Return the labels, uint16 [H, W], of a `mono16` message; raises ImageRefused for others.
 
     Read-only. A view of the message's data in native byte order, otherwise a copy; with row
@@ -103,12 +103,12 @@ def labels_of(message: Image) -> np.ndarray:
             f'a label image is mono16, not {message.encoding!r}; '
             'subscribe to the masks of a detsam2 node',
         )
-    labels = pixels_of(message, LAYOUTS['mono16'])[..., 0]
+    labels = view_pixels(message, LAYOUTS['mono16'])[..., 0]
     labels.flags.writeable = False
     return labels
 
 
-def mask_of(message: Image) -> np.ndarray:
+def read_mask(message: Image) -> np.ndarray:
     """Return a mask, bool [H, W]: the pixels of a one-channel message that are not 0.
 
     Raises ImageRefused for other encodings than those of 8 or 16 bits, and malformed messages.
@@ -118,21 +118,21 @@ def mask_of(message: Image) -> np.ndarray:
     if layout is None:
         raise ImageRefused(
             UNSUPPORTED, f'a mask is {", ".join(_MASKS)}, not {message.encoding[:40]!r}')
-    mask: np.ndarray = pixels_of(message, layout)[..., 0] != 0
+    mask: np.ndarray = view_pixels(message, layout)[..., 0] != 0
     return mask
 
 
-def bytes_of(data: np.ndarray) -> array.array[int]:
-    """Copy uint8 [n] to what a message takes as it is; anything else it takes byte by byte."""
+def copy_bytes(data: np.ndarray) -> array.array[int]:
+    """Copy uint8 [n] to an array.array, which a message takes without a check of each byte."""
     made = array.array('B')
     made.frombytes(data.data)
     return made
 
 
 def check_cv_bridge() -> None:
-    """Raise CvBridgeUnusable, a sentence with the way out, if cv_bridge cannot be used here.
+    """Raise CvBridgeUnusable, which says what to do, if cv_bridge cannot be used here.
 
-    The first call tries a conversion in a process of its own, about a second: see the top.
+    The first call tries a conversion in another process, which takes about a second.
     """
     problem = _cv_bridge_problem()
     if problem:
@@ -184,4 +184,4 @@ def _convert(colours: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def _image(header: Header, fields: dict[str, Any]) -> Image:
-    return Image(header=header, **{**fields, 'data': bytes_of(fields['data'])})
+    return Image(header=header, **{**fields, 'data': copy_bytes(fields['data'])})

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The node's log: what the engine logs with Python's logging, and nothing too often."""
+"""The node's log: records of Python's logging, which the engine uses, go to rclpy's logger."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RosLogHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record at the ROS level that fits; a record that cannot be is no failure."""
+        """Log a record at the ROS level that fits; an error in doing so raises nothing."""
         try:
             self._log(self.format(record), record.levelno)
         except Exception:
@@ -55,7 +55,7 @@ class RosLogHandler(logging.Handler):
 
 
 def route_logs(logger: RosLogger) -> RosLogHandler:
-    """Send all that detsam2_ros logs to a ROS logger; undo with `unroute_logs`."""
+    """Send all log records of detsam2_ros to a ROS logger; `unroute_logs` undoes that."""
     own = logging.getLogger('detsam2_ros')
     handler = RosLogHandler(logger)
     own.addHandler(handler)

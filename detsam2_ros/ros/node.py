@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The managed node `detsam2`: lifecycle and parameters; all else is in Session and Services."""
+"""The managed node `detsam2`: lifecycle and parameters; Session and the services do the rest."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from detsam2_ros.ros.parameters.declare import (
 )
 from detsam2_ros.ros.services.banks import BankServices
 from detsam2_ros.ros.services.objects import ObjectServices
-from detsam2_ros.ros.session import AbortedError, Session
+from detsam2_ros.ros.session import AbortedError, Session, SessionHolder
 
-# What a shutdown waits for: the last masks, and then the end of the inference thread.
+# Seconds that a shutdown waits: for the last masks, then for the end of the inference thread.
 FLUSH_SECONDS, STOP_SECONDS = 2.0, 1.5
-# The inference thread lets go of the interpreter at every operation. A thread that runs Python
-# then would keep it for 5 ms, Python's default, each time.
+# The inference thread releases the interpreter at every operation. With Python's default, a thread
+# that runs Python code would then keep the interpreter for 5 ms each time.
 _SWITCH_SECONDS = 0.0005
-# Between two of them the node is on its way, and takes no other transition.
+# Between two of these states a transition runs, and the node takes no other transition.
 PRIMARY_STATES = ('unconfigured', 'inactive', 'active', 'finalized')
 
 
@@ -60,14 +60,14 @@ class DetSam2Node(LifecycleNode):
     """
 
     def __init__(self, engine_factory: EngineFactory = build_engine, **kwargs: Any):
-        # Reentrant: a transition that loads models must not keep get_state from answering.
-        # LifecycleNode itself has no way to say so, but is no more than these two.
+        # Reentrant: get_state must answer while a transition loads models. LifecycleNode itself
+        # takes no callback group, but its constructor is no more than these two calls.
         Node.__init__(self, 'detsam2', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.ended = threading.Event()  # set it to end a transition that waits for models
         self.inference_ended = True  # False when a shutdown could not wait for it
         self._factory = engine_factory
-        self._session: Session | None = None
+        self._held = SessionHolder()
         self._transition = threading.Lock()
         self._problem = ''
         self._logs = route_logs(self.get_logger())
@@ -75,11 +75,11 @@ class DetSam2Node(LifecycleNode):
         self._settings = read_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._change_parameters)
-        self._bank_services = BankServices(self, lambda: self._session)
-        ObjectServices(self, lambda: self._session)
+        self._bank_services = BankServices(self, self._held)
+        ObjectServices(self, self._held)
         self._diagnostics = Diagnostics(self)
         self._state = 'unconfigured'
-        # By the wall: with use_sim_time a clock that stands still is worth being told of.
+        # Steady time: with use_sim_time a clock that stands still must not stop the diagnostics.
         self.create_timer(
             self._settings.diagnostics_period, self._publish_diagnostics,
             callback_group=MutuallyExclusiveCallbackGroup(),
@@ -91,7 +91,7 @@ class DetSam2Node(LifecycleNode):
         return len(self._settings.camera_names) * (1 + (self._settings.detector == 'topic'))
 
     def start(self) -> None:
-        """Configure and activate, if autostart says so; waits until that is done."""
+        """With autostart, configure and activate; waits until both are done."""
         if not self._settings.autostart:
             return
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
@@ -100,7 +100,7 @@ class DetSam2Node(LifecycleNode):
     # ---- lifecycle -----------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the models and make topics and threads; they stay until cleanup."""
+        """Load the models, and make the topics and threads, which stay until cleanup."""
         with self._transition:
             session = None
             try:
@@ -115,7 +115,7 @@ class DetSam2Node(LifecycleNode):
                     session.close(0.0 if isinstance(error, AbortedError) else STOP_SECONDS)
                 self._bank_services.forget()
                 return TransitionCallbackReturn.FAILURE
-            self._session = session
+            self._held.session = session
             if self._settings != session.parameters:  # changed while the models were loading
                 session.change(self._settings)
             return self._reached('inactive')
@@ -123,26 +123,26 @@ class DetSam2Node(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish, and subscribe to the cameras."""
         with self._transition:
-            assert self._session is not None
+            assert self._held.session is not None
             outcome = super().on_activate(state)
             if outcome != TransitionCallbackReturn.SUCCESS:
                 return outcome
             try:
-                self._session.activate()
+                self._held.session.activate()
             except Exception as error:
                 self._fail('activate', error)
-                self._session.deactivate(FLUSH_SECONDS)
+                self._held.session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
                 return TransitionCallbackReturn.FAILURE
             self._diagnostics.set_active(True)
             return self._reached('active')
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Take no more images and publish what is unfinished; models stay loaded."""
+        """Take no more images and publish the masks of unfinished windows; models stay loaded."""
         with self._transition:
-            assert self._session is not None
+            assert self._held.session is not None
             self._diagnostics.set_active(False)
-            if not self._session.deactivate(FLUSH_SECONDS, self.ended):
+            if not self._held.session.deactivate(FLUSH_SECONDS, self.ended):
                 self.get_logger().warning('the last masks could not all be published')
             outcome = super().on_deactivate(state)
             self._reached('inactive')
@@ -157,15 +157,15 @@ class DetSam2Node(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End from any state."""
         with self._transition:
-            if self._session is not None and state.label == 'active':
+            if self._held.session is not None and state.label == 'active':
                 self._diagnostics.set_active(False)
-                self._session.deactivate(FLUSH_SECONDS)
+                self._held.session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
             self._release(STOP_SECONDS)
             return self._reached('finalized')
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Whatever went wrong: back to unconfigured, with nothing held."""
+        """After an error in a transition: release everything and go back to unconfigured."""
         with self._transition:
             self._diagnostics.set_active(False)
             self._release(STOP_SECONDS)
@@ -179,7 +179,7 @@ class DetSam2Node(LifecycleNode):
             self.get_logger().warning(f'{error}. Until then images that need it are refused')
 
     def _release(self, timeout: float | None) -> None:
-        session, self._session = self._session, None
+        session, self._held.session = self._held.session, None
         self._bank_services.forget()
         if session is not None and not session.close(timeout):
             self.inference_ended = False
@@ -192,7 +192,7 @@ class DetSam2Node(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _fail(self, transition: str, error: Exception) -> None:
-        """Tell why a transition failed: a sentence for what is known, a traceback for a defect."""
+        """Log why a transition failed; an error that is no EngineError is logged with its type."""
         if isinstance(error, AbortedError):
             self._problem = f'{transition} was given up: the node ends'
             self.get_logger().info(self._problem)
@@ -214,20 +214,20 @@ class DetSam2Node(LifecycleNode):
     def _change_parameters(self, changes: list[Parameter[Any]]) -> None:
         before: NodeParameters = self._settings
         self._settings = check_changes(before, changes)
-        if self._session is not None and self._settings != before:
-            self._session.change(self._settings)
+        if self._held.session is not None and self._settings != before:
+            self._held.session.change(self._settings)
 
     def _publish_diagnostics(self) -> None:
         if not self.ended.is_set():
             self._diagnostics.publish(
-                self._state, self._problem, self._session, self._bank_services.loaded)
+                self._state, self._problem, self._held.session, self._bank_services.loaded)
 
     # ---- end -----------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End what runs, from any state, within seconds."""
+        """Shut down from any state, within seconds."""
         self.ended.set()
-        # A transition that a service asked for goes first; it sees that the node ends.
+        # A transition that a service started goes first; it sees that the node ends.
         deadline = time.monotonic() + FLUSH_SECONDS + STOP_SECONDS
         while (state := self._state_machine.current_state[1]) not in PRIMARY_STATES:
             if time.monotonic() > deadline:
@@ -253,26 +253,26 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
         # rclpy's own handlers would take the middleware away before the last masks are out.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = DetSam2Node(engine_factory)
-    except (ParameterError, RuntimeError) as error:  # of rcl: files and arguments it cannot read
+    except (ParameterError, RuntimeError) as error:  # RuntimeError: rcl cannot read a file
         print(f'detsam2: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
     node.ended = stop
-    # One thread for each camera and its detections, and some that transitions, banks, prompts
-    # and quick answers share.
+    # One thread for each camera and its detections; transitions, banks, prompts and quick answers
+    # share five more.
     executor = MultiThreadedExecutor(num_threads=5 + node.busy_topics)
     executor.add_node(node)
     spinner = Spinner(executor, stop)
     spinner.start()
     node.start()
-    # Now and then: a signal may be delivered to another thread, which does not end a wait here,
-    # and Python calls its handler in this thread, once it runs.
+    # With a timeout: a signal that is delivered to another thread does not end a wait here, and
+    # Python calls the handler in this thread only when this thread runs.
     while not stop.wait(0.2):
         pass
     node.stop()
     spinner.end()
     if not node.inference_ended:
-        # Deep in a kernel it cannot be interrupted, and an interpreter that ends under it crashes.
+        # A thread in a kernel cannot be interrupted; the end of the interpreter would crash it.
         rclpy.try_shutdown()
         _exit(0)
     node.destroy_node()
@@ -281,10 +281,10 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
 
 
 def run(args: list[str] | None = None, engine_factory: EngineFactory = build_engine) -> NoReturn:
-    """Be the program detsam2_node: main, and then an end without delay.
+    """Run the program detsam2_node: main, then exit without the clean-up of Python.
 
-    Python would clear up all that torch has imported, which takes a second of a free core and
-    many of a busy one, while whoever stopped the node waits.
+    That clean-up of all that torch has imported takes a second on a free core and many on a busy
+    one, while the user or the launch file waits.
     """
     _exit(main(args, engine_factory))
 
@@ -296,25 +296,25 @@ def _exit(code: int) -> NoReturn:
 
 
 class Spinner(threading.Thread):
-    """Spins an executor until told to end; sets `stop` when it ends by itself."""
+    """Spins an executor until `end` is called; sets `stop` when spinning ends by itself."""
 
     def __init__(self, executor: MultiThreadedExecutor, stop: threading.Event):
         super().__init__(name='executor', daemon=True)
-        self.failed = False  # a callback raised: a defect, for which the process is to blame
+        self.failed = False  # a callback raised: a defect, so the process exits with an error
         self._executor = executor
         self.stop_process = stop
         self._ending = False
 
     def run(self) -> None:
-        """Spin; by single steps, since a shutdown from another thread can break `spin`."""
+        """Spin in single steps, since a shutdown from another thread can break `spin`."""
         try:
             while self._executor.context.ok() and not self._ending:
                 try:
                     self._executor.spin_once(timeout_sec=1.0)
                 except InvalidHandle:
-                    # A transition on another thread destroyed a topic between the executor's
-                    # taking its list and waiting for it. rclpy expects that of subscriptions,
-                    # not of their events. The next step takes a new list.
+                    # The executor lists its topics, then waits for them. In between, a transition
+                    # on another thread destroyed one. rclpy expects that of subscriptions, not of
+                    # their events. The next step takes a new list.
                     continue
         except BaseException:
             self.failed = True
@@ -323,7 +323,7 @@ class Spinner(threading.Thread):
             self.stop_process.set()
 
     def end(self) -> None:
-        """End spinning; callbacks that run are not waited for."""
+        """End spinning; does not wait for callbacks that run."""
         self._ending = True
         self._executor.wake()
         self.join(1.5)

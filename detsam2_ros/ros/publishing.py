@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""From the engine's results to messages of rclpy."""
+"""The engine's results as messages of rclpy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detsam2_ros.messages.results import (
     occupied,
 )
 from detsam2_ros.results.frames import FrameResult
-from detsam2_ros.ros.images import bytes_of
+from detsam2_ros.ros.images import copy_bytes
 
 __all__ = ['FirstLabels', 'Region', 'correction', 'object_array', 'occupied']
 
@@ -39,14 +39,14 @@ def correction(result: FrameResult, header: Header, first: FirstLabels) -> MaskC
     return MaskCorrection(
         header=header,
         roi=RegionOfInterest(**roi),
-        patch=Image(header=header, **{**patch, 'data': bytes_of(patch['data'])}),
+        patch=Image(header=header, **{**patch, 'data': copy_bytes(patch['data'])}),
         objects=ObjectArray(header=header, **_native(objects)),
         **_native(fields),
     )
 
 
 def _native(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn arrays into what rclpy takes as it is; anything else it would check one by one."""
+    """Turn arrays into types that rclpy takes without a check of each element."""
     return {
         name: _sequence(value) if isinstance(value, np.ndarray) else value
         for name, value in fields.items()

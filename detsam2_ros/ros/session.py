@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What lives between configure and cleanup: the models, the threads, the cameras."""
+"""What a node has between configure and cleanup: the models, the threads, the cameras."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, TimeoutError, wait
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from detsam2_ros.runtime.worker import QUEUE_FULL, Worker
 
 T = TypeVar('T')
 
-_TOLD_EVERY = 10.0  # seconds between two lines of the log that say the same
+_REPORT_INTERVAL = 10.0  # seconds between two equal lines of the log
 _WHY = {
     QUEUE_FULL: 'inference is slower than the camera; a lower rate or resolution, a larger '
     'window_size or a smaller model helps',
@@ -40,11 +41,11 @@ _WHY = {
 
 
 class AbortedError(Exception):
-    """The node was told to end while it waited."""
+    """The node was stopped while it waited for the models."""
 
 
 class Session:
-    """A configured node's machinery; every method may be called from any executor thread."""
+    """Models, threads and cameras of a configured node; any executor thread may call a method."""
 
     def __init__(self, node: LifecycleNode, parameters: NodeParameters, factory: EngineFactory):
         self.parameters = parameters
@@ -54,9 +55,9 @@ class Session:
         self.device = ''
         self._node = node
         self._log = node.get_logger()
-        self._told = Throttle(_TOLD_EVERY)
+        self._reports = Throttle(_REPORT_INTERVAL)
         self._classes: dict[int, str] | None = None  # as published last
-        # What two windows post at most; each result holds a label image.
+        # Two passes post at most so many results; each result holds a label image.
         self._publish_queue = PublishQueue(2 * parameters.engine.max_propagation)
         self.detections: dict[str, DetectionInbox] = {}  # by camera, with detector: topic
         self.worker = Worker(
@@ -68,17 +69,16 @@ class Session:
                 raise ParameterError(problem)
             for name in parameters.camera_names:
                 camera = self.cameras[name] = Camera(
-                    node, name, parameters, self.accounts[name], self.worker.offer,
-                    self.worker.look_at_detections)
+                    node, name, parameters, self.accounts[name], self.worker)
                 if camera.detections is not None:
                     self.detections[name] = camera.detections.inbox
-        except Exception:  # a topic or a QoS override that cannot be
+        except Exception:  # an invalid topic name or QoS override
             self.close(0.0)
             raise
         self._made: Future[Engine] = self.worker.start(partial(self._make, factory))
 
     def _make(self, factory: EngineFactory) -> Engine:
-        """Make the engine; on the inference thread, as the identity reads all weights."""
+        """Make the engine on the inference thread, since the identity reads all weights."""
         engine = factory(self.parameters)
         self.identity = engine.model.identity
         self.device = str(engine.model.device)
@@ -96,15 +96,15 @@ class Session:
     def activate(self) -> None:
         """Take images from now on; the publishers are active already."""
         self.worker.activate()
-        self.worker.call(self._tell_classes).add_done_callback(
-            partial(self._tell_error, 'the class table is not published'))
+        self.worker.call(self._republish_classes).add_done_callback(
+            partial(self._log_error, 'the class table is not published'))
         for camera in self.cameras.values():
             camera.subscribe()
 
     def deactivate(self, timeout: float, ended: Any = None) -> bool:
-        """Take no more images, publish what is unfinished; whether that was done in time.
+        """Take no more images and publish unfinished windows; returns whether there was time.
 
-        timeout: seconds; with `ended`, an event, they begin when it is set.
+        timeout: seconds. With the event `ended`, the timeout begins when the event is set.
         """
         for camera in self.cameras.values():
             camera.unsubscribe()
@@ -133,7 +133,7 @@ class Session:
     # ---- while it runs -------------------------------------------------------------------------
 
     def change(self, parameters: NodeParameters) -> None:
-        """Let changed parameters act from the next window on; does not wait for it."""
+        """Apply changed parameters from the next window on, without waiting for it."""
         self.parameters = parameters
         for camera in self.cameras.values():
             camera.enable_overlay(parameters.overlay)
@@ -146,9 +146,9 @@ class Session:
                 detector.confidence = parameters.detector_confidence
 
         self.worker.call(act).add_done_callback(
-            partial(self._tell_error, 'the changed parameters do not act'))
+            partial(self._log_error, 'the changed parameters do not act'))
 
-    def _tell_error(self, what: str, done: Future[None]) -> None:
+    def _log_error(self, what: str, done: Future[None]) -> None:
         error = done.exception()
         if error is not None:
             self._log.error(f'{what}: {error}')
@@ -156,10 +156,11 @@ class Session:
     def load_bank(
         self, cameras: list[str], bank: MemoryBank, replacing: bool, done: Callable[[], None]
     ) -> dict[str, int]:
-        """Swap a bank in between two passes, for all cameras or none; waits until it is done.
+        """Load a bank between two passes, for all cameras or none; waits until it is loaded.
 
-        done: called then on the inference thread, so in the order in which banks come and go.
-        Returns the class id of each object key that is in use now: a class is known by its name.
+        done: called after that on the inference thread, so in the order of loads and unloads.
+        Returns the class id by object key of the bank in use. The engine matches classes by name,
+        so an id may differ from the one in the file.
         """
 
         def swap(engine: Engine) -> dict[str, int]:
@@ -187,7 +188,7 @@ class Session:
         ).result()
 
     def on_stream(self, camera: str, work: Callable[[Stream], T]) -> T:
-        """Do something with a camera's stream between two steps; waits until it is done."""
+        """Call work with a camera's stream between two steps; waits for the outcome."""
 
         def act(engine: Engine) -> T:
             stream = engine.streams[camera or 'camera']
@@ -215,33 +216,33 @@ class Session:
         self._publish_queue.post(partial(publish, result, result.tag.header, result.tag.image))
 
     def on_dropped(self, camera: str, reason: str) -> None:
-        """Say once in a while that frames are dropped; every one is counted."""
-        if self._told.allows(f'{camera} drops {reason}'):
+        """Log at intervals that frames are dropped; each one is counted."""
+        if self._reports.allows(f'{camera} drops {reason}'):
             count = self.accounts[camera].snapshot().dropped.get(reason, 0)
             self._log.warning(
                 f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
 
     def on_reset(self, camera: str, why: str) -> None:
-        """Say that a stream starts anew, after what it published before."""
+        """Log that a stream restarts, and forget its first labels after its last results."""
         self._publish_queue.post(self.cameras[camera].forget)
-        if self._told.allows(_kind(f'{camera} starts anew {why}')):
-            self._log.warning(f'{self.title(camera)}: the stream starts anew: {why}')
+        if self._reports.allows(_kind(f'{camera} restarts {why}')):
+            self._log.warning(f'{self.title(camera)}: the stream restarts: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
-        """Report what went wrong, and remember it for the diagnostics."""
+        """Log a failure and keep it for the diagnostics."""
         self.failures = {**self.failures, camera: (time.monotonic(), message)}
-        if self._told.allows(_kind(f'{camera} fails {message}')):
+        if self._reports.allows(_kind(f'{camera} fails {message}')):
             self._log.error(f'{self.title(camera)}: {message}')
 
     def on_classes(self, class_names: Mapping[int, str]) -> None:
-        """Publish the class table, which all cameras share, where it has changed."""
+        """Publish the class table, which all cameras share, if it has changed."""
         if self._classes != class_names:
             names = self._classes = dict(class_names)
             for camera in self.cameras.values():
                 self._publish_queue.post(partial(camera.publish_classes, names))
 
-    def _tell_classes(self, engine: Engine) -> None:
-        self._classes = None  # what was published while the node was inactive went nowhere
+    def _republish_classes(self, engine: Engine) -> None:
+        self._classes = None  # a message of an inactive publisher reaches nobody
         for stream in engine.streams.values():
             self.on_classes(stream.class_names)
 
@@ -250,6 +251,13 @@ class Session:
         return f"camera '{camera}'" if camera else 'camera'
 
 
+@dataclass
+class SessionHolder:
+    """The session of a node: from configure to cleanup, None otherwise."""
+
+    session: Session | None = None
+
+
 def _kind(text: str) -> str:
-    """Take out the numbers, those of frames above all: with others it says the same again."""
+    """Return a message without its numbers: messages that differ in these only are equal."""
     return re.sub('[0-9]+', '', text)

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What others read without knowing this node: vision_msgs, and a mask of classes."""
+"""Standard messages of the results: vision_msgs, and a mask of classes."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ try:
 except ImportError:  # an optional dependency, see package.xml
     LabelInfo = VisionClass = Detection2DArray = None
 
-UNLABELED = 255  # in a class mask; what vision_msgs/VisionClass calls so where ids have 8 bits
-_MOST_ID = 65535  # of a VisionClass
+UNLABELED = 255  # in a class mask; vision_msgs/VisionClass calls 255 so where ids have 8 bits
+_MAX_ID = 65535  # of a VisionClass
 
 
 def label_info(header: Any, class_names: Mapping[int, str]) -> Any:
-    """Make a LabelInfo: class i is named class_names[i], but for numbers it cannot hold."""
+    """Make a LabelInfo of the class names by class id, without ids that it cannot hold."""
     table = [
         VisionClass(class_id=i, class_name=name)
-        for i, name in sorted(class_names.items()) if 0 <= i <= _MOST_ID
+        for i, name in sorted(class_names.items()) if 0 <= i <= _MAX_ID
     ]
     return LabelInfo(header=header, class_map=table, threshold=0.0)
 
 
 def tracked(result: FrameResult, header: Header) -> Any:
-    """Make a Detection2DArray of the objects that are seen, with their ids."""
+    """Make a Detection2DArray of the visible objects, with their ids."""
     return Detection2DArray(header=header, detections=[
-        _detection(entry, header) for entry in result.objects if entry.box is not None])
+        _detection(obj, header) for obj in result.objects if obj.box is not None])
 
 
 def class_mask(result: FrameResult, header: Header) -> Any:
-    """Make a mono8 image of class ids, 0..254; UNLABELED without an object, or a larger id."""
-    classes = np.full(_MOST_ID + 1, UNLABELED, np.uint8)
-    for entry in result.objects:
-        if 0 <= entry.class_id < UNLABELED:
-            classes[entry.id] = entry.class_id
+    """Make a mono8 image of class ids 0..254; UNLABELED: no object, or a larger id."""
+    classes = np.full(_MAX_ID + 1, UNLABELED, np.uint8)
+    for obj in result.objects:
+        if 0 <= obj.class_id < UNLABELED:
+            classes[obj.id] = obj.class_id
     return class_image(header, classes[result.labels])
 
 
-def _detection(entry: Any, header: Header) -> Any:
-    detection = Detection2D(header=header, id=str(entry.id))
-    x0, y0, x1, y1 = (float(side) for side in entry.box)
+def _detection(obj: Any, header: Header) -> Any:
+    detection = Detection2D(header=header, id=str(obj.id))
+    x0, y0, x1, y1 = (float(side) for side in obj.box)
     detection.bbox.center.position.x = (x0 + x1) / 2
     detection.bbox.center.position.y = (y0 + y1) / 2
     detection.bbox.size_x, detection.bbox.size_y = x1 - x0, y1 - y0
     hypothesis = ObjectHypothesisWithPose()
-    hypothesis.hypothesis.class_id = str(entry.class_id)
-    hypothesis.hypothesis.score = float(entry.score)
+    hypothesis.hypothesis.class_id = str(obj.class_id)
+    hypothesis.hypothesis.score = float(obj.score)
     detection.results.append(hypothesis)
     return detection

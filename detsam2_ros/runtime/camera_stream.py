@@ -15,7 +15,7 @@ import numpy as np
 from detsam2_ros.engine import Engine, FrameResult, ImageError, WindowError
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.detection_inbox import DetectionInbox, Unused
-from detsam2_ros.runtime.detections import NamedDetections, detections_of
+from detsam2_ros.runtime.detections import NamedDetections, to_detections
 
 # After so many failures in a row a stream restarts: what fails may be what it holds.
 FAILURES_BEFORE_RESET = 3
@@ -244,7 +244,7 @@ class CameraStream:
     def _prompt(self, index: int, boxes: NamedDetections, inbox: DetectionInbox) -> None:
         stream = self._stream
         try:
-            found, surplus = detections_of(boxes, stream.class_names, stream.class_id)
+            found, surplus = to_detections(boxes, stream.class_names, stream.class_id)
             late = stream.add_detections(index, found)
         except BaseException as error:  # SystemExit too, which a library may raise
             # The masks go on without them, as they do when a detector of the engine's fails.

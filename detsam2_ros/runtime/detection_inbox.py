@@ -37,7 +37,7 @@ EXPLANATIONS = {
     f'more are taken for one image',
     Unused.EXPIRED: f'{CAPACITY} others came after them, and still no image with their stamp; do '
     f'detector and node see the same camera and clock?',
-    Unused.RESET: 'the stream started anew',
+    Unused.RESET: 'the stream restarted',
     Unused.INACTIVE: 'the node was deactivated',
     Unused.FAILED: 'inference failed, see the error',
 }
@@ -181,8 +181,16 @@ class DetectionInbox:
             # What was taken out and is being worked on waits too.
             waiting = self._received - self._used - sum(unused.values())
             return DetectionCounts(
-                self._received, self._used, waiting, unused, self._boxes,
-                dict(self._refused), self._matched, self._started, self._ignored)
+                received=self._received,
+                used=self._used,
+                waiting=waiting,
+                unused=unused,
+                boxes=self._boxes,
+                refused=dict(self._refused),
+                matched=self._matched,
+                started=self._started,
+                ignored=self._ignored,
+            )
 
     def _count(self, why: Unused, count: int = 1) -> bool:
         """Count messages; returns whether they are the first ones of that reason."""

@@ -31,7 +31,7 @@ class NamedDetections:
         return len(self.boxes)
 
 
-def detections_of(
+def to_detections(
     boxes: NamedDetections, known: Mapping[int, str], class_id: Callable[[str], int]
 ) -> tuple[Detections, int]:
     """Return boxes with their classes as numbers, and how many have a class too many.

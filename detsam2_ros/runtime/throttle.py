@@ -12,7 +12,7 @@ from collections.abc import Callable
 class Throttle:
     """Lets the same be said once in a while; any thread may ask."""
 
-    MAX = 256  # different things remembered
+    MAX_REMEMBERED = 256  # different things remembered
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
         self._seconds = seconds
@@ -26,7 +26,7 @@ class Throttle:
             now, before = self._clock(), self._said.get(what)
             if before is not None and now - before < self._seconds:
                 return False
-            if len(self._said) >= self.MAX:
+            if len(self._said) >= self.MAX_REMEMBERED:
                 self._said.clear()
             self._said[what] = now
             return True

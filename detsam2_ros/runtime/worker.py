@@ -172,7 +172,7 @@ class Worker:
             if self._make(make_engine, made):
                 self._serve()
         except BaseException:
-            _log.exception('the inference thread ends; clean the node up and configure it anew')
+            _log.exception('the inference thread ends; clean the node up and configure it again')
         finally:
             self._end()
 

@@ -1,3 +1,3 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The rendered table that demo, training, benchmarks and tests look at."""
+"""The rendered billiards table for demo, training, benchmarks and tests."""

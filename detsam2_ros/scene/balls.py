@@ -16,39 +16,35 @@ GLYPH = 24
 
 @dataclass(frozen=True)
 class Light:
-    """Lamps of one clip: unit vectors to the camera side (z up), float32 [lamps, 3]."""
+    """Light of one clip."""
 
-    lamps: np.ndarray
+    lamps: np.ndarray  # unit vectors towards the lamps (z up to the camera), float32 [lamps, 3]
     ambient: float
     gloss: float
 
     def shadow_offset(self) -> np.ndarray:
-        """Where a shadow falls per unit of height, float [2]."""
+        """Return the offset of a shadow per unit of height, float [2]."""
         return -self.lamps[0, :2] / self.lamps[0, 2]
 
 
 @dataclass(frozen=True)
 class Skins:
-    """Looks of the balls: colours float32 [n, 3], pattern and digit int [n]."""
+    """Looks of the balls."""
 
-    colours: np.ndarray
-    pattern: np.ndarray
-    digit: np.ndarray
-    cloth: np.ndarray
+    colours: np.ndarray  # float32 [n, 3]
+    pattern: np.ndarray  # int [n]: PLAIN, SPOT, STRIPE or DOTS
+    digit: np.ndarray  # int [n]
+    cloth: np.ndarray  # colour of the cloth, float32 [3]
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Square patches of the balls in a frame.
+    """Square patches of the balls in a frame."""
 
-    corner: int [n, 2], x and y of the first pixel. colour: float32 [n, P, P, 3].
-    alpha: float32 [n, P, P], blended over the exposure. solid: bool [n, P, P], the disc itself.
-    """
-
-    corner: np.ndarray
-    colour: np.ndarray
-    alpha: np.ndarray
-    solid: np.ndarray
+    corner: np.ndarray  # int [n, 2], x and y of the first pixel
+    colour: np.ndarray  # float32 [n, P, P, 3]
+    alpha: np.ndarray  # float32 [n, P, P], averaged over the exposure time
+    solid: np.ndarray  # bool [n, P, P], the disc itself
 
 
 def draw_light(rng: np.random.Generator) -> Light:
@@ -161,7 +157,7 @@ _GLYPHS = _digits()
 
 
 def shadow_sprite(light: Light, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """What the cloth keeps of its light around a ball, uint8 [Q, Q], and its centre offset [2].
+    """Return the light that a ball leaves on the cloth, uint8 [Q, Q], and the centre offset [2].
 
     The offset is in pixels from the ball's centre; radius is in pixels.
     """

@@ -23,12 +23,12 @@ class View:
     centre: tuple[float, float]
 
     def matrix(self) -> np.ndarray:
-        """float64 [2, 3]."""
+        """Return the transform as a matrix, float64 [2, 3]."""
         c, s = self.zoom * math.cos(self.angle), self.zoom * math.sin(self.angle)
         return np.array([[c, -s, self.centre[0]], [s, c, self.centre[1]]])
 
     def points(self, xy: np.ndarray) -> np.ndarray:
-        """Pixels of table points [n, 2]."""
+        """Return the pixels of table points [n, 2]."""
         matrix = self.matrix()
         return xy @ matrix[:, :2].T + matrix[:, 2]
 
@@ -42,12 +42,14 @@ class View:
 
 
 class Shake:
-    """Drifting, sometimes jolted views of one clip."""
+    """The views of one clip, which drift and are sometimes jolted."""
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int], strength: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, size_wh: tuple[int, int], strength: float
+    ) -> None:
         self.rng = rng
-        self.size = size
-        self.short = min(size)
+        self.size_wh = size_wh
+        self.short = min(size_wh)
         self.strength = strength
         self.zoom = 1 + 0.035 * float(np.clip(rng.normal(), -2, 2)) * min(strength, 1.0)
         self.angle = 0.02 * float(np.clip(rng.normal(), -2.5, 2.5)) * min(strength, 1.0)
@@ -56,7 +58,7 @@ class Shake:
         self.pace = np.zeros(4)
 
     def step(self) -> View:
-        """The view of the next frame."""
+        """Return the view of the next frame."""
         kick = self.rng.normal(size=4)
         if self.rng.random() < 0.02:
             kick *= 6
@@ -64,7 +66,7 @@ class Shake:
         self.pace = 0.75 * self.pace - 0.12 * self.offset + kick * 0.5
         self.offset = np.clip(self.offset + self.pace, -6, 6)
         x, y, turn, zoom = self.offset * self.strength * (0.0013, 0.0013, 0.0011, 0.0009)
-        width, height = self.size
+        width, height = self.size_wh
         centre = (
             (width - 1) / 2 + (self.aim[0] + x) * self.short,
             (height - 1) / 2 + (self.aim[1] + y) * self.short,
@@ -79,20 +81,20 @@ class Exposure:
         self,
         look: np.random.Generator,
         noise: np.random.Generator,
-        size: tuple[int, int],
+        size_wh: tuple[int, int],
         strengths: tuple[float, float, float],
     ) -> None:
         self.light, grain, soft = strengths
         self.noise = noise
-        self.size = size
+        self.size_wh = size_wh
         self.phase = look.uniform(0, 2 * math.pi, 6)
         self.period = look.uniform(40, 260, 6)
-        self.size_of = look.uniform(0.3, 1.0, 6) * (0.13, 0.1, 0.05, 0.05, 0.1, 0.02)
+        self.amplitude = look.uniform(0.3, 1.0, 6) * (0.13, 0.1, 0.05, 0.05, 0.1, 0.02)
         self.cast = look.normal(0, 0.04, 3) * min(self.light, 1.0)
         self.base = 1 + look.uniform(-0.15, 0.1) * min(self.light, 1.0)
         self.dimmed = bool(look.random() < 0.3)
         self.dim_at, self.dim_for = int(look.integers(10, 200)), int(look.integers(10, 60))
-        self.sigma = look.uniform(0.25, 0.85) * soft * min(size) / 256
+        self.sigma = look.uniform(0.25, 0.85) * soft * min(size_wh) / 256
         self.deviation = look.uniform(1.5, 6.0) * grain
         self.ramp = np.arange(256, dtype=np.float64) / 255
         self.index = 0
@@ -100,22 +102,22 @@ class Exposure:
         self._tile = self._draw_tile()
 
     def expose(self, image: np.ndarray) -> np.ndarray:
-        """Turn a clean uint8 picture into what the camera delivers."""
+        """Return a clean uint8 picture as the camera delivers it."""
         image = cv2.multiply(image, self._vignette, scale=1 / 255)
         image = cv2.LUT(image, self._curve())
         if self.sigma > 0.3:
             image = cv2.GaussianBlur(image, (0, 0), self.sigma)
         if self._tile is not None:
             x, y = self.noise.integers(0, 64, 2)
-            width, height = self.size
+            width, height = self.size_wh
             tile = self._tile[y : y + height, x : x + width]
             image = cv2.add(image, tile, dtype=cv2.CV_8U)
         self.index += 1
         return image
 
     def _curve(self) -> np.ndarray:
-        wave = self.size_of * np.sin(2 * math.pi * self.index / self.period + self.phase)
-        flicker = self.size_of[5] * math.sin(2.1 * self.index + self.phase[5])
+        wave = self.amplitude * np.sin(2 * math.pi * self.index / self.period + self.phase)
+        flicker = self.amplitude[5] * math.sin(2.1 * self.index + self.phase[5])
         gain = self.base + self.light * (wave[0] + flicker)
         if self.dimmed and 0 <= self.index % 260 - self.dim_at < self.dim_for:
             gain *= 1 - 0.4 * min(self.light, 1.5)
@@ -125,7 +127,7 @@ class Exposure:
         return np.clip(np.round(curve * 255), 0, 255).astype(np.uint8)[None]
 
     def _draw_vignette(self, depth: float, shift: np.ndarray) -> np.ndarray:
-        width, height = self.size
+        width, height = self.size_wh
         depth *= min(self.light, 1.0)
         x = np.linspace(-1, 1, width)[None] + shift[0]
         y = np.linspace(-1, 1, height)[:, None] + shift[1]
@@ -135,7 +137,7 @@ class Exposure:
     def _draw_tile(self) -> np.ndarray | None:
         if self.deviation <= 0:
             return None
-        width, height = self.size
+        width, height = self.size_wh
         shape = (height + 64, width + 64, 3)
         tile = self.noise.standard_normal(shape, dtype=np.float32) * self.deviation
         # Neighbouring pixels of a real sensor share some of their noise after demosaicing.

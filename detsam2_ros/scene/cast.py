@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Who plays in a clip: the balls' classes and looks, the cloth, and who comes late."""
+"""The constant parts of a clip: classes and looks of the balls, the cloth, the late ball."""
 
 from __future__ import annotations
 
@@ -24,26 +24,22 @@ from detsam2_ros.scene.table import Layout
 
 @dataclass(frozen=True)
 class Cast:
-    """What is constant over a clip.
+    """The constant parts of a clip."""
 
-    class_ids: int32 [n]. radius: ball radius in units. cloth: key of CLOTHS. skins: looks of the
-    balls. late: (ball index, frame at which it rolls in), or None.
-    """
-
-    class_ids: np.ndarray
-    radius: float
-    cloth: str
-    skins: Skins
-    late: tuple[int, int] | None
+    class_ids: np.ndarray  # int32 [n]
+    radius: float  # of the balls, units
+    cloth: str  # key of CLOTHS
+    skins: Skins  # looks of the balls
+    late: tuple[int, int] | None  # index of a ball, and the frame at which it rolls in
 
 
 def topic_rng(seed: int, topic: int) -> np.random.Generator:
-    """One generator per topic: a knob or the picture's size never shifts another topic's draws."""
+    """Return a generator for one topic, so that an option never shifts another topic's draws."""
     return np.random.default_rng([seed, topic])
 
 
 def start_motion(seed: int, plan: Layout, cast: Cast, options: SceneOptions) -> Motion:
-    """The balls before the first frame; ValueError when they do not fit the table."""
+    """Return the balls before the first frame; raises ValueError if they do not fit the table."""
     return Motion(
         topic_rng(seed, 1),
         len(cast.class_ids),

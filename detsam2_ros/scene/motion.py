@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Where the balls are: shots, collisions, cushions and pockets.
+"""The motion of the balls: shots, collisions, cushions and pockets.
 
 Lengths are in units of the picture's short side.
 """
@@ -21,13 +21,13 @@ RESTITUTION_CUSHION = 0.85
 
 @dataclass
 class Shot:
-    """A ball about to be struck: `countdown` frames are left, negative once it was hit."""
+    """A ball that the cue strikes."""
 
     ball: int
     direction: np.ndarray
     speed: float
     origin: np.ndarray
-    countdown: int
+    countdown: int  # frames until the hit; negative after it
     number: int
 
 
@@ -92,11 +92,11 @@ class Motion:
         self._shots()
 
     def rim(self, ball: int) -> tuple[np.ndarray, float]:
-        """Centre and radius of the pocket a sinking or emerging ball is seen through."""
+        """Return centre and radius of the pocket of a sinking or emerging ball."""
         return self.pockets[self.pocket[ball]], pocket_radius(self.radius)
 
     def depth(self) -> np.ndarray:
-        """How deep each ball is in a pocket, float64 [n]: 0 on the table, 1 out of sight."""
+        """Return how deep each ball is in a pocket, float64 [n]: 0 on the table, 1 hidden."""
         depth = np.where(self.phase == ON_TABLE, 0.0, self.progress / SINK_FRAMES)
         return np.where(self.phase == GONE, 1.0, depth)
 
@@ -104,7 +104,7 @@ class Motion:
         room = self.half - 1.25 * self.radius
         gap = 2.15 * self.radius
         for _ in range(30):
-            # Balls are dropped one by one; a layout that jams starts anew.
+            # Balls are placed one by one; after a layout without room a new one is tried.
             drops = self.rng.uniform(-room, room, (40 * self.count, 2))
             holes = np.hypot(*np.moveaxis(drops[:, None] - self.pockets, -1, 0))
             spots: list[list[float]] = []
@@ -214,7 +214,7 @@ class Motion:
             return
 
     def _place_in_pocket(self, ball: int) -> None:
-        # First into the hole, then on below the rail, whose rim hides more and more of the ball.
+        # The ball moves into the hole, then on below the rail, whose rim hides it more and more.
         depth = self.progress[ball] / SINK_FRAMES
         hole = self.pockets[self.pocket[ball]]
         if depth < 0.4:
@@ -235,7 +235,7 @@ class Motion:
         along = (self.turn * axis[:, None]).sum(-1, keepdims=True) * axis[:, None]
         turned = self.turn * cosine + np.cross(axis[:, None], self.turn) * sine
         turned += along * (1 - cosine)
-        # Rounding would slowly shear the axes on an endless stream.
+        # Orthonormal again: rounding would slowly shear the axes on an endless stream.
         first = turned[:, 0] / np.linalg.norm(turned[:, 0], axis=-1, keepdims=True)
         second = turned[:, 1] - (turned[:, 1] * first).sum(-1, keepdims=True) * first
         second /= np.linalg.norm(second, axis=-1, keepdims=True)
@@ -274,12 +274,12 @@ class Motion:
 
 
 def pocket_radius(radius: float) -> float:
-    """Radius of the hole for balls of that radius."""
+    """Return the radius of the hole for balls of a radius."""
     return 1.35 * radius
 
 
 def pocket_centres(half: tuple[float, float], radius: float) -> np.ndarray:
-    """Six holes, float64 [6, 2]: the corners and the middles of the long sides."""
+    """Return the centres of the holes, float64 [6, 2]: corners and middles of the long sides."""
     x, y = half[0] + 0.1 * radius, half[1] + 0.1 * radius
     corners = [(-x, -y), (x, -y), (-x, y), (x, y)]
     out = 0.35 * radius

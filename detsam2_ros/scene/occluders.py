@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Hands, arms and cues above the balls: their sprites and how they come and go."""
+"""Hands, arms and cues above the balls: their sprites and their motion."""
 
 from __future__ import annotations
 
@@ -22,21 +22,17 @@ HANDS = ('open', 'point', 'fist')
 
 @dataclass(frozen=True)
 class Sprite:
-    """A picture with premultiplied colours, uint8 [h, w, 4], and its soft shadow, uint8 [h, w].
+    """A picture of an occluder that points along +x."""
 
-    origin: pixel (x, y) that a pose places; the sprite points along +x. height: above the cloth,
-    in ball radii.
-    """
-
-    rgba: np.ndarray
-    shadow: np.ndarray
-    origin: tuple[float, float]
-    height: float
+    rgba: np.ndarray  # uint8 [h, w, 4], premultiplied colours
+    shadow: np.ndarray  # uint8 [h, w], soft
+    origin: tuple[float, float]  # the pixel (x, y) that a pose places
+    height: float  # above the cloth, ball radii
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a sprite is, in table units and radians."""
+    """The place of a sprite, in table units and radians."""
 
     sprite: str
     x: float
@@ -57,7 +53,7 @@ class _Pass:
 
 
 class Occluders:
-    """Chooses the poses of a clip, one frame after the other."""
+    """Chooses the poses of a clip frame by frame."""
 
     def __init__(self, rng: np.random.Generator, plan: Layout, options: SceneOptions) -> None:
         self.rng = rng
@@ -74,12 +70,12 @@ class Occluders:
         self._hurried = bool(rng.random() < self.boost)
 
     def step(self, motion: Motion) -> list[Pose]:
-        """Poses of this frame, lowest first."""
+        """Return the poses of the next frame, lowest first."""
         poses = []
         if self.rate > 0:
             poses += self._strike(motion)
         if self._hurried and self.rate > 0:
-            # A short training clip would end before a pass that starts outside arrives.
+            # A short training clip would end before an occluder that starts outside arrives.
             self._hurried = False
             self._passes.append(self._plan(motion))
             self._passes[0].age = int(self.rng.integers(0, sum(self._passes[0].frames[:2])))
@@ -188,7 +184,7 @@ def _cue(rng: np.random.Generator, unit: float, length: float) -> Sprite:
     wide, high = round(length) + 2 * pad, 2 * pad + round(1.2 * unit)
     tip, middle = wide - 1 - pad, (high - 1) / 2
     x = np.arange(wide, dtype=np.float32)
-    # Full width at a real cue's length; what is farther away is always the butt.
+    # Full width at a real cue's length; everything farther away is the butt.
     part = np.clip((tip - x) / (20 * unit), 0, 1)
     half = (0.13 + 0.13 * part) * unit
     y = np.arange(high, dtype=np.float32)[:, None] - middle
@@ -222,7 +218,7 @@ def _arm(rng: np.random.Generator, unit: float, length: float, name: str) -> Spr
     sleeve = np.array(SLEEVES[rng.integers(len(SLEEVES))], np.float32)
     bare = rng.random() < 0.35
     sizes = rng.uniform(0.95, 1.05, 4)
-    # Textures last: how much they draw depends on the picture's size, and the shape must not.
+    # Textures last: their draws depend on the size of the picture, and the shape must not.
     rough = texture(rng, (high, wide), [(2, 0.05), (0.5 * unit, 0.06)])
 
     def part(points: list[tuple[float, float]], width: float, tint: np.ndarray) -> None:
@@ -233,7 +229,7 @@ def _arm(rng: np.random.Generator, unit: float, length: float, name: str) -> Spr
             cv2.line(mask, a, b, 255, thick, cv2.LINE_AA, 4)
         x, y, w, h = cv2.boundingRect(mask)
         box = (slice(y, y + h), slice(x, x + w))
-        # Without a zero around it a part that fills its box has no finite distance.
+        # A part that fills its box has finite distances only with zeros around it.
         framed = cv2.copyMakeBorder(mask[box], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         inner = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1] / (0.5 * thick)
         shade = 0.5 + 0.55 * np.sqrt(np.clip(inner, 0, 1))

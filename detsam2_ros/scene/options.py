@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a billiards scene may look like: class names, colours and the validated knobs."""
+"""Class names and colours of a billiards scene, and its validated options."""
 
 from __future__ import annotations
 
@@ -58,49 +58,36 @@ MAX_BALLS = 9
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """Every knob of a scene.
+    """The options of a scene; raises ValueError naming the field that is out of range.
 
-    Lengths are fractions of the image's short side, probabilities are per clip, and factors of 1.0
-    mean the usual strength, 0.0 off. Raises ValueError naming the field that is out of range.
-
-    balls: how many, 1..9; None draws 3..9 from the seed.
-    radius: ball radius; None draws about 0.04..0.07, less when many balls share the table.
-    cloth: a key of CLOTHS; None draws one.
-    occluders: mean hand, arm and cue passes per 100 frames; 0 keeps the balls uncovered.
-    occlusion_boost: 0..1; passes come up to five times as often, start at once and aim at balls.
-    shake: factor of the camera's subpixel shift, rotation and zoom.
-    light_change: factor of drifting gain, gamma and tint, of flicker and of dimming.
-    noise: factor of sensor noise.
-    blur: factor of lens softness.
-    motion_blur: factor of the exposure time (colours only; labels are those of mid-exposure).
-    duplicate_colours: probability that two balls share one class.
-    look_alikes: probability that the clip prefers classes that are easily confused.
-    late_ball: probability (or bool) that one ball is absent first and rolls in later.
-    late_ball_frames: earliest and latest frame (inclusive) at which it starts to roll in.
-    speed: factor of ball speed.
-    pocketing: probability that a ball at a pocket falls in (hidden for a while) and not off.
-    markings: probability that balls carry rolling spots, numbers or stripes.
-    distractors: probability of each of chalk, logo, flat discs and cloth lines.
+    Lengths are fractions of the image's short side. Probabilities are per clip. A factor of 1.0 is
+    the usual strength, 0.0 is off.
     """
 
-    balls: int | None = None
+    balls: int | None = None  # 1..9; None draws 3..9 from the seed
+    # Ball radius; None draws about 0.04..0.07, less when many balls share the table.
     radius: float | None = None
-    cloth: str | None = None
+    cloth: str | None = None  # a key of CLOTHS; None draws one
+    # Mean passes of a hand, arm or cue per 100 frames; 0 keeps the balls uncovered.
     occluders: float = 2.0
+    # 0..1; passes come up to five times as often, start at once and aim at balls.
     occlusion_boost: float = 0.0
-    shake: float = 1.0
-    light_change: float = 1.0
-    noise: float = 1.0
-    blur: float = 1.0
+    shake: float = 1.0  # factor of the camera's subpixel shift, rotation and zoom
+    light_change: float = 1.0  # factor of drifting gain, gamma and tint, of flicker and dimming
+    noise: float = 1.0  # factor of sensor noise
+    blur: float = 1.0  # factor of lens softness
+    # Factor of the exposure time, for colours only; labels are those of mid-exposure.
     motion_blur: float = 1.0
-    duplicate_colours: float = 0.25
-    look_alikes: float = 0.15
-    late_ball: float = 0.25
+    duplicate_colours: float = 0.25  # probability that two balls share one class
+    look_alikes: float = 0.15  # probability of classes that are easily confused
+    late_ball: float = 0.25  # probability (or bool) that one ball rolls in later
+    # Earliest and latest frame (inclusive) at which the late ball starts to roll in.
     late_ball_frames: tuple[int, int] = (8, 40)
-    speed: float = 1.0
+    speed: float = 1.0  # factor of ball speed
+    # Probability that a ball at a pocket falls in, and is hidden for a while.
     pocketing: float = 0.5
-    markings: float = 0.6
-    distractors: float = 0.5
+    markings: float = 0.6  # probability that balls carry rolling spots, numbers or stripes
+    distractors: float = 0.5  # probability of each of chalk, logo, flat discs and cloth lines
 
     def __post_init__(self) -> None:
         ranges = {

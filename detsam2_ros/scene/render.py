@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a running clip: draws the picture and, from the same discs, its ground truth."""
+"""Frames of a clip: the picture and, drawn from the same discs, its ground truth."""
 
 from __future__ import annotations
 
@@ -20,45 +20,39 @@ from detsam2_ros.scene.table import Layout, draw_table
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """One picture and its ground truth; n is the number of balls, ids are 1..n.
-
-    image: uint8 [H, W, 3] RGB. labels: uint16 [H, W], 0 or the ball id of exactly the visible
-    pixels. ids, class_ids: int32 [n], constant over the clip. boxes: float32 [n, 4], xyxy around
-    the visible pixels with exclusive x2 and y2, zeros when hidden. visible: bool [n].
-    visible_fraction: float32 [n], visible pixels / pixels of the ball's whole disc in the picture,
-    0 when there are none.
-    """
+    """One picture and its ground truth; n is the number of balls."""
 
     index: int
-    image: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    class_ids: np.ndarray
-    boxes: np.ndarray
-    visible: np.ndarray
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    labels: np.ndarray  # uint16 [H, W], ball ids of exactly the visible pixels, 0 elsewhere
+    ids: np.ndarray  # int32 [n]: 1..n
+    class_ids: np.ndarray  # int32 [n], constant over the clip
+    boxes: np.ndarray  # float32 [n, 4], xyxy (exclusive) around visible pixels, zeros when hidden
+    visible: np.ndarray  # bool [n]
+    # Visible pixels / pixels of the whole disc in the picture, 0 without any; float32 [n].
     visible_fraction: np.ndarray
 
 
 class Clip:
-    """One run through a clip: the moving state, and the pictures prepared for it."""
+    """One run of a clip: its moving state, and the pictures that are drawn once."""
 
     def __init__(
-        self, seed: int, size: tuple[int, int], plan: Layout, cast: Cast, options: SceneOptions
+        self, seed: int, size_wh: tuple[int, int], plan: Layout, cast: Cast, options: SceneOptions
     ) -> None:
         def rng(topic: int) -> np.random.Generator:
             return topic_rng(seed, topic)
 
         self.rng = rng
-        self.size = size
-        self.short = min(size)
+        self.size_wh = size_wh
+        self.short = min(size_wh)
         self.plan = plan
         self.cast = cast
         self.radius = cast.radius
         self.motion = start_motion(seed, plan, cast, options)
         self.occluders = Occluders(rng(2), plan, options)
-        self.shake = Shake(rng(3), self.size, options.shake)
+        self.shake = Shake(rng(3), self.size_wh, options.shake)
         strengths = (options.light_change, options.noise, options.blur)
-        self.exposure = Exposure(rng(4), rng(5), self.size, strengths)
+        self.exposure = Exposure(rng(4), rng(5), self.size_wh, strengths)
         look = rng(6)
         self.light: Light = draw_light(look)
         self.shutter = look.uniform(0.1, 0.5) * options.motion_blur
@@ -86,7 +80,7 @@ class Clip:
         depth = self.motion.depth()
         there = np.flatnonzero(depth < 1)
         centres = view.points(self.motion.pos)
-        labels = np.zeros((self.size[1], self.size[0]), np.uint16)
+        labels = np.zeros((self.size_wh[1], self.size_wh[0]), np.uint16)
         totals = np.zeros(len(depth), np.int64)
         for ball in there:
             if depth[ball] == 0:
@@ -109,7 +103,7 @@ class Clip:
         middle = np.array([self.table.shape[1] - 1, self.table.shape[0] - 1]) / 2
         matrix[:, 2] -= matrix[:, :2] @ middle
         return cv2.warpAffine(
-            self.table, matrix, self.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            self.table, matrix, self.size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
 
     def _patches(
@@ -132,7 +126,7 @@ class Clip:
         size = self.shadow.shape[0]
         x, y = centre + self.shadow_offset - size // 2
         left, top = math.floor(x), math.floor(y)
-        window = _clip_window(left, top, size, self.size)
+        window = _clip_window(left, top, size, self.size_wh)
         if window is None:
             return
         there, here = window
@@ -156,7 +150,7 @@ class Clip:
         view: View,
     ) -> int:
         left, top = (int(v) for v in patches.corner[row])
-        window = _clip_window(left, top, patches.alpha.shape[1], self.size)
+        window = _clip_window(left, top, patches.alpha.shape[1], self.size_wh)
         if window is None:
             return 0
         there, here = window
@@ -190,14 +184,14 @@ class Clip:
         fall = self.light.shadow_offset() * sprite.height * self.radius * self.short
         for above, offset in ((False, fall), (True, np.zeros(2))):
             matrix = np.concatenate([linear, (start + offset)[:, None]], 1)
-            window = _sprite_window(matrix, sprite.rgba.shape, self.size)
+            window = _sprite_window(matrix, sprite.rgba.shape, self.size_wh)
             if window is None:
                 continue
             rows, columns = window
             matrix[:, 2] -= (columns.start, rows.start)
-            size = (columns.stop - columns.start, rows.stop - rows.start)
+            part_wh = (columns.stop - columns.start, rows.stop - rows.start)
             source = sprite.rgba if above else sprite.shadow
-            drawn = cv2.warpAffine(source, matrix, size, flags=cv2.INTER_LINEAR)
+            drawn = cv2.warpAffine(source, matrix, part_wh, flags=cv2.INTER_LINEAR)
             alpha = drawn[..., 3] if above else drawn
             keep = cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2RGB)
             mixed = cv2.multiply(image[window], keep, scale=1 / 255)
@@ -243,11 +237,11 @@ Window = tuple[slice, slice]
 
 
 def _clip_window(
-    left: int, top: int, size: int, picture: tuple[int, int]
+    left: int, top: int, size: int, image_wh: tuple[int, int]
 ) -> tuple[Window, Window] | None:
-    # Where a square patch lies in the picture, and which part of the patch that is.
+    # Return the window of a square patch in the picture, and the same window in the patch.
     x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + size, picture[0]), min(top + size, picture[1])
+    x1, y1 = min(left + size, image_wh[0]), min(top + size, image_wh[1])
     if x0 >= x1 or y0 >= y1:
         return None
     here = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
@@ -255,12 +249,12 @@ def _clip_window(
 
 
 def _sprite_window(
-    matrix: np.ndarray, shape: tuple[int, ...], picture: tuple[int, int]
+    matrix: np.ndarray, shape: tuple[int, ...], image_wh: tuple[int, int]
 ) -> Window | None:
     height, width = shape[:2]
     ends = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
     spots = ends @ matrix.T
     x0, y0 = (max(math.floor(v) - 1, 0) for v in spots.min(0))
     x1, y1 = (math.ceil(v) + 2 for v in spots.max(0))
-    x1, y1 = min(x1, picture[0]), min(y1, picture[1])
+    x1, y1 = min(x1, image_wh[0]), min(y1, image_wh[1])
     return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None

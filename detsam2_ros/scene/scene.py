@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Procedural top-view billiards video with exact masks, ids and boxes.
 
-The story of a clip is simulated in table units, so one seed tells the same story at any size of
-the same aspect; labels are computed from the balls' discs in the picture, never warped or
-thresholded from colours.
+A clip is simulated in table units, so a seed gives the same motion at any size of the same aspect.
+Labels are computed from the balls' discs in the picture; they are never warped or thresholded from
+colours.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Scene:
         return self.length
 
     def __iter__(self) -> Iterator[SceneFrame]:
-        size = (self.width, self.height)
-        clip = Clip(self.seed, size, self._plan, self._cast, self.options)
+        size_wh = (self.width, self.height)
+        clip = Clip(self.seed, size_wh, self._plan, self._cast, self.options)
         index = 0
         while self.length is None or index < self.length:
             yield clip.frame(index)
@@ -96,5 +96,5 @@ def render(
     height: int = 256,
     options: SceneOptions = SceneOptions(),  # noqa: B008 - frozen
 ) -> list[SceneFrame]:
-    """All frames of a clip at once."""
+    """Return all frames of a clip."""
     return list(Scene(seed, width, height, length, options))

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""How well label images fit the truth of the scene: IoU of each ball, balls found, id switches."""
+"""Scores of label images against the truth: IoU of each ball, balls found, id switches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-# A sliver of a ball behind a hand says little about masks: balls count from here on.
-LEAST_VISIBLE = 0.25
-# A ball that has this IoU with an object is found, and the object's id is the ball's id.
+# Balls count from this visible share on: a sliver of a ball says little about masks.
+MIN_VISIBLE = 0.25
+# A ball with this IoU with an object is found; the object's id is then that of the ball.
 MATCH_IOU = 0.5
 
 
 @dataclass
 class Score:
-    """How well masks fit the truth, over frames: IoU of each ball that counts, id switches."""
+    """Adds up scores over frames: IoU of each ball that counts, and id switches."""
 
     ious: list[float] = field(default_factory=list)
     switches: int = 0
@@ -51,7 +51,7 @@ class Score:
 def pairs(
     truth: np.ndarray, balls: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pair balls with objects one to one; returns IoU float [n] and object id int [n], 0 if none.
+    """Pair balls with objects one to one; returns IoU float [n] and id int [n], 0 if none.
 
     truth, labels: integer [H, W]. balls: ids in truth, [n].
     """

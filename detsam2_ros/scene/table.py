@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The still part of the picture: floor, rails, pockets, cloth and what lies on it."""
+"""The still part of the picture: floor, rails, pockets, the cloth and objects on it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,14 @@ FLOORS = ((88, 80, 74), (58, 62, 72), (122, 104, 84), (70, 40, 44), (40, 44, 46)
 
 @dataclass(frozen=True)
 class Layout:
-    """Extents in units of the short image side, seen from the table's centre.
+    """Extents in units of the short image side, from the table's centre."""
 
-    image: width and height of the picture. half: half size of the playing field.
-    """
-
-    image: tuple[float, float]
-    half: tuple[float, float]
+    image: tuple[float, float]  # width and height of the picture
+    half: tuple[float, float]  # half width and half height of the playing field
 
 
 def layout(width: int, height: int) -> Layout:
-    """Fit a table to a picture of that many pixels."""
+    """Fit a table to a picture of a size in pixels."""
     short = min(width, height)
     image = (width / short, height / short)
     edge = MARGIN + RAIL
@@ -44,35 +41,35 @@ def layout(width: int, height: int) -> Layout:
 class Canvas:
     """A float32 picture with drawing calls in table units."""
 
-    def __init__(self, size: tuple[int, int], scale: float) -> None:
-        self.width, self.height = size
+    def __init__(self, size_wh: tuple[int, int], scale: float) -> None:
+        self.width, self.height = size_wh
         self.scale = scale
         self.pixels = np.zeros((self.height, self.width, 3), np.float32)
 
     def point(self, x: float, y: float) -> tuple[int, int]:
-        """Fixed-point pixel position of a table point, for OpenCV's `shift`."""
+        """Return the pixel of a table point in fixed point, for OpenCV's `shift`."""
         px = x * self.scale + (self.width - 1) / 2
         py = y * self.scale + (self.height - 1) / 2
         return round(px * 2**SHIFT), round(py * 2**SHIFT)
 
     def mask(self) -> np.ndarray:
-        """An empty uint8 coverage plane."""
+        """Return an empty coverage plane, uint8."""
         return np.zeros((self.height, self.width), np.uint8)
 
     def box(self, half_x: float, half_y: float) -> np.ndarray:
-        """Coverage of a centred rectangle."""
+        """Return the coverage of a centred rectangle."""
         corners = [(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)]
         return self.polygon(corners)
 
     def polygon(self, corners: list[tuple[float, float]]) -> np.ndarray:
-        """Coverage of a convex polygon."""
+        """Return the coverage of a convex polygon."""
         mask = self.mask()
         points = np.array([self.point(*corner) for corner in corners], np.int32)
         cv2.fillConvexPoly(mask, points, 255, cv2.LINE_AA, SHIFT)
         return mask
 
     def disc(self, x: float, y: float, radius: float, ring: float = 0.0) -> np.ndarray:
-        """Coverage of a disc, or of a ring of that width."""
+        """Return the coverage of a disc, or of a ring with a width."""
         mask = self.mask()
         thick = -1 if ring <= 0 else max(1, round(ring * self.scale))
         size = round(radius * self.scale * 2**SHIFT)
@@ -80,7 +77,7 @@ class Canvas:
         return mask
 
     def line(self, a: tuple[float, float], b: tuple[float, float], width: float) -> np.ndarray:
-        """Coverage of a line."""
+        """Return the coverage of a line."""
         mask = self.mask()
         thick = max(1, round(width * self.scale))
         cv2.line(mask, self.point(*a), self.point(*b), 255, thick, cv2.LINE_AA, SHIFT)
@@ -102,7 +99,10 @@ class Canvas:
 def texture(
     rng: np.random.Generator, shape: tuple[int, int], grains: list[tuple[float, float]]
 ) -> np.ndarray:
-    """Smooth noise, float32 [H, W] around 1: a sum of (grain in pixels, amplitude) layers."""
+    """Return smooth noise, float32 [H, W] around 1.
+
+    grains: (grain in pixels, amplitude) of the layers that are added.
+    """
     total = np.ones(shape, np.float32)
     for grain, amplitude in grains:
         small = (max(2, round(shape[1] / grain)), max(2, round(shape[0] / grain)))
@@ -124,16 +124,16 @@ def draw_table(
 
     scale: pixels per unit. margin: pixels of slack that the moving camera may show.
     """
-    size = tuple(round(side * scale) + 2 * margin for side in plan.image)
-    canvas = Canvas((size[0], size[1]), scale)
-    shape = (size[1], size[0])
+    width, height = (round(side * scale) + 2 * margin for side in plan.image)
+    canvas = Canvas((width, height), scale)
+    shape = (height, width)
     half_x, half_y = plan.half
     wood = np.array(WOODS[rng.integers(len(WOODS))], np.float32)
     floor = np.array(FLOORS[rng.integers(len(FLOORS))], np.float32)
     felt = np.array(CLOTHS[cloth], np.float32) * rng.uniform(0.85, 1.15)
     felt += rng.uniform(-8, 8, 3).astype(np.float32)
 
-    # Textures draw from their own generator: their size must not move the litter.
+    # A generator of their own for textures: their size must not move the litter.
     own = np.random.default_rng(rng.integers(2**32))
     canvas.pixels += floor * texture(own, shape, [(2, 0.1), (scale * 0.06, 0.14)])[..., None]
     rail = RAIL * 0.98
@@ -152,7 +152,7 @@ def draw_table(
     canvas.paint(canvas.box(half_x + 0.04 * rail, half_y + 0.04 * rail), felt * 0.35)
     bright = _pool_of_light(rng, shape)
     canvas.paint(canvas.box(half_x, half_y), felt * (weave * bright)[..., None])
-    # The cushions' nose keeps light from the cloth beside it.
+    # The nose of the cushions shades the cloth beside it.
     inside = canvas.box(half_x - 0.2 * radius, half_y - 0.2 * radius)
     edge = cv2.GaussianBlur(255 - inside, (0, 0), 0.35 * radius * scale + 0.5)
     canvas.paint(cv2.min(edge, canvas.box(half_x, half_y)), (0, 0, 0), 0.5)
@@ -196,7 +196,7 @@ def _litter(
     felt: np.ndarray,
     chance: float,
 ) -> None:
-    # Everything is drawn from the generator first, so that a knob never shifts the rest.
+    # All choices are drawn first, so that an option never shifts later draws.
     wanted = rng.random(4) < chance
     half = np.array(plan.half)
     chalk = np.array((46, 110, 170)) if rng.random() < 0.6 else np.array((60, 130, 80))

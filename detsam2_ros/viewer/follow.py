@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be seen of a camera, from its images and a timeline; no ROS and no screen in here."""
+"""Joins images of a camera with frames of a timeline for a screen; no ROS, no rerun in here."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from detsam2_ros.results.masks import mask_box
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that arrived: jpeg, its size, its stamp and the time of its arrival in ns."""
+    """An image that arrived."""
 
     jpeg: bytes
     width: int
     height: int
-    stamp: int
-    received: int
+    stamp: int  # nanoseconds
+    received: int  # nanoseconds, time of arrival
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a correction changed: box xyxy (exclusive) and ids of the objects, ascending."""
+    """The difference between two revisions of a frame."""
 
-    box: tuple[int, int, int, int]
-    ids: tuple[int, ...]
+    box: tuple[int, int, int, int]  # around all changed pixels, xyxy, exclusive
+    ids: tuple[int, ...]  # objects with changed pixels, ascending
 
 
 class Screen(Protocol):
-    """Shows things; times are ns, `now` that of arrival."""
+    """Shows images and masks; times are nanoseconds, `now` is the time of arrival."""
 
     def picture(self, picture: Picture) -> None:
         """A new image."""
@@ -59,9 +59,9 @@ class Screen(Protocol):
 
 
 class Follower:
-    """Puts images and frames of a timeline together and shows them; from any thread.
+    """Joins images with frames of a timeline and shows them; any thread may call it.
 
-    length: so many past images are kept for corrections; at least M + K of the node.
+    length: past images that are kept for corrections; at least M + K of the node.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Follower:
             self._screen.picture(picture)
 
     def add_frame(self, frame: TimelineFrame) -> None:
-        """Take a frame that is newly known or changed, as `client.subscribe` tells of it."""
+        """Take a frame that is newly known or changed, the on_change of `client.subscribe`."""
         now = self._clock()
         with self._lock:
             if frame.stream != self._stream:

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""detsam2_viewer: look at a running node in a web browser, or record what is to be seen."""
+"""detsam2_viewer: show a running node in a web browser, or record it to a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 2 for what the user can put right."""
+    """Run the command; returns the exit code: 0, or 2 for an error that the user can correct."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if '--ros-args' in arguments:  # as ros2 run and launch add them; rclpy reads them itself
         arguments = arguments[: arguments.index('--ros-args')]
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _wrong(given: argparse.Namespace) -> str | None:
-    """Return what cannot work of the options, in a sentence."""
+    """Return a sentence on options that cannot work, None if all can."""
     if not 1 <= given.quality <= 100:
         return f'--quality must lie from 1 to 100, got {given.quality}'
     if given.no_web:
@@ -93,7 +93,7 @@ def _wrong(given: argparse.Namespace) -> str | None:
 
 
 def _after(seconds: float | None) -> Callable[[], bool]:
-    """Return a function that says whether so many seconds have passed; None: never."""
+    """Return a function that tells whether so many seconds have passed; None: never."""
     end = None if seconds is None else time.monotonic() + seconds
     return lambda: end is not None and time.monotonic() > end
 

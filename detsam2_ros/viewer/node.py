@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS side of the viewer: finds the topics of a node, and hands on what comes."""
+"""The ROS side of the viewer: finds the topics of a node and passes their messages on."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_ros.client import subscribe
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.viewer.follow import Follower, Screen
 
 _KINDS = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
 _OBJECTS = 'detsam2_msgs/msg/ObjectArray'
-_SAY_AGAIN = 10.0  # seconds
+_REPORT_INTERVAL = 10.0  # seconds
 
 
 class ViewerError(Exception):
-    """What the user can put right; one sentence."""
+    """An error that the user can correct; one sentence."""
 
 
 def look(
@@ -35,10 +36,10 @@ def look(
     quality: int = 80,
     done: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Show a node's camera until it is interrupted, or done says so.
+    """Show a node's camera until an interrupt, or until done returns True.
 
-    node: full name. image: its topic; found out from the running node if None. Waits for the
-    node. Raises ViewerError, also when there was nothing to show when it was done.
+    node: full name. image: topic of the images; None: the topic that the running node subscribes
+    to. Waits for the node. Raises ViewerError, also if done came before the node was found.
     """
     rclpy.init()
     own = rclpy.create_node('detsam2_viewer')
@@ -48,13 +49,13 @@ def look(
         looker = _Looker(own, follower, topic, kind)
         subscribe(own, follower.add_frame, namespace=node, camera=camera)
         own.get_logger().info(f'showing {topic} and the masks of {node}')
-        say = time.monotonic() + _SAY_AGAIN
+        report_at = time.monotonic() + _REPORT_INTERVAL
         while not done():
             rclpy.spin_once(own, timeout_sec=0.2)
-            if not looker.images and time.monotonic() > say:
+            if not looker.images and time.monotonic() > report_at:
                 count = own.count_publishers(topic)
                 own.get_logger().warning(f'no image on {topic} yet; it has {count} publishers')
-                say = time.monotonic() + _SAY_AGAIN
+                report_at = time.monotonic() + _REPORT_INTERVAL
     except ExternalShutdownException:  # SIGINT or SIGTERM
         pass
     finally:
@@ -63,12 +64,12 @@ def look(
 
 
 class _Looker:
-    """Takes the images of a topic; what cannot be converted is told once."""
+    """Takes the images of a topic; reports each reason why one cannot be converted once."""
 
     def __init__(self, node: Node, follower: Follower, topic: str, kind: type[Any]):
         self._log = node.get_logger()
         self._follower = follower
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.images = 0
         node.create_subscription(kind, topic, self._take, qos_profile_sensor_data)
 
@@ -78,19 +79,18 @@ class _Looker:
             compressed = isinstance(message, CompressedImage)
             image = compressed_to_rgb(message) if compressed else to_rgb(message)
         except ImageRefused as refusal:
-            if str(refusal) not in self._told and len(self._told) < 8:
-                self._told.add(str(refusal))
+            if str(refusal) not in self._reported and len(self._reported) < 8:
+                self._reported.add(str(refusal))
                 self._log.error(str(refusal))
             return
-        stamp = message.header.stamp
-        self._follower.add_image(image, stamp.sec * 10**9 + stamp.nanosec)
+        self._follower.add_image(image, nanoseconds(message.header.stamp))
 
 
 def _image_topic(
     own: Node, node: str, camera: str, image: str | None, done: Callable[[], bool]
 ) -> tuple[str, type[Any]]:
     """Wait until the topic of the images is known; returns its name and type."""
-    told = -_SAY_AGAIN
+    reported = -_REPORT_INTERVAL
     while True:
         found, missing = _found(own, node, camera, image)
         if found is not None:
@@ -98,16 +98,16 @@ def _image_topic(
         if done():
             raise ViewerError(missing)
         now = time.monotonic()
-        if now - told >= _SAY_AGAIN:
+        if now - reported >= _REPORT_INTERVAL:
             own.get_logger().info(f'{missing}; waiting')
-            told = now
+            reported = now
         rclpy.spin_once(own, timeout_sec=0.2)
 
 
 def _found(
     own: Node, node: str, camera: str, image: str | None
 ) -> tuple[tuple[str, type[Any]] | None, str]:
-    """Return topic and type, or what is missing; raises ViewerError when waiting is no use."""
+    """Return topic and type, or what is missing; raises ViewerError if waiting cannot help."""
     if image is not None:
         kinds = dict(own.get_topic_names_and_types()).get(image, [])
         for kind in kinds:

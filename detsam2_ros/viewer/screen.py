@@ -13,18 +13,18 @@ import rerun as rr
 import rerun.blueprint as rrb
 
 from detsam2_ros.client.frame import TimelineFrame
-from detsam2_ros.media.overlay import AMBER, colour_of
+from detsam2_ros.media.overlay import AMBER, object_colour
 from detsam2_ros.viewer.follow import Change, Picture
 
-# Timelines. On `received`, time goes on and corrections land on a picture of their own; on `stamp`
-# a past frame has the best masks that are known of it.
+# Two timelines. On `received`, corrections appear in a view of their own at the time of arrival.
+# On `stamp`, each past frame has its best known masks.
 RECEIVED, STAMP = 'received', 'stamp'
 LIVE, PAST, LATENCY, LOG = 'newest', 'corrected', 'latency', 'log'
 _OPACITY = 0.5
 
 
 class RerunScreen:
-    """Shows a camera; logs everything to each of some recording streams."""
+    """Shows a camera with rerun; logs everything to each of the recording streams."""
 
     def __init__(self, streams: Iterable[rr.RecordingStream]):
         self._streams = list(streams)
@@ -33,7 +33,7 @@ class RerunScreen:
             stream.set_log_time_enabled(False)
             stream.set_log_tick_enabled(False)
         self._log(f'{LATENCY}/masks', rr.SeriesLines(names='first masks'), static=True)
-        # Many land at once: points say more than a line that falls back and forth.
+        # Many corrections arrive at once: points are clearer than a line that jumps.
         self._log(
             f'{LATENCY}/corrections',
             rr.SeriesPoints(names='corrections', colors=[AMBER], marker_sizes=2.5),
@@ -41,7 +41,7 @@ class RerunScreen:
         )
 
     def picture(self, picture: Picture) -> None:
-        """Keep a new image for its masks: two frames in one picture would be a lie."""
+        """Log a new image by its stamp; it is shown as the newest with its masks only."""
         self._at(None, picture.stamp)
         self._log(f'{LIVE}/image', _image(picture))
 
@@ -83,34 +83,34 @@ class RerunScreen:
         self._log(f'{LATENCY}/{what}', rr.Scalars(milliseconds))
 
     def flush(self) -> None:
-        """Send what waits, and finish recordings."""
+        """Send waiting data and finish the recordings."""
         for stream in self._streams:
             stream.flush()
             stream.disconnect()
 
     def _log_masks(self, place: str, frame: TimelineFrame) -> None:
         self._log(f'{place}/masks', rr.SegmentationImage(frame.labels, opacity=_OPACITY))
-        seen = [thing for thing in frame.objects if thing.box is not None]
-        boxes = [thing.box for thing in seen if thing.box is not None]
+        seen = [obj for obj in frame.objects if obj.box is not None]
+        boxes = [obj.box for obj in seen if obj.box is not None]
         self._log(
             f'{place}/objects',
             rr.Boxes2D(
                 mins=[box[:2] for box in boxes],
                 sizes=[(box[2] - box[0], box[3] - box[1]) for box in boxes],
-                class_ids=[thing.id for thing in seen],
-                labels=[f'{thing.id} {thing.class_name}'.strip() for thing in seen],
+                class_ids=[obj.id for obj in seen],
+                labels=[f'{obj.id} {obj.class_name}'.strip() for obj in seen],
             ),
         )
 
     def _name(self, frame: TimelineFrame) -> None:
-        """Give new objects their names and their colours, those of every other picture of ours."""
-        names = {thing.id: thing.class_name for thing in frame.objects}
+        """Give new objects their names, and the colours that overlays and reports use."""
+        names = {obj.id: obj.class_name for obj in frame.objects}
         if names.items() <= self._names.items():
             return
         self._names.update(names)
         table = [rr.AnnotationInfo(0, 'background', (0, 0, 0, 0))]
         table += [
-            rr.AnnotationInfo(key, f'{key} {name}'.strip(), colour_of(key))
+            rr.AnnotationInfo(key, f'{key} {name}'.strip(), object_colour(key))
             for key, name in sorted(self._names.items())
         ]
         self._log('/', rr.AnnotationContext(table), static=True)
@@ -141,7 +141,7 @@ def served(
 ) -> tuple[rr.RecordingStream, str]:
     """Return a stream that a web page shows, and the address of the page.
 
-    memory: what is kept for browsers that come late, such as '500MB'; the oldest goes first.
+    memory: limit of the data kept for browsers that connect late, such as '500MB'.
     """
     stream = rr.RecordingStream('detsam2_viewer', recording_id=title)
     stream.serve_grpc(

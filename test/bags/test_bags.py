@@ -57,7 +57,7 @@ def test_a_timeline_gets_the_final_masks(recording, tmp_path, mode) -> None:
     front, rear = report.topics
     assert (front.segmented, front.messages, front.refused) == (FRAMES, FRAMES, {})
     assert front.corrections == len(found[f'{FRONT}/corrections']) > 0
-    assert rear.objects == 2 and not front.told
+    assert rear.objects == 2 and not front.problems
 
 
 def test_times_and_headers_are_those_of_the_images(recording, tmp_path) -> None:

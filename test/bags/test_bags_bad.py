@@ -70,7 +70,7 @@ def test_every_message_is_segmented_or_refused_by_reason(tmp_path) -> None:
         'unsupported_encoding': 2,
     }
     assert report.refused == 10 and not report.failed
-    assert 1 <= len(topic.told) <= 5 and any('plaid8' in text for text in topic.told)
+    assert 1 <= len(topic.problems) <= 5 and any('plaid8' in text for text in topic.problems)
     assert len(read(tmp_path / 'out.mcap')[f'{TOPIC}/masks']) == 5
 
 
@@ -82,8 +82,8 @@ def test_another_size_and_time_that_goes_back_start_new_streams(tmp_path) -> Non
     report = segment(of_images(tmp_path, images), tmp_path / 'out.mcap')
     topic = report.topics[0]
     assert (topic.messages, topic.segmented, topic.restarts) == (13, 13, 2)
-    assert any('image size' in text for text in topic.told)
-    assert any('time went back' in text for text in topic.told)
+    assert any('image size' in text for text in topic.problems)
+    assert any('time went back' in text for text in topic.problems)
     found = read(tmp_path / 'out.mcap')
     sizes = Counter(message.width for _, message in found[f'{TOPIC}/masks'])
     assert sizes == {160: 5, 100: 8}
@@ -99,7 +99,7 @@ def test_another_size_and_time_that_goes_back_start_new_streams(tmp_path) -> Non
 
 
 def test_inference_that_fails_is_counted(tmp_path, monkeypatch) -> None:
-    """As the node does: the window is tried again, then the stream begins anew."""
+    """As the node does: the window is tried again, then the stream restarts."""
     from detsam2_ros.engine.stream import Stream
 
     add = Stream.add
@@ -113,7 +113,7 @@ def test_inference_that_fails_is_counted(tmp_path, monkeypatch) -> None:
     images = [raw(drawn(i), START + i * STEP) for i in range(7)]
     topic = segment(of_images(tmp_path, images), tmp_path / 'out.mcap').topics[0]
     assert topic.refused == {'inference_failed': 1} and topic.failed == 1
-    assert topic.segmented == 6 and any('out of memory' in text for text in topic.told)
+    assert topic.segmented == 6 and any('out of memory' in text for text in topic.problems)
 
 
 def test_a_topic_without_messages(tmp_path) -> None:

@@ -60,17 +60,17 @@ def test_ctrl_c_at_any_frame(recording, tmp_path, at) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in', 'out.mcap', 'whole']
 
 
-def test_other_options_begin_anew(recording, tmp_path) -> None:
+def test_other_options_restart(recording, tmp_path) -> None:
     output = tmp_path / 'out.mcap'
     with pytest.raises(KeyboardInterrupt):
         bags.segment(bags.Job(recording, output), engine(), watcher=Breaker(FRAMES + 2))
     watcher = Breaker()
     job = bags.Job(recording, output, settings={'sam2': 'another one'})
     bags.segment(job, engine(), watcher=watcher)
-    assert not watcher.skipped and 'begun anew' in watcher.notes[0]
+    assert not watcher.skipped and 'restarted' in watcher.notes[0]
 
 
-def test_a_bag_that_changed_begins_anew(recording, tmp_path) -> None:
+def test_a_bag_that_changed_restarts(recording, tmp_path) -> None:
     output = tmp_path / 'out.mcap'
     job = bags.Job(recording, output)
     with pytest.raises(KeyboardInterrupt):

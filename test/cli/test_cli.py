@@ -72,8 +72,8 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
         last = i + 1 == len(records) or records[i + 1]['frame'] != record['frame']
         assert record['final'] == last
         assert record['newest'] >= record['frame']
-        for thing in record['objects']:
-            assert set(thing) == {
+        for obj in record['objects']:
+            assert set(obj) == {
                 'id',
                 'class_id',
                 'class_name',
@@ -82,7 +82,7 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
                 'visible',
                 'conditioned',
             }
-            assert thing['visible'] == (thing['box'] is not None)
+            assert obj['visible'] == (obj['box'] is not None)
     by_frame = {record['frame']: record for record in records}  # the last revision of each
     # Red was first detected at frame 10, whose pass (newest frame 14) reached back to frame 0.
     assert [f for f, record in by_frame.items() if record['revision']] == list(range(10))
@@ -180,8 +180,8 @@ def test_a_memory_bank_leads_where_there_is_no_detector(folder, tmp_path, monkey
         assert segment_video.main([str(folder), *out, *more, *SMALL]) == 0
     assert len(MemoryBank.load(tmp_path / 'b.safetensors').objects()) == 2
     final = {record['frame']: record for record in records_of(tmp_path / 'second')}
-    assert {thing['class_name'] for thing in final[5]['objects']} == {'class 0', 'class 1'}
-    assert not any(thing['conditioned'] for thing in final[5]['objects'])
+    assert {obj['class_name'] for obj in final[5]['objects']} == {'class 0', 'class 1'}
+    assert not any(obj['conditioned'] for obj in final[5]['objects'])
 
 
 def test_a_random_sam2_from_a_checkpoint(folder, tmp_path, monkeypatch) -> None:

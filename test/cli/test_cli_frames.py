@@ -70,7 +70,7 @@ def test_videos_are_written_so_that_they_play(kind, size, tmp_path) -> None:
     source = open_source(path)
     frames = list(source.frames())
     assert len(frames) == 5 and abs(source.fps - 12.5) < 0.01
-    assert source.size == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    assert source.size_wh == (size[0] + size[0] % 2, size[1] + size[1] % 2)
     assert [round(frame.stamp / 1e7) for frame in frames] == [0, 8, 16, 24, 32]
     assert np.abs(frames[4].image.reshape(-1, 3).mean(0) - (160, 100, 200)).max() < 12
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from detsam2_ros.cli.summary import Presence, Summary
-from detsam2_ros.media.overlay import colour_of, draw_overlay, enlarged, enlargement
+from detsam2_ros.media.overlay import draw_overlay, enlarged, enlargement, object_colour
 from detsam2_ros.media.sheet import (
     Best,
     changed_region,
@@ -65,7 +65,7 @@ class TestOverlay:
         drawn = draw_overlay(picture, shown.labels, shown.objects, tags=False)
         assert (picture == 60).all()
         assert drawn.shape == picture.shape and drawn.dtype == np.uint8
-        expected = 0.55 * 60 + 0.45 * np.array(colour_of(7))
+        expected = 0.55 * 60 + 0.45 * np.array(object_colour(7))
         assert np.abs(drawn[40, 50].astype(float) - expected).max() <= 1
         far = np.ones(SHAPE, bool)
         far[25:56, 35:66] = False
@@ -75,7 +75,7 @@ class TestOverlay:
         shown = result(0, 0, {65535: square(10, 10), 1: square(60, 60)})
         drawn = draw_overlay(image(), shown.labels, shown.objects)
         assert (drawn != 60).any()
-        assert colour_of(65535) != colour_of(1) and colour_of(1) == colour_of(1)
+        assert object_colour(65535) != object_colour(1) and object_colour(1) == object_colour(1)
 
     def test_marks_corrected_frames(self) -> None:
         shown = result(0, 1, {7: square(40, 30)})

@@ -71,7 +71,7 @@ def test_what_the_user_can_put_right(configs, recording, tmp_path, capsys) -> No
 def test_ctrl_c_and_the_same_command_again(configs, recording, tmp_path, monkeypatch, capsys):
     from detsam2_ros.bags import stream
 
-    take = stream._Run.take
+    take = stream.TopicSegmenter._take
     calls = []
 
     def interrupted(self, *message) -> None:
@@ -80,7 +80,7 @@ def test_ctrl_c_and_the_same_command_again(configs, recording, tmp_path, monkeyp
             raise KeyboardInterrupt
         take(self, *message)
 
-    monkeypatch.setattr(stream._Run, 'take', interrupted)
+    monkeypatch.setattr(stream.TopicSegmenter, '_take', interrupted)
     command = [str(recording), '-o', str(tmp_path / 'out.mcap'), *SMALL]
     assert segment_bag.main(command) == 130
     assert 'the same command goes on' in capsys.readouterr().err

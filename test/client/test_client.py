@@ -71,7 +71,7 @@ def test_corrections_are_patches_against_revision_0() -> None:
     before = timeline.latest()
     first = timeline.add_correction(correction(FIRST, SECOND_LABELS, 0, 0, 1, ids=(1, 2)))
     np.testing.assert_array_equal(first.labels, SECOND_LABELS)
-    assert first.revision == 1 and [entry.id for entry in first.objects] == [1, 2]
+    assert first.revision == 1 and [obj.id for obj in first.objects] == [1, 2]
     second = timeline.add_correction(correction(FIRST, THIRD_LABELS, 0, 0, 2, ids=(3,)))
     np.testing.assert_array_equal(second.labels, THIRD_LABELS)
     assert second.objects[0].conditioned
@@ -268,7 +268,7 @@ def test_any_order_ends_in_the_best_that_arrived(data) -> None:
     for frame in frames:
         index, revision, score, labels = expected[frame.stamp]
         assert (frame.index, frame.revision, frame.stream) == (index, revision, 0)
-        assert [entry.score for entry in frame.objects] == [score]
+        assert [obj.score for obj in frame.objects] == [score]
         np.testing.assert_array_equal(frame.labels, labels)
 
 

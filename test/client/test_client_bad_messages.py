@@ -20,8 +20,8 @@ AFTER = labels_of(0, 1, 1, 1, 0, 0, 2, 1)
 def state(timeline: MaskTimeline) -> str:
     """Write down all that a timeline holds."""
     kept = {name: value for name, value in vars(timeline).items() if name != '_lock'}
-    entries = [(stamp, vars(entry)) for stamp, entry in timeline._entries()]
-    views = [(stamp, entry.best and entry.best.get()) for stamp, entry in timeline._entries()]
+    entries = [(stamp, vars(parts)) for stamp, parts in timeline._all_parts()]
+    views = [(stamp, parts.best and parts.best.get()) for stamp, parts in timeline._all_parts()]
     return repr((kept, entries, views))
 
 

@@ -154,7 +154,7 @@ def test_a_correction_of_a_frame_beyond_memory_changes_nothing(planner) -> None:
     assert (space.belief != before).any()
 
 
-def test_a_new_stream_or_image_size_starts_anew(planner) -> None:
+def test_a_new_stream_or_image_size_restarts(planner) -> None:
     space = planner.FreeSpace(CELL)
     timeline = MaskTimeline()
     for i in range(10):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from detsam2_ros.demo.processes import ProcessError, Processes
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.scene.scene import Scene
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
@@ -60,7 +61,7 @@ def test_processes_end_by_interrupt_or_are_killed(tmp_path) -> None:
     with Processes(tmp_path, os.environ) as processes:
         for name, code in (('kind', kind), ('deaf', deaf)):
             processes.start(name, [*PYTHON, code + rest])
-            wait_for(lambda name=name: 'ready' in processes.log_of(name).read_text())
+            wait_for(lambda name=name: 'ready' in processes.log_path(name).read_text())
         processes.stop('kind', 10.0)
         with pytest.raises(ProcessError, match='deaf did not end within 1 s'):
             processes.stop('deaf', 1.0)
@@ -124,7 +125,7 @@ def test_the_camera_publishes_the_scene_with_its_truth(node_and_messages) -> Non
         assert np.array_equal(np.frombuffer(truth.data, np.uint16).reshape(64, 96), frame.labels)
         assert list(balls.ids) == frame.ids.tolist() and balls.frame_index == frame.index
         assert np.allclose(balls.scores, frame.visible_fraction)
-        stamps.append(image.header.stamp.sec * 10**9 + image.header.stamp.nanosec)
+        stamps.append(nanoseconds(image.header.stamp))
     assert all(later > earlier for earlier, later in zip(stamps, stamps[1:], strict=False))
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from detsam2_ros.demo.pictures import (
     FramePicture,
-    Thing,
+    NamedId,
     VideoPainter,
-    in_colours_of,
+    match_colours,
     notably_changed,
 )
-from detsam2_ros.demo.recorder.frames import MOST_WAITING, FrameLog, Recorded
+from detsam2_ros.demo.recorder.frames import MAX_WAITING, FrameLog, Recorded
 from detsam2_ros.demo.recorder.output import FILES, Output, OutputThread
 from detsam2_ros.demo.recorder.report import Report, markdown
 from detsam2_ros.media.video import InputError
@@ -40,7 +40,7 @@ def labels(*boxes: tuple[int, int, int]) -> np.ndarray:
 
 def masks(stamp: int, image: np.ndarray, revision: int = 0) -> SimpleNamespace:
     """Stand in for a TimelineFrame."""
-    objects = tuple(Thing(int(key), 'red') for key in np.unique(image) if key)
+    objects = tuple(NamedId(int(key), 'red') for key in np.unique(image) if key)
     return SimpleNamespace(stamp=stamp, labels=image, objects=objects, revision=revision)
 
 
@@ -91,7 +91,7 @@ def test_corrections_are_kept_apart_from_what_was_first_published() -> None:
 def test_a_silent_node_does_not_fill_the_memory() -> None:
     done: list[Recorded] = []
     log = FrameLog(3, done.append)
-    for stamp in range(MOST_WAITING + 5):
+    for stamp in range(MAX_WAITING + 5):
         log.add_image(stamp, IMAGE, stamp)
     assert [frame.stamp for frame in done] == [0, 1, 2, 3, 4]
 
@@ -168,19 +168,19 @@ def test_only_notable_changes_are_marked() -> None:
 
 def test_the_truth_is_painted_in_the_colours_of_its_objects() -> None:
     truth = labels((1, 0, 0), (2, 32, 32))
-    painted, balls = in_colours_of(labels((9, 0, 2)), truth, {1: 'red', 2: 'blue'})
+    painted, balls = match_colours(labels((9, 0, 2)), truth, {1: 'red', 2: 'blue'})
     assert set(np.unique(painted)) == {0, 9, 11} and painted[0, 0] == 9
     assert [(ball.id, ball.class_name) for ball in balls] == [(9, 'red'), (11, 'blue')]
-    empty, balls = in_colours_of(labels(), labels(), {})
+    empty, balls = match_colours(labels(), labels(), {})
     assert not empty.any() and balls == []
 
 
 def test_a_frame_of_the_video_shows_what_the_node_did() -> None:
     painter = VideoPainter()
-    pair = (labels((1, 8, 8)), [Thing(1, 'red')])
+    pair = (labels((1, 8, 8)), [NamedId(1, 'red')])
     none = FramePicture(IMAGE, 'one', '0.0 s', None, None)
     good = FramePicture(IMAGE, 'one', '0.1 s', pair, pair, 1, (1,), (0.5, 0.9))
-    size = painter.size(IMAGE.shape)
+    size = painter.size_wh(IMAGE.shape)
     pictures = [painter.paint(frame) for frame in (none, good, good)]
     for picture in pictures:
         assert picture.shape == (size[1], size[0], 3)
@@ -188,7 +188,7 @@ def test_a_frame_of_the_video_shows_what_the_node_did() -> None:
     strip = slice(size[1] - 104, size[1] - 36)
     grown = np.any(pictures[2][strip] != pictures[1][strip], axis=2)
     assert 0 < np.count_nonzero(grown.any(axis=0)) <= 8  # a bar for each frame, of four pixels
-    assert painter.colour_of('two') != painter.colour_of('one')
+    assert painter.phase_colour('two') != painter.phase_colour('one')
 
 
 def write_all(folder: object, frames: int) -> None:

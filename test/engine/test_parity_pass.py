@@ -154,7 +154,7 @@ def prompted(
 def run_pass(model, features, objects, newest, oldest, **options) -> list[PassOutput]:
     with model.inference():
         return reverse_pass(
-            model, features, objects, newest, oldest, frames_seen=newest + 1, **options
+            model, features, objects, range(oldest, newest + 1), newest + 1, **options
         )
 
 

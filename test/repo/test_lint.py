@@ -19,7 +19,9 @@ HEADER = (
     '# Copyright 2026 detsam2_ros maintainers',
     '# SPDX-License-Identifier: Apache-2.0',
 )
-MOST_LINES = 400
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 60
+MAX_ARGUMENTS = 7
 NOT_OURS = {'.git', '.venv', 'build', 'install', 'log', 'out', 'demo_out', 'runs', '__pycache__'}
 ROS_PACKAGES = {
     'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'detsam2_msgs', 'diagnostic_msgs',
@@ -119,9 +121,77 @@ def test_files_stay_short() -> None:
     long = {
         str(path.relative_to(ROOT)): count
         for path in python_files()
-        if (count := len(path.read_text(encoding='utf-8').splitlines())) > MOST_LINES
+        if (count := len(path.read_text(encoding='utf-8').splitlines())) > MAX_LINES
     }
-    assert not long, f'files of more than {MOST_LINES} lines: {long}'
+    assert not long, f'files of more than {MAX_LINES} lines: {long}'
+
+
+def package_files() -> list[Path]:
+    """List the Python files of the package."""
+    return sorted((ROOT / 'detsam2_ros').rglob('*.py'))
+
+
+def test_functions_stay_short() -> None:
+    long = [
+        f'{path.relative_to(ROOT)}: {node.name}, {node.end_lineno - node.lineno + 1} lines'
+        for path in package_files()
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno + 1 > MAX_FUNCTION_LINES
+    ]
+    assert not long, f'functions of more than {MAX_FUNCTION_LINES} lines: {long}'
+
+
+def own_names(tree: ast.Module) -> set[str]:
+    """Name what a file defines itself or imports from the package; `self` counts too."""
+    names = {'self', 'cls'}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom) and under(node.module or '', 'detsam2_ros'):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def long_calls(tree: ast.Module) -> list[tuple[int, str, int]]:
+    """Return line, callee and number of arguments of the calls of ours that have too many."""
+    own, found = own_names(tree), []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        callee = ast.unparse(node.func)
+        count = len(node.args) + len(node.keywords)
+        is_record = not node.args and callee.rpartition('.')[2].lstrip('_')[:1].isupper()
+        if callee.partition('.')[0] in own and count > MAX_ARGUMENTS and not is_record:
+            found.append((node.lineno, callee, count))
+    return found
+
+
+def test_calls_have_few_arguments() -> None:
+    """Ours are functions and classes that a file defines or imports from the package.
+
+    A record that is made with every field by its name is exempt: each value stands beside its
+    name, so nobody counts places, and a second record only to hold half of the fields would say
+    less. Calls of libraries are theirs.
+    """
+    found = [
+        f'{path.relative_to(ROOT)}:{line} {callee} has {count} arguments'
+        for path in package_files()
+        for line, callee, count in long_calls(ast.parse(path.read_text(encoding='utf-8')))
+    ]
+    assert not found, '\n'.join(found)
+
+
+def test_the_check_of_calls_sees_what_it_looks_for() -> None:
+    eight = ', '.join('abcdefgh')
+    named = ', '.join(f'{name}={name}' for name in 'abcdefgh')
+    source = (
+        'import cv2\nfrom detsam2_ros.bags import Job, segment\n'
+        f'segment({eight})\nJob({eight})\nsegment({named})\nself.take({eight})\n'
+        f'Job({named})\ncv2.putText({eight})\nsegment(a, b)\n'
+    )
+    assert [line for line, _, _ in long_calls(ast.parse(source))] == [3, 4, 5, 6]
 
 
 def imported(path: Path) -> set[str]:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from std_msgs.msg import Header
 
-from detsam2_ros.ros.detections import MOST_BOXES, REFUSALS, boxes_of
+from detsam2_ros.ros.detections import MAX_BOXES, REFUSALS, read_detections
 
 try:
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
@@ -62,7 +62,7 @@ def test_centre_and_size_become_corners_and_the_best_result_counts():
     message = array_of(
         detection(10.0, 20.0, 4.0, 6.0, ('cup', 0.2), (' ball ', 0.7), ('7', 0.1)),
         detection(1.5, 1.5, 3.0, 3.0, ('0', 1.0)), stamp=3_000_000_005)
-    found, refused = boxes_of(message)
+    found, refused = read_detections(message)
     assert found.stamp == 3_000_000_005 and not refused
     np.testing.assert_array_equal(found.boxes, [[8, 17, 12, 23], [0, 0, 3, 3]])
     assert found.boxes.dtype == np.float32
@@ -74,7 +74,7 @@ def test_centre_and_size_become_corners_and_the_best_result_counts():
                                            (45, (10 / math.sqrt(2),) * 2)])
 def test_a_rotated_box_becomes_the_upright_one_around_it(degrees, size):
     turned = detection(50.0, 40.0, 8.0, 2.0, ('a', 0.5), theta=math.radians(degrees))
-    (box,) = boxes_of(array_of(turned))[0].boxes
+    (box,) = read_detections(array_of(turned))[0].boxes
     np.testing.assert_allclose(box[2:] - box[:2], size, atol=1e-4)
     np.testing.assert_allclose((box[2:] + box[:2]) / 2, [50, 40], atol=1e-4)
 
@@ -93,17 +93,17 @@ def test_a_rotated_box_becomes_the_upright_one_around_it(degrees, size):
     (detection(1.0, 1.0, 2.0, 1.0, ('a\x00b', 0.5)), 'bad_class'),
 ])
 def test_what_cannot_be_a_box_is_left_out_and_the_rest_is_kept(made, why):
-    found, refused = boxes_of(array_of(made, detection(2.0, 2.0, 2.0, 2.0, ('good', 0.5))))
+    found, refused = read_detections(array_of(made, detection(2.0, 2.0, 2.0, 2.0, ('good', 0.5))))
     assert dict(refused) == {why: 1} and why in REFUSALS
     assert found.classes == ('good',)
 
 
 def test_an_empty_message_and_an_endless_one():
-    found, refused = boxes_of(array_of())
+    found, refused = read_detections(array_of())
     assert len(found) == 0 and found.boxes.shape == (0, 4) and not refused
-    many = array_of(*[detection(2.0, 2.0, 2.0, 2.0, ('a', 0.5))] * (MOST_BOXES + 5))
-    found, refused = boxes_of(many)
-    assert len(found) == MOST_BOXES and dict(refused) == {'too_many_boxes': 5}
+    many = array_of(*[detection(2.0, 2.0, 2.0, 2.0, ('a', 0.5))] * (MAX_BOXES + 5))
+    found, refused = read_detections(many)
+    assert len(found) == MAX_BOXES and dict(refused) == {'too_many_boxes': 5}
 
 
 @given(st.lists(st.tuples(
@@ -112,7 +112,7 @@ def test_an_empty_message_and_an_endless_one():
 def test_anything_becomes_finite_boxes_or_a_reason(given_ones):
     message = array_of(*[
         detection(x, y, w, h, *results, theta=t) for x, y, w, h, t, results in given_ones])
-    found, refused = boxes_of(message)
+    found, refused = read_detections(message)
     assert len(found) + sum(refused.values()) == len(given_ones)
     assert set(refused) <= set(REFUSALS)
     assert np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()

@@ -237,10 +237,11 @@ def test_reasons_for_dropping() -> None:
     """Every reason in the code is on the page, and no other."""
     found = set()
     package = ROOT / 'detsam2_ros'
-    for path in sorted([*(package / 'ros').glob('*.py'), package / 'messages' / 'pixels.py']):
+    files = [path for room in ('ros', 'runtime') for path in (package / room).glob('*.py')]
+    for path in sorted([*files, package / 'messages' / 'pixels.py']):
         text = path.read_text(encoding='utf-8')
         constants = dict(re.findall(r"^([A-Z_]+) = '([a-z_]+)'", text, re.MULTILINE))
-        used = re.findall(r'(?:drop\w*|ImageRefused|start_anew)\(\s*([A-Z_]+)\b', text)
+        used = re.findall(r'(?:drop\w*|ImageRefused|reset)\(\s*([A-Z_]+)\b', text)
         used += re.findall(r'reason: str = ([A-Z_]+)', text)
         found |= {constants[name] for name in used if name in constants}
         found |= set(constants.values())

@@ -91,10 +91,10 @@ def test_the_same_is_said_once_in_a_while():
 
 def test_what_is_remembered_is_bounded():
     throttle = Throttle(10.0, lambda: 0.0)
-    for i in range(5 * Throttle.MAX):
+    for i in range(5 * Throttle.MAX_REMEMBERED):
         assert throttle.allows(f'{i}')
-        assert len(throttle._said) <= Throttle.MAX
-    assert not throttle.allows(f'{5 * Throttle.MAX - 1}')
+        assert len(throttle._said) <= Throttle.MAX_REMEMBERED
+    assert not throttle.allows(f'{5 * Throttle.MAX_REMEMBERED - 1}')
 
 
 def test_threads_say_it_once_together():

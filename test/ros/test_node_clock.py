@@ -138,7 +138,7 @@ def test_simulated_time(start, graph):
         status = node.wait_status(lambda s: s.values['published'] == '8', '')
         # Frames of 900 to 907 s were published at 1000 s, simulated.
         assert 90 <= float(status.values['latency_p50_s']) <= 101
-        set_clock(5.0)  # the simulation starts anew
+        set_clock(5.0)  # the simulation restarts
         again = shown(node, frames, 3 * SECOND)
         node.finish()
         check_same(node.camera, *engine_streams(pairs, again))

@@ -152,7 +152,7 @@ def test_inference_that_fails_drops_frames_and_recovers(start, control):
     node.wait_status(lambda s: s.values['dropped'] == '5', '')
     status = node.wait_status(lambda s: s.level == ERROR, '')
     assert 'inference failed' in status.message and 'out of memory' in status.message
-    assert node.process.lines('the stream starts anew: inference failed 3 times in a row')
+    assert node.process.lines('the stream restarts: inference failed 3 times in a row')
     control.recover(ENCODING)
     send(node, 8, first=10)
     node.finish()

@@ -17,7 +17,7 @@ from ros_cases import image_of
 
 from detsam2_msgs.srv import AddObject, RemoveObject, RenameObject
 from detsam2_ros.engine import Prompt
-from detsam2_ros.ros.images import labels_of
+from detsam2_ros.ros.images import read_labels
 
 pytestmark = pytest.mark.ros
 pytest_plugins = ['node_fixtures']
@@ -55,7 +55,7 @@ def show(node: RunningNode, images: list[np.ndarray], first: int = 1) -> list[in
 def mask_of_answer(answer: Any, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Return the mask that an answer holds, bool [H, W]."""
     mask = np.zeros(size, bool)
-    labels = labels_of(answer.patch)
+    labels = read_labels(answer.patch)
     roi = answer.roi
     assert labels.shape == (roi.height, roi.width)
     assert set(np.unique(labels)) <= {0, answer.object_id}

@@ -107,7 +107,7 @@ def test_answers_that_wait_come_when_it_is_done(start, control, tmp_path):
     assert sorted(answers[2].class_names) == ['green', 'red']
 
 
-def test_reset_starts_the_stream_anew_and_loses_nothing(start):
+def test_reset_restarts_the_stream_and_loses_nothing(start):
     node = start()
     frames = scene(13, seed=1)
     pairs = [((i + 1) * SECOND, image) for i, image in enumerate(frames)]

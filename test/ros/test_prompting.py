@@ -19,9 +19,9 @@ from std_msgs.msg import Header
 from detsam2_msgs.srv import AddObject
 from detsam2_ros.engine import Object, Prompt, Prompted, PromptError
 from detsam2_ros.results.masks import Mask
-from detsam2_ros.ros.images import labels_of
-from detsam2_ros.ros.services.base import RequestError, class_name_of
-from detsam2_ros.ros.services.objects import answer_with, prompt_of, stamp_of
+from detsam2_ros.ros.images import read_labels
+from detsam2_ros.ros.services.base import RequestError, read_class_name
+from detsam2_ros.ros.services.objects import fill_answer, read_prompt, read_stamp
 
 pytestmark = pytest.mark.ros
 
@@ -33,12 +33,12 @@ def request(**fields) -> AddObject.Request:
 
 
 def test_a_box_points_and_both():
-    prompt = prompt_of(request(box=[1.0, 2.0, 3.0, 4.5]))
+    prompt = read_prompt(request(box=[1.0, 2.0, 3.0, 4.5]))
     assert prompt.box == (1.0, 2.0, 3.0, 4.5) and prompt.mask is None and not len(prompt.points)
-    prompt = prompt_of(request(points=[1.0, 2.0, 3.0, 4.0]))
+    prompt = read_prompt(request(points=[1.0, 2.0, 3.0, 4.0]))
     assert prompt.box is None and prompt.labels.tolist() == [1, 1]
     np.testing.assert_array_equal(prompt.points, [[1, 2], [3, 4]])
-    prompt = prompt_of(request(box=[1.0, 2.0, 3.0, 4.5], points=[1.0, 2.0], labels=[0]))
+    prompt = read_prompt(request(box=[1.0, 2.0, 3.0, 4.5], points=[1.0, 2.0], labels=[0]))
     assert prompt.box and prompt.labels.tolist() == [0]
 
 
@@ -50,7 +50,7 @@ def test_a_mask_of_each_encoding(encoding, kind, value, padding, big):
     mask = np.zeros((5, 7), bool)
     mask[1:3, 2:6] = True
     message = image_of(encoding, mask.astype(kind) * kind(value), padding=padding, big=big)
-    np.testing.assert_array_equal(prompt_of(request(mask=message)).mask, mask)
+    np.testing.assert_array_equal(read_prompt(request(mask=message)).mask, mask)
 
 
 # But for what a mask may be, and for no mask at all.
@@ -62,7 +62,7 @@ BAD_MASKS = [(name, make) for name, make in BAD_IMAGES
 def test_a_mask_that_cannot_be_is_refused_in_words(make):
     message = make()
     with pytest.raises(RequestError, match='the mask cannot be used: an? .*') as caught:
-        prompt_of(request(mask=message))
+        read_prompt(request(mask=message))
     assert 'camera driver' not in str(caught.value)
 
 
@@ -74,7 +74,7 @@ def test_anything_becomes_a_prompt_or_one_sentence(
 ):
     mask = image_of_bytes(encoding, *side, step, data)
     try:
-        prompt = prompt_of(request(box=box, points=points, labels=labels, mask=mask))
+        prompt = read_prompt(request(box=box, points=points, labels=labels, mask=mask))
     except (RequestError, PromptError) as error:
         assert str(error) and '\n' not in str(error)
         return
@@ -86,7 +86,7 @@ def test_anything_becomes_a_prompt_or_one_sentence(
 def test_stamps_are_nanoseconds_and_zero_is_the_newest(seconds, nanoseconds):
     asked = request()
     asked.stamp.sec, asked.stamp.nanosec = seconds, nanoseconds
-    stamp = stamp_of(asked)
+    stamp = read_stamp(asked)
     assert (stamp or 0) == seconds * 10**9 + nanoseconds
     assert (stamp is None) == (seconds * 10**9 + nanoseconds == 0)
 
@@ -100,13 +100,13 @@ def test_an_answer_holds_the_mask_in_its_box(object_id, sides):
     found = Object(object_id, 2, 'cup', 0.5, True, Mask.of(mask))
     frame = SimpleNamespace(header=header)
     response = AddObject.Response()
-    answer_with(response, Prompted(4, 9 * 10**9, found, frame))
+    fill_answer(response, Prompted(4, 9 * 10**9, found, frame))
     assert (response.object_id, response.class_id, response.class_name) == (object_id, 2, 'cup')
     assert response.header == header == response.patch.header and response.frame_index == 4
     roi, whole = response.roi, np.zeros_like(mask)
     assert (response.patch.width, response.patch.height) == (roi.width, roi.height)
     if mask.any():
-        part = labels_of(response.patch)
+        part = read_labels(response.patch)
         assert set(np.unique(part)) <= {0, object_id} and part.any(axis=1).all()
         whole[roi.y_offset:roi.y_offset + roi.height,
               roi.x_offset:roi.x_offset + roi.width] = part > 0
@@ -116,7 +116,7 @@ def test_an_answer_holds_the_mask_in_its_box(object_id, sides):
 @given(st.text(max_size=300))
 def test_class_names_are_printable_and_of_bounded_length(text):
     try:
-        name = class_name_of(text)
+        name = read_class_name(text)
     except RequestError as error:
         assert len(text.strip()) > 200 or not text.strip().isprintable()
         assert str(error).isprintable()

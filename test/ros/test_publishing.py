@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.results.frames import FrameResult, Object
 from detsam2_ros.results.masks import Mask
-from detsam2_ros.ros.images import label_image, labels_of
+from detsam2_ros.ros.images import label_image, read_labels
 from detsam2_ros.ros.publishing import FirstLabels, correction, object_array, occupied
 
 pytestmark = pytest.mark.ros
@@ -237,5 +237,5 @@ def test_the_engines_own_objects_and_labels_become_messages():
         boxes = np.array(message.boxes).reshape(-1, 4)
         assert boxes.tolist() == [list(o.box) for o in found.objects]
         picture = label_image(header(), found.labels)
-        assert np.array_equal(labels_of(picture), found.labels)
+        assert np.array_equal(read_labels(picture), found.labels)
         assert set(np.unique(found.labels)) == {0, *message.ids}

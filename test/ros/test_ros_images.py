@@ -30,7 +30,7 @@ from detsam2_ros.ros.images import (
     check_cv_bridge,
     compressed_to_rgb,
     label_image,
-    labels_of,
+    read_labels,
     rgb_image,
     to_rgb,
 )
@@ -319,7 +319,7 @@ def test_label_and_rgb_images() -> None:
         assert message.is_bigendian == (sys.byteorder == 'big')
         assert message.data.tobytes() == part.astype('=u2').tobytes()
         if part.size:
-            np.testing.assert_array_equal(labels_of(message), part)
+            np.testing.assert_array_equal(read_labels(message), part)
     for part in (noise(), noise()[2:5, 1:8], noise()[..., ::-1]):
         message = rgb_image(header, part)
         assert message.header == header and message.step == 3 * part.shape[1]
@@ -333,10 +333,10 @@ def test_label_and_rgb_images() -> None:
 
 @pytest.mark.parametrize('padding', [0, 2, 3])
 @pytest.mark.parametrize('big', [False, True])
-def test_labels_of(big: bool, padding: int) -> None:
+def test_read_labels(big: bool, padding: int) -> None:
     labels = (np.arange(7 * 9) * 1009).astype(np.uint16).reshape(7, 9)
     message = image_of('mono16', labels, padding, big)
-    result = labels_of(message)
+    result = read_labels(message)
     np.testing.assert_array_equal(result, labels)
     assert result.dtype == np.uint16 and result.dtype.isnative and not result.flags.writeable
     shared = np.shares_memory(result, np.frombuffer(message.data, np.uint8))
@@ -347,12 +347,12 @@ def test_labels_of(big: bool, padding: int) -> None:
 def test_bad_labels_are_refused(name: str, make) -> None:
     message = make()
     with pytest.raises(ImageRefused):
-        labels_of(message)
+        read_labels(message)
     message.encoding = 'mono16'
     enough = message.step >= 2 * message.width > 0 < message.height
     if not (enough and len(message.data) == message.step * message.height):
         with pytest.raises(ImageRefused):
-            labels_of(message)
+            read_labels(message)
 
 
 @pytest.fixture

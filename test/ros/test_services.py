@@ -24,7 +24,7 @@ from detsam2_msgs.srv import LoadMemoryBank
 from detsam2_ros.engine import BankError
 from detsam2_ros.ros.parameters.declare import declare_parameters, read_parameters
 from detsam2_ros.ros.services.banks import BankServices
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.session import Session, SessionHolder
 
 pytestmark = pytest.mark.ros
 
@@ -68,7 +68,7 @@ def served(tmp_path):
     declare_parameters(node)
     session = Session(node, read_parameters(node), lambda _: BankEngine())
     session.wait_until_loaded(threading.Event())
-    services = BankServices(node, lambda: session)
+    services = BankServices(node, SessionHolder(session))
     yield services, session
     assert session.close(PATIENCE)
     node.destroy_node()

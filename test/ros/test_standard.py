@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from detsam2_ros.results.frames import Object
 from detsam2_ros.results.masks import Mask
-from detsam2_ros.ros.detections import boxes_of
+from detsam2_ros.ros.detections import read_detections
 from detsam2_ros.ros.images import class_image
 from detsam2_ros.ros.standard import (
     UNLABELED,
@@ -55,7 +55,7 @@ def test_tracked_objects_have_their_id_class_and_box():
 
 @needs_vision_msgs
 def test_what_is_tracked_can_lead_another_node():
-    found, refused = boxes_of(tracked(shown(CUP, BALL), Header()))
+    found, refused = read_detections(tracked(shown(CUP, BALL), Header()))
     np.testing.assert_array_equal(found.boxes, [CUP.box, BALL.box])
     assert found.classes == ('1', '300') and not refused
 

@@ -19,7 +19,7 @@ from detsam2_ros.runtime.detection_inbox import (
     DetectionInbox,
     Unused,
 )
-from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections, detections_of
+from detsam2_ros.runtime.detections import MAX_CLASSES, NamedDetections, to_detections
 
 
 def boxes(stamp: int, *classes: str) -> NamedDetections:
@@ -221,7 +221,7 @@ def test_a_flood_of_class_names_is_bounded():
 
     for part in range(4):
         many = [f'class {part} {i}' for i in range(400)]
-        kept, surplus = detections_of(boxes(0, *many), names, new)
+        kept, surplus = to_detections(boxes(0, *many), names, new)
         assert len(kept) + surplus == 400
     assert len(names) == MAX_CLASSES and surplus == 400
 

@@ -19,6 +19,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from detsam2_ros.bags.types import COMPRESSED, IMAGE, typestore
 from detsam2_ros.engine import Engine, EngineConfig
+from detsam2_ros.messages.stamps import nanoseconds
 
 SIZE = (160, 120)  # width, height
 FRAMES = 13
@@ -108,7 +109,7 @@ def read(path: Path) -> dict[str, list[tuple[int, Any]]]:
 
 
 def stamp_of(message: Any) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    return nanoseconds(message.header.stamp)
 
 
 def final_labels(images: list[np.ndarray], config: EngineConfig = CONFIG) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.client import MaskTimeline
+from detsam2_ros.messages.stamps import nanoseconds
 
 TRANSITIONS = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4}
 SHUTDOWN = {'unconfigured': 5, 'inactive': 6, 'active': 7}
@@ -31,7 +32,7 @@ SECOND = 1_000_000_000
 
 def stamp_of(message: Any) -> int:
     """Return the stamp of a message in nanoseconds."""
-    return message.header.stamp.sec * SECOND + message.header.stamp.nanosec
+    return nanoseconds(message.header.stamp)
 
 
 class CameraSide:

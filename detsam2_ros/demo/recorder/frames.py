@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the recorder knows of each frame, until no correction can reach it; no ROS in here."""
+"""The recorder's frames, held until no correction can reach them; no ROS in here."""
 
 from __future__ import annotations
 
@@ -12,35 +12,30 @@ import numpy as np
 
 from detsam2_ros.client import TimelineFrame
 
-# So many frames may wait in all: a node that publishes nothing must not fill the memory.
-MOST_WAITING = 400
+# Limit of waiting frames: a node that publishes nothing must not fill the memory.
+MAX_WAITING = 400
 
 
 @dataclass
 class Recorded:
-    """A frame and all that came for it; times are nanoseconds of the recorder's clock.
-
-    image: uint8 [H, W, 3] RGB. truth: uint16 [H, W], ball ids; balls: those that count, by how
-    much of them shows; names: of the balls. first, last: masks as first published and as they
-    ended, the same one if never corrected; None when the node published none.
-    """
+    """A frame with everything received for it; times are nanoseconds of the recorder's clock."""
 
     stamp: int
-    phase: str = ''
-    image: np.ndarray | None = None
-    arrived: int = 0
-    truth: np.ndarray | None = None
-    balls: np.ndarray | None = None
-    names: Mapping[int, str] = field(default_factory=dict)
-    first: TimelineFrame | None = None
-    last: TimelineFrame | None = None
-    masked: int = 0
-    corrected: int = 0
+    phase: str = ''  # of the story
+    image: np.ndarray | None = None  # uint8 [H, W, 3] RGB
+    arrived: int = 0  # time of the image
+    truth: np.ndarray | None = None  # uint16 [H, W], ball ids
+    balls: np.ndarray | None = None  # ids of the balls that are visible enough to count
+    names: Mapping[int, str] = field(default_factory=dict)  # of all balls
+    first: TimelineFrame | None = None  # masks as first published; None: no masks
+    last: TimelineFrame | None = None  # the last masks; equal to `first` if never corrected
+    masked: int = 0  # time of the first masks
+    corrected: int = 0  # time of the last correction
     corrections: int = 0
 
     @property
     def counting_balls(self) -> np.ndarray | None:
-        """Ids of the balls to score, all of the truth's unless said otherwise; None without."""
+        """Ids of the balls to score, by default all in the truth; None without truth."""
         if self.truth is None:
             return None
         if self.balls is not None:
@@ -50,12 +45,11 @@ class Recorded:
 
 
 class FrameLog:
-    """Collects what arrives, and hands out each frame, in order, once it is done.
+    """Collects messages by frame, and hands out each frame, in order, once it is done.
 
-    hold: a frame is done when so many later ones have masks; more than M, so that the
-    corrections of the last pass over it are in. take: gets the frames, on the thread that
-    brought the message. phase: given to the frames whose image arrives from now on. May be used
-    from several threads.
+    hold: a frame is done when `hold` later frames have masks; more than M, so that all its
+    corrections have arrived. take: called with each frame, on the thread of the last message.
+    phase: of the frames whose image arrives from now on. Several threads may use it.
     """
 
     def __init__(self, hold: int, take: Callable[[Recorded], None]):
@@ -73,39 +67,39 @@ class FrameLog:
         """Take an image, uint8 [H, W, 3] RGB."""
         with self._lock:
             self.images += 1
-            entry = self._entry(stamp)
-            if entry is not None:
-                entry.image, entry.phase, entry.arrived = image, self.phase, now
+            recorded = self._recorded(stamp)
+            if recorded is not None:
+                recorded.image, recorded.phase, recorded.arrived = image, self.phase, now
                 self._hand_out()
 
     def add_truth(self, stamp: int, truth: np.ndarray) -> None:
         """Take the true labels of a frame, uint16 [H, W]."""
         with self._lock:
-            entry = self._entry(stamp)
-            if entry is not None:
-                entry.truth = truth
+            recorded = self._recorded(stamp)
+            if recorded is not None:
+                recorded.truth = truth
 
     def add_balls(self, stamp: int, balls: np.ndarray, names: Mapping[int, str]) -> None:
         """Take the ids of a frame's balls that count, and the names of all."""
         with self._lock:
-            entry = self._entry(stamp)
-            if entry is not None:
-                entry.balls, entry.names = balls, names
+            recorded = self._recorded(stamp)
+            if recorded is not None:
+                recorded.balls, recorded.names = balls, names
 
     def add_masks(self, frame: TimelineFrame, now: int) -> None:
-        """Take what a timeline knows of a frame after a message: first masks or better ones."""
+        """Take a frame of a timeline: its first masks, or corrected ones."""
         with self._lock:
-            entry = self._entry(frame.stamp)
-            if entry is None:
+            recorded = self._recorded(frame.stamp)
+            if recorded is None:
                 return
-            if entry.first is None:
-                entry.first, entry.masked = frame, now
+            if recorded.first is None:
+                recorded.first, recorded.masked = frame, now
                 self.masks += 1
             if frame.revision:
-                entry.corrected = now
-                entry.corrections += 1
+                recorded.corrected = now
+                recorded.corrections += 1
                 self.corrections += 1
-            entry.last = frame
+            recorded.last = frame
             self._hand_out()
 
     def drain(self) -> None:
@@ -114,8 +108,8 @@ class FrameLog:
             for stamp in sorted(self._waiting):
                 self._finish(stamp)
 
-    def _entry(self, stamp: int) -> Recorded | None:
-        """Return the entry of a frame, None for one that has been handed out."""
+    def _recorded(self, stamp: int) -> Recorded | None:
+        """Return what is known of a frame, None if the frame has been handed out."""
         if stamp <= self._done_until:
             self.unknown += 1
             return None
@@ -126,12 +120,12 @@ class FrameLog:
         masked = sum(self._waiting[stamp].first is not None for stamp in stamps)
         for stamp in stamps:
             masked -= self._waiting[stamp].first is not None
-            if masked < self._hold and len(self._waiting) <= MOST_WAITING:
+            if masked < self._hold and len(self._waiting) <= MAX_WAITING:
                 break
             self._finish(stamp)
 
     def _finish(self, stamp: int) -> None:
-        entry = self._waiting.pop(stamp)
+        recorded = self._waiting.pop(stamp)
         self._done_until = stamp
-        if entry.image is not None:
-            self._take(entry)
+        if recorded.image is not None:
+            self._take(recorded)

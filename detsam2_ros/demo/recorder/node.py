@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""demo_recorder: a subscriber that applies corrections and writes down what they were worth."""
+"""demo_recorder: a subscriber that applies corrections and records what they improve."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from sensor_msgs.msg import Image
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.client import MaskTimeline, TimelineFrame
-from detsam2_ros.client.decode import nanoseconds
 from detsam2_ros.demo.processes import stop_on_signals
 from detsam2_ros.demo.recorder.frames import FrameLog
 from detsam2_ros.demo.recorder.output import OutputThread
 from detsam2_ros.media.video import InputError
-from detsam2_ros.ros.images import ImageRefused, labels_of, to_rgb
-from detsam2_ros.scene.score import LEAST_VISIBLE
+from detsam2_ros.messages.stamps import nanoseconds
+from detsam2_ros.ros.images import ImageRefused, read_labels, to_rgb
+from detsam2_ros.scene.score import MIN_VISIBLE
 
-# When the recorder is told to end, what is under way may still come in: until nothing has for
-# so long, and for so long at most.
+# At the end the recorder still takes messages that are on their way: until none has come for
+# _QUIET_SECONDS, for _LAST_SECONDS at most.
 _QUIET_SECONDS, _LAST_SECONDS = 1.0, 20.0
 
 
 class DemoRecorder(Node):
-    """Follows a camera, the node's topics and, if there is one, the truth.
+    """Records a camera, the topics of a detsam2 node and, if published, the truth.
 
     Topics (remap them): image, masks, objects, corrections, truth, truth_objects. Parameter
-    `phase`: the part of the story that images arriving from now on belong to; it can be set at
-    any time, and numbers are told for each. Raises InputError when the output cannot be made.
+    `phase`: the part of the story for images that arrive from now on. It can be set at any time;
+    the report has numbers for each phase. Raises InputError when the output cannot be made.
     """
 
     def __init__(self, **kwargs: Any):
@@ -56,7 +56,7 @@ class DemoRecorder(Node):
         self.output = OutputThread(folder, rate)
         self.log = FrameLog(hold, self.output.take)
         self._timeline = MaskTimeline(length=2 * hold, max_lag=max(50, hold))
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._changed = time.monotonic()
         self._follow(Image, 'image', self._on_image)
         self._follow(Image, 'truth', self._on_truth)
@@ -73,7 +73,7 @@ class DemoRecorder(Node):
         self.add_post_set_parameters_callback(self._set)
 
     def finish(self, executor: Executor) -> int:
-        """Write all that is left; returns how many frames were recorded in all."""
+        """Write all remaining frames; returns the total count of images."""
         now = time.monotonic()
         self._changed = max(self._changed, now - _QUIET_SECONDS / 2)
         while time.monotonic() < min(now + _LAST_SECONDS, self._changed + _QUIET_SECONDS):
@@ -87,10 +87,10 @@ class DemoRecorder(Node):
         self.log.add_image(nanoseconds(message.header.stamp), to_rgb(message), now)
 
     def _on_truth(self, message: Image) -> None:
-        self.log.add_truth(nanoseconds(message.header.stamp), labels_of(message))
+        self.log.add_truth(nanoseconds(message.header.stamp), read_labels(message))
 
     def _on_truth_objects(self, message: ObjectArray) -> None:
-        counts = np.asarray(message.scores, np.float32) >= LEAST_VISIBLE
+        counts = np.asarray(message.scores, np.float32) >= MIN_VISIBLE
         balls = np.asarray(message.ids, int)[counts]
         names = dict(zip(message.ids, message.class_names, strict=True))
         self.log.add_balls(nanoseconds(message.header.stamp), balls, names)
@@ -109,8 +109,8 @@ class DemoRecorder(Node):
             try:
                 receive(message)
             except (ImageRefused, ValueError) as error:
-                if str(error) not in self._told and len(self._told) < 20:
-                    self._told.add(str(error))
+                if str(error) not in self._reported and len(self._reported) < 20:
+                    self._reported.add(str(error))
                     self.get_logger().error(f'{topic}: {error}')
 
         self.create_subscription(kind, topic, guarded, QoSProfile(depth=50))

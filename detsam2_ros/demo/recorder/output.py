@@ -18,7 +18,7 @@ from detsam2_ros.demo.pictures import (
     comparison_row,
     notably_changed,
 )
-from detsam2_ros.demo.recorder.frames import MOST_WAITING, Recorded
+from detsam2_ros.demo.recorder.frames import MAX_WAITING, Recorded
 from detsam2_ros.demo.recorder.report import Report
 from detsam2_ros.media.sheet import Best, contact_sheet
 from detsam2_ros.media.timeline import NOTABLE_IOU
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 VIDEO, SHEET = 'overlay.mp4', 'sheet.png'
 FILES = (VIDEO, SHEET, 'report.md', 'report.json', 'chart.png')
-# Of the frames that corrections helped most, so many of each phase, so many frames apart.
+# Rows of the sheet for each phase, and the least distance of two of them in frames.
 _ROWS, _APART = 3, 15
 
 _Row = tuple[float, str, list[np.ndarray]]
@@ -37,8 +37,8 @@ _Row = tuple[float, str, list[np.ndarray]]
 class Output:
     """Scores and draws frames; `close` writes the sheet and the report.
 
-    folder: made if need be; what an earlier run left of FILES is removed. rate: frames a second
-    of the video. Raises InputError when something cannot be written.
+    folder: made if it does not exist; FILES of an earlier run are removed. rate: frames a second
+    of the video. Raises InputError when a file cannot be written.
     """
 
     def __init__(self, folder: Path, rate: float):
@@ -88,13 +88,13 @@ class Output:
             best.offer(gain, self._order, lambda: (gain, name, _row(frame, picture)))
 
     def close(self) -> None:
-        """Finish the video and write the rest."""
+        """Finish the video and write the sheet and the report."""
         if self._video is not None:
             self._video.close()
         rows: list[_Row] = []
         for best in self._rows.values():
             items = best.items()
-            # Frames that no correction helped are shown only when there are no others.
+            # Frames without a gain are shown only when there are no others.
             rows += [item for item in items if item[0] > 0] or items[-1:]
         try:
             if rows:
@@ -110,7 +110,8 @@ class Output:
         shape = picture.image.shape
         if self._video is None:
             self._shape = shape
-            self._video = VideoWriter(self.folder / VIDEO, self._painter.size(shape), self._rate)
+            size_wh = self._painter.size_wh(shape)
+            self._video = VideoWriter(self.folder / VIDEO, size_wh, self._rate)
         if shape == self._shape:
             self._video.write(self._painter.paint(picture))
         else:
@@ -131,7 +132,7 @@ class OutputThread:
     def __init__(self, folder: Path, rate: float):
         self.failure: InputError | None = None
         self._output = Output(folder, rate)
-        self._queue: queue.Queue[Recorded | None] = queue.Queue(MOST_WAITING)
+        self._queue: queue.Queue[Recorded | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name='output', daemon=True)
         self._thread.start()
 
@@ -140,7 +141,7 @@ class OutputThread:
         self._queue.put(frame)
 
     def close(self) -> None:
-        """Draw what waits and write the rest; raises InputError for whatever went wrong."""
+        """Draw the waiting frames and finish the files; raises InputError if any step failed."""
         self._queue.put(None)
         self._thread.join()
         if self.failure is not None:

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured, phase by phase: the table, the numbers for a program, the chart."""
+"""The results of the recorder by phase: table, JSON and chart."""
 
 from __future__ import annotations
 
@@ -15,34 +15,31 @@ import numpy as np
 from detsam2_ros.client import TimelineFrame
 from detsam2_ros.demo.pictures import PHASE_COLOURS
 from detsam2_ros.demo.recorder.frames import Recorded
-from detsam2_ros.scene.score import LEAST_VISIBLE, MATCH_IOU, Score, pairs
+from detsam2_ros.scene.score import MATCH_IOU, MIN_VISIBLE, Score, pairs
 
 _INK, _FAINT, _GREY, _GREEN = '#20242a', '#d9dce1', '#8a919c', '#1e8454'
 
 
 @dataclass
 class Phase:
-    """The numbers of one part of the story.
-
-    latencies: seconds from an image's stamp to the arrival of its first masks; correction_delays:
-    to that of its last correction. found: balls of final masks; named: those whose object has the
-    name of the ball.
-    """
+    """The numbers of one part of the story."""
 
     name: str
     frames: int = 0
-    masked: int = 0
-    corrected: int = 0
+    masked: int = 0  # frames with masks
+    corrected: int = 0  # frames with a correction
     corrections: int = 0
+    # Seconds from the stamp of an image to the arrival of its first masks.
     latencies: list[float] = field(default_factory=list)
+    # Seconds from the stamp of an image to the arrival of its last correction.
     correction_delays: list[float] = field(default_factory=list)
-    first: Score = field(default_factory=Score)
-    last: Score = field(default_factory=Score)
-    found: int = 0
-    named: int = 0
+    first: Score = field(default_factory=Score)  # of masks as first published
+    last: Score = field(default_factory=Score)  # of final masks
+    found: int = 0  # balls in final masks
+    named: int = 0  # found balls whose object has the name of the ball
 
     def add(self, frame: Recorded) -> tuple[float, float] | None:
-        """Count a frame; returns the mean IoU of its first and last masks, None without either."""
+        """Count a frame; returns mean IoU of first and last masks, None without masks or truth."""
         self.frames += 1
         if frame.first is None or frame.last is None:
             return None
@@ -64,7 +61,7 @@ class Phase:
     def _count_names(
         self, frame: Recorded, last: TimelineFrame, truth: np.ndarray, balls: np.ndarray
     ) -> None:
-        names = {thing.id: thing.class_name for thing in last.objects}
+        names = {obj.id: obj.class_name for obj in last.objects}
         for ball, iou, key in zip(balls.tolist(), *pairs(truth, balls, last.labels), strict=True):
             if iou >= MATCH_IOU and ball in frame.names:
                 self.found += 1
@@ -92,13 +89,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Moment:
-    """One frame of the chart: seconds since the first image, IoU and latency where there are."""
+    """One frame of the chart."""
 
     number: int
-    seconds: float
+    seconds: float  # since the first image
     phase: str
-    scores: tuple[float, float] | None
-    latency: float | None
+    scores: tuple[float, float] | None  # mean IoU of first and last masks
+    latency: float | None  # seconds until the first masks
 
 
 class Report:
@@ -111,7 +108,7 @@ class Report:
         self._start: int | None = None
 
     def add(self, frame: Recorded) -> tuple[float, float] | None:
-        """Count a frame; returns the mean IoU of its first and last masks, None without either."""
+        """Count a frame; returns mean IoU of first and last masks, None without masks or truth."""
         self._start = frame.stamp if self._start is None else self._start
         scores = self.total.add(frame)
         if frame.phase:
@@ -133,7 +130,7 @@ class Report:
         return {
             'image_interval_p50_s': _percentile(steps, 50),
             'image_interval_p95_s': _percentile(steps, 95),
-            'least_visible': LEAST_VISIBLE,
+            'least_visible': MIN_VISIBLE,
             'found_from_iou': MATCH_IOU,
             'total': self.total.numbers(),
             'phases': {name: phase.numbers() for name, phase in self.phases.items()},

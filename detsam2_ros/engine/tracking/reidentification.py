@@ -45,8 +45,7 @@ def reidentify(
             tools.model,
             {at: other.encoded for at, other in (past | {index: frame}).items()},
             [PassInput(obj.memory(config, 1), frozenset(obj.prompts)) for obj in new],
-            newest=index,
-            oldest=min(past),
+            span=range(min(past), index + 1),
             frames_seen=index + 1,
         )
         resizer = tools.resizer

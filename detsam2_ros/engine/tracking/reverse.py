@@ -77,28 +77,28 @@ def reverse_steps(
     model: Sam2Model,
     features: Mapping[int, ImageFeatures],
     objects: Sequence[PassInput],
-    newest: int,
-    oldest: int,
+    span: range,
     frames_seen: int,
     batch: bool = True,
     clock: Clock | None = None,
     stop: StopRule | None = None,
 ) -> Steps[list[PassOutput]]:
-    """Track objects from frame `newest` back to frame `oldest`, both included, frame by frame.
+    """Track objects backwards over the frames of `span`, indices that ascend, frame by frame.
 
-    features: of every frame in between. Reads nothing that another pass has tracked, keeps
+    features: of every frame of the span. Reads nothing that another pass has tracked, keeps
     nothing: equal inputs give equal outputs. batch=False tracks one object at a time. stop: ends
     the pass early for objects whose published masks it finds again. Do each part inside
     `Sam2Model.inference()`. (Det-SAM2 report, section 3; SAM2VideoPredictor.propagate_in_video
-    with reverse=True, which starts at newest and tracks newest - oldest frames more.)
+    with reverse=True, which starts at the newest frame and tracks the others of the span.)
     """
+    newest = span.stop - 1
     time = clock or (lambda stage: nullcontext())
     outputs = [PassOutput() for _ in objects]
     neighbours = [dict(item.memory.non_conditioning) for item in objects]
     cache = KeyCache()
     streaks = [0] * len(objects)
     done: set[int] = set()
-    for frame in range(newest, oldest - 1, -1):
+    for frame in reversed(span):
         if len(done) == len(objects):
             break
         contexts = {

@@ -143,8 +143,7 @@ class WindowPass:
                 )
                 for obj, start in zip(objects, starts, strict=True)
             ],
-            newest=max(starts),
-            oldest=self.oldest,
+            span=range(self.oldest, max(starts) + 1),
             frames_seen=self.newest + 1,
             clock=self.tools.stats.clock,
             stop=stop,

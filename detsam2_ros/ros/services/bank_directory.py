@@ -21,19 +21,19 @@ MAX_LISTED = 1000
 
 @dataclass(frozen=True)
 class BankFile:
-    """A file of the directory: relative path, size, and its header or why it cannot be loaded."""
+    """A bank file of the directory."""
 
-    path: str
+    path: str  # relative to the directory
     file_bytes: int
-    info: BankInfo | None
-    problem: str
+    info: BankInfo | None  # its header, None where that cannot be read
+    problem: str  # why the bank cannot be loaded, '' where it can
 
 
 def confined(directory: Path, path: str) -> Path:
     """Return the absolute path of a bank file inside the directory, links resolved.
 
-    The suffix may be left out. Raises BankError when the path names no file, leads elsewhere or
-    is none that the file system takes.
+    The suffix may be left out. Raises BankError for a path that names no file, leads out of the
+    directory, or is not valid for the file system.
     """
     name = path.rsplit('/', 1)[-1]
     if not path.strip() or '\0' in path or name in ('', '.', '..', SUFFIX):
@@ -43,9 +43,9 @@ def confined(directory: Path, path: str) -> Path:
         root = directory.resolve()
         full = (root / wanted).resolve()
         leaves = wanted.is_absolute() or not full.is_relative_to(root) or full == root
-        if not leaves:  # what lies elsewhere is not even asked for
+        if not leaves:  # files elsewhere are not even looked at
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                os.stat(full)  # raises where a name is too long or a folder closed
+                os.stat(full)  # raises where a name is too long or a folder cannot be read
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
         raise BankError(
             f'path {path!r} cannot be used in {directory}: {reason(error)}') from error
@@ -62,14 +62,14 @@ def list_banks(
 ) -> list[BankFile]:
     """Return the bank files of the directory and its folders, by path.
 
-    identity: of the loaded model; a bank of another one has a problem. Raises BankError when
-    the directory cannot be read; one that does not exist yet holds nothing.
+    identity: of the loaded model; a bank of another model is listed with a problem. Raises
+    BankError when the directory cannot be read. A directory that does not exist yet is empty.
     """
     found = []
     for path in _files(directory):
         info, problem, size = None, '', 0
         try:
-            full = confined(directory, path)  # first: nothing is told of files elsewhere
+            full = confined(directory, path)  # first: nothing is reported of files elsewhere
             size = full.stat().st_size
             info = inspect(full, max_bytes)
             if identity is not None:

@@ -1,10 +1,9 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The node's services: memory banks in and out, and starting anew."""
+"""The services of memory banks, and `reset`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,12 @@ from detsam2_msgs.srv import ListMemoryBanks, LoadMemoryBank, SaveMemoryBank
 from detsam2_ros.engine import MemoryBank
 from detsam2_ros.ros.services.bank_directory import confined, list_banks
 from detsam2_ros.ros.services.base import RequestError, ServiceBase, known_camera, one_camera
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.session import Session, SessionHolder
 
 
 @dataclass(frozen=True)
 class LoadedBank:
-    """A file that a camera's bank, or a part of it, came from."""
+    """A file that a camera's bank, or a part of the bank, was loaded from."""
 
     camera: str
     path: str
@@ -30,15 +29,15 @@ class LoadedBank:
 
 
 class BankServices(ServiceBase):
-    """Memory banks in and out, and starting anew."""
+    """Loads, saves, lists and unloads memory banks, and resets the streams."""
 
     quiet = ('list_memory_banks',)
 
-    def __init__(self, node: Node, session: Callable[[], Session | None]):
-        super().__init__(node, session)
+    def __init__(self, node: Node, held: SessionHolder):
+        super().__init__(node, held)
         self._loaded: list[LoadedBank] = []
-        # Loading and saving wait for the running pass: one at a time, so that they occupy one of
-        # the executor's threads at most. The others answer at once.
+        # Loading and saving wait for the running pass. One of them runs at a time, so they occupy
+        # at most one thread of the executor. The other services answer at once.
         waiting, instant = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         for kind, name, answer, group in (
             (LoadMemoryBank, 'load_memory_bank', self._load, waiting),
@@ -62,7 +61,7 @@ class BankServices(ServiceBase):
             self._log.info(self._load_file(session, session.parameters.memory_bank, '', True)[2])
 
     def forget(self) -> None:
-        """Nothing is loaded any more."""
+        """Note that no bank is in use any more."""
         self._loaded = []
 
     def _load(self, session: Session, request: Any, response: Any) -> None:
@@ -148,7 +147,7 @@ class BankServices(ServiceBase):
     def _unload(self, session: Session, request: Any, response: Any) -> None:
         names = sorted({bank.path for bank in self._loaded})
         self._loaded = []
-        session.unload_banks(self.forget)  # again: a load that waited may have come before it
+        session.unload_banks(self.forget)  # forgets again: a load that waited may come first
         response.message = (
             f'unloading {", ".join(names)} before the next pass' if names
             else 'no memory bank is in use')
@@ -157,5 +156,5 @@ class BankServices(ServiceBase):
     def _reset(self, session: Session, request: Any, response: Any) -> None:
         session.worker.reset()
         response.message = (
-            'the streams start anew before the next frame; memory banks stay in use')
+            'the streams restart before the next frame; memory banks stay in use')
         response.success = True

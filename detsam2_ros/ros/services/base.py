@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What all services share: an answer in words, whatever goes wrong, and which camera is meant."""
+"""What all services share: every error becomes an answer, and the choice of the camera."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any
 from rclpy.node import Node
 
 from detsam2_ros.engine import EngineError
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.session import Session, SessionHolder
 from detsam2_ros.runtime.worker import WorkerStoppedError
 
-MOST_NAME = 200  # characters of the name of a class
+MAX_NAME = 200  # characters of the name of a class
 
 
 class RequestError(Exception):
-    """A request that cannot be served; the message says why and what to do."""
+    """A request that cannot be served; the message names the reason and what to do."""
 
 
 class ServiceBase:
-    """Answers every request with a readable message, whatever state the node is in.
+    """Answers every request with a readable message, in any state of the node.
 
-    session: returns the configured node's machinery, None before configure.
+    held: holds the session of the node; without one every request is refused.
     """
 
     quiet: tuple[str, ...] = ()  # services whose answers are not worth a line of the log
 
-    def __init__(self, node: Node, session: Callable[[], Session | None]):
+    def __init__(self, node: Node, held: SessionHolder):
         self._log = node.get_logger()
-        self._session = session
+        self._held = held
 
     def _guarded(self, name: str, answer: Callable[..., None]) -> Callable[..., Any]:
-        """Turn whatever goes wrong into an answer: a service that raises ends the executor."""
+        """Turn every error into an answer: a service that raises would end the executor."""
 
         def callback(request: Any, response: Any) -> Any:
             try:
-                session = self._session()
+                session = self._held.session
                 if session is None:
                     raise RequestError('the node is not configured yet; configure it first')
                 answer(session, request, response)
@@ -57,7 +57,7 @@ class ServiceBase:
 
 
 def known_camera(session: Session, camera: str) -> str:
-    """Return the name if there is such a camera; raises RequestError."""
+    """Return the name of a camera that exists; raises RequestError."""
     names = session.parameters.camera_names
     if camera not in names:
         raise RequestError(
@@ -67,7 +67,7 @@ def known_camera(session: Session, camera: str) -> str:
 
 
 def one_camera(session: Session, camera: str) -> str:
-    """Return the camera that a request is about; '' may stand for the only one."""
+    """Return the camera of a request; '' may stand for the only camera."""
     names = session.parameters.camera_names
     if not camera and len(names) > 1:
         raise RequestError(
@@ -75,10 +75,10 @@ def one_camera(session: Session, camera: str) -> str:
     return known_camera(session, camera) if camera else names[0]
 
 
-def class_name_of(text: str) -> str:
-    """Return a class name without blanks around it, '' for none; raises RequestError."""
+def read_class_name(text: str) -> str:
+    """Return a class name without surrounding blanks, '' for none; raises RequestError."""
     name = text.strip()
-    if len(name) > MOST_NAME or not name.isprintable():
+    if len(name) > MAX_NAME or not name.isprintable():
         raise RequestError(
-            f'class_name must have at most {MOST_NAME} printable characters, got {name[:40]!r}')
+            f'class_name must have at most {MAX_NAME} printable characters, got {name[:40]!r}')
     return name

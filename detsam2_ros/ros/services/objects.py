@@ -1,10 +1,9 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts by people and other nodes: objects added, corrected, removed and renamed."""
+"""The services of objects: add or correct one by a prompt, remove it, rename it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,21 +15,23 @@ from detsam2_msgs.srv import AddObject, RemoveObject, RenameObject
 from detsam2_ros.engine import Stream
 from detsam2_ros.engine.sam2.prompts import Prompt
 from detsam2_ros.messages.pixels import ImageRefused
+from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import Prompted
-from detsam2_ros.ros.images import label_image, mask_of
-from detsam2_ros.ros.services.base import RequestError, ServiceBase, class_name_of, one_camera
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.images import label_image, read_mask
+from detsam2_ros.ros.services.base import RequestError, ServiceBase, one_camera, read_class_name
+from detsam2_ros.ros.session import Session, SessionHolder
 
-REQUESTS = 200  # that may wait; ROS keeps 10 unless told otherwise, and loses others unanswered
+# Requests that may wait. The default of ROS is 10; requests beyond the depth get no answer.
+MAX_REQUESTS = 200
 
 
 class ObjectServices(ServiceBase):
-    """Acts on the objects of a camera between two steps of inference, and answers then."""
+    """Changes the objects of a camera between two steps of inference, then answers."""
 
-    def __init__(self, node: Node, session: Callable[[], Session | None]):
-        super().__init__(node, session)
-        # They wait for the running step: one at a time, so that they occupy one of the
-        # executor's threads at most.
+    def __init__(self, node: Node, held: SessionHolder):
+        super().__init__(node, held)
+        # All wait for the running step. One of them runs at a time, so they occupy at most one
+        # thread of the executor.
         waiting = MutuallyExclusiveCallbackGroup()
         for kind, name, answer in (
             (AddObject, 'add_object', self._add),
@@ -39,19 +40,19 @@ class ObjectServices(ServiceBase):
         ):
             node.create_service(
                 kind, f'~/{name}', self._guarded(name, answer), callback_group=waiting,
-                qos_profile=QoSProfile(depth=REQUESTS))
+                qos_profile=QoSProfile(depth=MAX_REQUESTS))
 
     def _add(self, session: Session, request: Any, response: Any) -> None:
         camera = one_camera(session, request.camera)
-        prompt, stamp = prompt_of(request), stamp_of(request)
-        object_id, name = request.object_id or None, class_name_of(request.class_name)
+        prompt, stamp = read_prompt(request), read_stamp(request)
+        object_id, name = request.object_id or None, read_class_name(request.class_name)
 
         def add(stream: Stream) -> Prompted:
             new = name or ('' if object_id else 'object')
             return stream.prompt(stream.find_frame(stamp), prompt, new, object_id)
 
         prompted = session.on_stream(camera, add)
-        answer_with(response, prompted)
+        fill_answer(response, prompted)
         response.message = (
             f'object {prompted.object.id} ({prompted.object.class_name}) is prompted on frame '
             f'{prompted.index}, where it has {prompted.object.mask.area} pixels')
@@ -65,7 +66,7 @@ class ObjectServices(ServiceBase):
 
     def _rename(self, session: Session, request: Any, response: Any) -> None:
         camera, object_id = one_camera(session, request.camera), _id(request)
-        name = class_name_of(request.class_name)
+        name = read_class_name(request.class_name)
         if not name:
             raise RequestError('class_name is empty; give the name of the class')
         renamed = session.on_stream(
@@ -81,10 +82,10 @@ def _id(request: Any) -> int:
     return int(request.object_id)
 
 
-def prompt_of(request: Any) -> Prompt:
-    """Return what an AddObject request shows; raises RequestError or PromptError in one sentence.
+def read_prompt(request: Any) -> Prompt:
+    """Return the prompt of an AddObject request; raises RequestError or PromptError.
 
-    What has to do with the image, such as a box outside, is for the engine to see.
+    The engine checks the prompt against the image, such as a box that lies outside.
     """
     box, points, labels = list(request.box), list(request.points), list(request.labels)
     if len(box) not in (0, 4):
@@ -108,12 +109,12 @@ def prompt_of(request: Any) -> Prompt:
     )
 
 
-def stamp_of(request: Any) -> int | None:
-    """Return the stamp that is asked for in nanoseconds, None for the newest frame."""
-    return int(request.stamp.sec * 10**9 + request.stamp.nanosec) or None
+def read_stamp(request: Any) -> int | None:
+    """Return the stamp of a request in nanoseconds, None for the newest frame."""
+    return nanoseconds(request.stamp) or None
 
 
-def answer_with(response: Any, prompted: Prompted) -> None:
+def fill_answer(response: Any, prompted: Prompted) -> None:
     """Fill AddObject's answer."""
     found, header = prompted.object, prompted.tag.header
     x0, y0, x1, y1 = found.mask.box or (0, 0, 0, 0)
@@ -131,7 +132,7 @@ def _mask(message: Any) -> np.ndarray | None:
     if not (message.width or message.height or len(message.data)):
         return None
     try:
-        return mask_of(message)
+        return read_mask(message)
     except ImageRefused as refusal:
         what = str(refusal).partition(';')[0]
         raise RequestError(f'the mask cannot be used: {what}') from refusal
