@@ -187,8 +187,8 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
     count = source.count
     if given.max_frames is not None:
         count = min(count or given.max_frames, given.max_frames)
-    # Frames come in bursts, a window at a time: the rate over all of them is the honest one. A log
-    # file gets a line now and then instead of hundreds.
+    # Passes make frames come in bursts: the rate over all of them is the honest one. A log file
+    # gets a line now and then instead of hundreds.
     pause = 0.2 if sys.stderr.isatty() else 15.0
     return tqdm(
         total=count,

@@ -141,7 +141,7 @@ def test_a_bank_that_is_loaded_corrects_the_frames_before_it():
     run.push(*[red(22 + i) for i in range(4)])
     assert run.engine.stats().passes == before.passes
     # Of a bank that was there from the first frame on there is nothing to tell.
-    run = Run(None, **ONLINE)
+    run = Run(None, **ONLINE, bank_object_frames=1)
     run.stream.load_bank(maker.stream.export_bank(2))
     run.push(*[red(14 + i) for i in range(8)])
     assert run.engine.stats().passes == 0
