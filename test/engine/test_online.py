@@ -116,7 +116,7 @@ def test_when_a_pass_covers_one_window_it_makes_the_window_final():
 def test_a_bank_object_is_named_when_it_is_first_seen():
     maker = Run(ColourDetector(['red']), **USUAL)
     maker.push(*[red(14)] * 4)
-    run = Run(None, **ONLINE, bank_object_frames=1)
+    run = Run(None, **ONLINE)
     run.stream.load_bank(maker.stream.export_bank(2))
     results = run.push(EMPTY, EMPTY, red(14), red(15))
     assert [len(r.objects) for r in results] == [0, 0, 1, 1]
@@ -126,7 +126,7 @@ def test_a_bank_object_is_named_when_it_is_first_seen():
 def test_a_bank_that_is_loaded_corrects_the_frames_before_it():
     maker = Run(ColourDetector(['red']), **USUAL)
     maker.push(*[red(14)] * 4)
-    run = Run(None, **ONLINE, bank_object_frames=1)
+    run = Run(None, **ONLINE)
     run.push(*[red(14 + i) for i in range(6)])
     assert not any(r.objects for r in run.results)
     run.stream.load_bank(maker.stream.export_bank(2))
@@ -141,7 +141,7 @@ def test_a_bank_that_is_loaded_corrects_the_frames_before_it():
     run.push(*[red(22 + i) for i in range(4)])
     assert run.engine.stats().passes == before.passes
     # Of a bank that was there from the first frame on there is nothing to tell.
-    run = Run(None, **ONLINE, bank_object_frames=1)
+    run = Run(None, **ONLINE)
     run.stream.load_bank(maker.stream.export_bank(2))
     run.push(*[red(14 + i) for i in range(8)])
     assert run.engine.stats().passes == 0
