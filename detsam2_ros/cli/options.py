@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of segment_video, and those that other commands share with it.
 
-One a parameter of the engine, so that none is left out.
+Each parameter of the engine has one option.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog='segment_video',
         description='Segment a video: a detector prompts SAM 2 every few frames, and reverse '
-        'passes correct frames that are already out. Leaves an overlay video, 16-bit masks, '
-        'objects by frame and revision, and a report.',
+        'passes correct frames before a prompt. Writes an overlay video, 16-bit masks, objects '
+        'by frame and revision, and a report.',
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -52,7 +52,7 @@ def engine_config(options: argparse.Namespace) -> EngineConfig:
 
 
 def wanted_classes(text: str | None) -> list[int | str] | None:
-    """Return the names and ids of a list such as 'cup,bottle,0'; None keeps all classes."""
+    """Split a list of class names and ids such as 'cup,bottle,0'; None keeps all classes."""
     return None if text is None else [part.strip() for part in text.split(',') if part.strip()]
 
 
@@ -77,7 +77,7 @@ def add_models(group: Any) -> None:
     group.add_argument('--classes', metavar='A,B', help='class names or ids to detect')
     group.add_argument('--confidence', type=float, default=0.25, help='default 0.25')
     group.add_argument('--device', help='default: cuda when there is a GPU, else cpu')
-    group.add_argument('--dtype', choices=('float32', 'bfloat16'), help="of SAM 2's arithmetic")
+    group.add_argument('--dtype', choices=('float32', 'bfloat16'), help='number format of SAM 2')
 
 
 def add_parameters(group: Any) -> None:
@@ -95,17 +95,23 @@ def add_parameters(group: Any) -> None:
 
 
 def _add_banks(group: Any) -> None:
-    group.add_argument('--bank-in', type=Path, metavar='FILE', help='memory bank to look for')
-    group.add_argument('--bank-out', type=Path, metavar='FILE', help='write one at the end')
     group.add_argument(
-        '--bank-entries', type=int, default=8, metavar='N', help='most an object; default 8'
+        '--bank-in', type=Path, metavar='FILE', help='memory bank whose objects are searched for'
+    )
+    group.add_argument(
+        '--bank-out', type=Path, metavar='FILE', help='memory bank to write at the end'
+    )
+    group.add_argument(
+        '--bank-entries', type=int, default=8, metavar='N', help='maximum for an object; default 8'
     )
 
 
 def _add_files(group: Any) -> None:
     group.add_argument('--max-frames', type=int, metavar='N', help='stop after N frames')
     group.add_argument(
-        '--fps', type=float, help='replaces the rate of the video; of a folder, default 30'
+        '--fps',
+        type=float,
+        help='frame rate in place of that of the video; of a folder, default 30',
     )
     group.add_argument(
         '--overlay',
@@ -117,6 +123,6 @@ def _add_files(group: Any) -> None:
     group.add_argument('--no-masks', action='store_true', help='no mask images')
     group.add_argument('--no-report', action='store_true', help='no report.html')
     group.add_argument(
-        '--force', action='store_true', help='replace the results in a folder that has some'
+        '--force', action='store_true', help='overwrite results in the output folder'
     )
     group.add_argument('-q', '--quiet', action='store_true', help='errors and warnings only')

@@ -204,8 +204,8 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
     count = source.count
     if given.max_frames is not None:
         count = min(count or given.max_frames, given.max_frames)
-    # smoothing=0 averages the rate over the whole run, since frames come in bursts, a window at a
-    # time. A log file gets a line every 15 s instead of hundreds.
+    # smoothing=0 averages the rate over the whole run, since passes make frames come in bursts. A
+    # log file gets a line every 15 s instead of hundreds.
     pause = 0.2 if sys.stderr.isatty() else 15.0
     return tqdm(
         total=count,

@@ -30,7 +30,8 @@ def film(count: int, names: dict[int, str]) -> list[FrameImage]:
 
 
 def engine(detector=None, **more) -> Engine:
-    return Engine(colour_sam2(), detector, EngineConfig(**{**USUAL, **more}))
+    settings = {**USUAL, 'mode': 'window', 'bank_object_frames': 1, **more}
+    return Engine(colour_sam2(), detector, EngineConfig(**settings))
 
 
 def test_what_is_found_and_what_is_false():

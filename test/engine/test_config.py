@@ -10,6 +10,7 @@ import logging
 import pytest
 
 from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.parameter import parameters
 from detsam2_ros.results.errors import ConfigError
 
 WHOLE = {
@@ -32,7 +33,23 @@ FRACTIONS = (
 def test_the_defaults_are_a_valid_combination_without_warnings(caplog):
     config = EngineConfig()
     assert (config.window_size, config.detect_interval, config.max_propagation) == (10, 10, 20)
+    assert (config.mode, config.association) == ('online', 'instance')
     assert not caplog.records
+
+
+def test_each_line_has_a_default_a_description_and_allowed_values():
+    listed = parameters(EngineConfig)
+    assert list(listed) == [field.name for field in dataclasses.fields(EngineConfig)]
+    for name, each in listed.items():
+        assert each.default == getattr(EngineConfig(), name)
+        each.allowed.check(name, each.default)
+        assert each.description.endswith('.') and str(each.allowed) not in each.description
+    assert str(listed['window_size'].allowed) == '>= 1'
+    assert str(listed['max_objects'].allowed) == '1..65535'
+    assert str(listed['match_iou'].allowed) == '0..1'
+    assert str(listed['mode'].allowed) == 'window, online'
+    # An instance lists the defaults too, not its values.
+    assert parameters(EngineConfig(window_size=5)) == listed
 
 
 def test_every_number_is_checked():
@@ -40,17 +57,17 @@ def test_every_number_is_checked():
     assert numbers == {*WHOLE, *FRACTIONS}
 
 
-@pytest.mark.parametrize(('name', 'least'), WHOLE.items())
+@pytest.mark.parametrize(('name', 'minimum'), WHOLE.items())
 @pytest.mark.parametrize('value', ['below', 2.0, '3', True, None, float('nan')])
-def test_whole_numbers(name: str, least: int, value: object):
-    value = least - 1 if value == 'below' else value
-    with pytest.raises(ConfigError, match=f'^{name} must be a whole number >= {least}, got '):
+def test_whole_numbers(name: str, minimum: int, value: object):
+    value = minimum - 1 if value == 'below' else value
+    with pytest.raises(ConfigError, match=f'^{name} must be a whole number >= {minimum}, got '):
         EngineConfig(**{name: value})
 
 
-@pytest.mark.parametrize(('name', 'least'), WHOLE.items())
-def test_the_least_whole_number_works(name: str, least: int):
-    EngineConfig(**{'window_size': 1, 'max_propagation': 2, name: least})
+@pytest.mark.parametrize(('name', 'minimum'), WHOLE.items())
+def test_the_minimum_works(name: str, minimum: int):
+    EngineConfig(**{'window_size': 1, 'max_propagation': 2, name: minimum})
 
 
 @pytest.mark.parametrize('name', FRACTIONS)
@@ -88,6 +105,13 @@ def test_a_pass_shorter_than_two_windows_is_warned_of(caplog):
     caplog.clear()
     EngineConfig(max_propagation=20)
     assert not caplog.records
+
+
+def test_a_batch_of_images_needs_mode_window():
+    EngineConfig(mode='window', encode_batch=2)
+    sentence = r'^encode_batch \(2\) must be 1 in mode online: .*; or choose mode window$'
+    with pytest.raises(ConfigError, match=sentence):
+        EngineConfig(encode_batch=2)
 
 
 def test_more_objects_than_ids_are_refused():

@@ -122,7 +122,7 @@ def test_when_a_pass_covers_one_window_it_makes_the_window_final():
 def test_a_bank_object_is_named_when_it_is_first_seen():
     maker = Run(ColourDetector(['red']), **USUAL)
     maker.push(*[red(14)] * 4)
-    run = Run(None, **ONLINE, bank_object_frames=1)
+    run = Run(None, **ONLINE)
     run.stream.load_bank(maker.stream.export_bank(2))
     results = run.push(EMPTY, EMPTY, red(14), red(15))
     assert [len(r.objects) for r in results] == [0, 0, 1, 1]
@@ -132,7 +132,7 @@ def test_a_bank_object_is_named_when_it_is_first_seen():
 def test_a_bank_that_is_loaded_corrects_the_frames_before_it():
     maker = Run(ColourDetector(['red']), **USUAL)
     maker.push(*[red(14)] * 4)
-    run = Run(None, **ONLINE, bank_object_frames=1)
+    run = Run(None, **ONLINE)
     run.push(*[red(14 + i) for i in range(6)])
     assert not any(r.objects for r in run.results)
     run.stream.load_bank(maker.stream.export_bank(2))

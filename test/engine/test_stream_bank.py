@@ -102,7 +102,7 @@ def test_unloading_drops_what_only_the_bank_knew():
 
 def test_a_bank_takes_the_place_of_another_between_two_passes():
     red, green = make_bank('red'), make_bank('green')
-    run = Run(None, **USUAL, bank_object_frames=1)
+    run = Run(None, **USUAL)
     run.stream.load_bank(red)
     image = picture('red', 'green')
     run.push(*[image] * 6)

@@ -332,7 +332,8 @@ class _ColourMemory(torch.nn.Module):
 class Run:
     """An engine with one stream that is shown images, and all the results that come out."""
 
-    mode = 'window'  # unless config says otherwise; the fixture both_modes changes it
+    # Unless config says otherwise; the fixture both_modes changes it.
+    mode = 'window'
 
     def __init__(
         self,
@@ -341,7 +342,9 @@ class Run:
         name: str = 'front',
         **config: object,
     ):
-        self.config = EngineConfig(**{'mode': self.mode, **config})  # type: ignore[arg-type]
+        # What a bank knows shows up on the first frame: tests count fewer frames.
+        settings = {'mode': self.mode, 'bank_object_frames': 1, **config}
+        self.config = EngineConfig(**settings)  # type: ignore[arg-type]
         self.engine = Engine(model or colour_sam2(), detector, self.config)
         self.stream = self.engine.open_stream(name)
         self.images: list[np.ndarray] = []
