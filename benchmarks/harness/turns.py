@@ -62,7 +62,7 @@ def run_within(
 ) -> Outcome:
     """Run tasks in order within seconds; a task that cannot fit into what is left is skipped.
 
-    begin: when the seconds began, where that was earlier. A task that raises is told of and stops
+    begin: when the seconds began, where that was earlier. A task that raises is reported and stops
     none of the others.
     """
     outcome = Outcome()

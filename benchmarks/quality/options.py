@@ -185,9 +185,9 @@ def table(rows: list[dict]) -> str:
             def total(what: str, own: list[dict] = own) -> float:
                 return sum(row[what] for row in own)
 
-            told = ', '.join(f'`{key}: {value}`' for key, value in setting.items()) or 'plain'
+            label = ', '.join(f'`{key}: {value}`' for key, value in setting.items()) or 'plain'
             lines.append([
-                mode, told, f'{total("tracked") / total("frames"):.1f}',
+                mode, label, f'{total("tracked") / total("frames"):.1f}',
                 f'{total("seconds") / total("plain_seconds"):.2f}',
                 f'{total("agreement") / total("masks"):.3f}',
                 f'{total("first_iou") / total("balls"):.3f}',

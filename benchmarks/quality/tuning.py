@@ -25,7 +25,6 @@ from benchmarks.quality.clips import played
 from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, load_sam2
 from detsam2_ros.scene.scene import Scene, SceneOptions
 
-PICTURE = ROOT / 'docs' / 'images' / 'tuning.png'
 # K, D, M of the measured points: M varies, then K, then D.
 POINTS = (
     (10, 10, 10), (10, 10, 20), (10, 10, 30), (10, 10, 40),
@@ -175,6 +174,7 @@ def draw(points: list[runs.Line], picture: Path) -> None:
         title='Corrections reach M - K frames back', xticks=reach,
     )  # fmt: skip
     gain.legend(frameon=False, fontsize=8)
+    picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=130)
 
 
@@ -195,7 +195,7 @@ def main() -> int:
     print(table(points))
     if options.page is not None:
         pages.write(options.page, {'tuning': table(points)})
-        draw(points, PICTURE)
+        draw(points, options.page.parent / 'images' / 'tuning.png')
     return 0
 
 

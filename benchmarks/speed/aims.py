@@ -30,20 +30,23 @@ class Verdict:
 def gpu(rows: Sequence[Row], model: str) -> list[Verdict]:
     """Judge results of a GPU; model: 'tiny' at its own size, or what stands in for it."""
     rows = [row for row in rows if row.job.get('model') == model]
+
+    def first(section: str, value: Callable[[Row], float | None], **job: Any) -> float | None:
+        """Return the value of the one result that is meant, None when there is none."""
+        own = (r for r in rows if r.section == section and job.items() <= r.job.items())
+        return next((found for row in own if (found := value(row)) is not None), None)
+
     found = []
     for objects, least in ((1, 60), (4, 30), (8, 20)):
-        value = _best(rows, 'growth', lambda job: job['by'] == 'objects', _lane(str(objects)))
+        value = first('growth', lambda row, n=str(objects): _lane_rate(row, n), by='objects')
         found.append(_at_least(f'frames/s, {objects} object(s) >= {least}', value, least))
-    online = {'mode': 'online', 'objects': 1}
-    value = _best(rows, 'latency', lambda job: online.items() <= job.items(), _p99)
+    value = first('latency', _p99, mode='online', objects=1)
     met = None if value is None else value < 35
     found.append(Verdict('mode online, 30 Hz, 1 object: p99 latency in ms < 35', value, met))
     for objects, least in ((1, 2.5), (8, 4.0)):
-        value = _best(rows, 'compare', lambda job, n=objects: job['objects'] == n, _ratio)
         aim = f'times the speed of sam2 predictor, {objects} object(s) >= {least}'
-        found.append(_at_least(aim, value, least))
-    found.append(encodings(rows))
-    return found
+        found.append(_at_least(aim, first('compare', _ratio, objects=objects), least))
+    return [*found, encodings(rows)]
 
 
 def cpu(rows: Sequence[Row]) -> list[Verdict]:
@@ -94,22 +97,8 @@ def _at_least(aim: str, value: float | None, least: float) -> Verdict:
     return Verdict(aim, value, None if value is None else value >= least)
 
 
-def _best(
-    rows: Sequence[Row],
-    section: str,
-    is_it: Callable[[dict[str, Any]], bool],
-    value: Callable[[Row], float | None],
-) -> float | None:
-    """Return the value of the one result that is meant, None when there is none."""
-    found = [value(row) for row in rows if row.section == section and is_it(row.job)]
-    return next((each for each in found if each is not None), None)
-
-
-def _lane(name: str) -> Callable[[Row], float | None]:
-    def value(row: Row) -> float | None:
-        return next((1 / e['frame_s'] for e in row.found['lanes'] if e['name'] == name), None)
-
-    return value
+def _lane_rate(row: Row, name: str) -> float | None:
+    return next((1 / e['frame_s'] for e in row.found['lanes'] if e['name'] == name), None)
 
 
 def _p99(row: Row) -> float | None:

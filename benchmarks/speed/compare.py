@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine, with some options or without, against sam2's own video predictor.
 
-python -m benchmarks.speed.compare            # the shipped model, one CPU thread, 1, 4, 8 objects
-python -m benchmarks.speed.compare --quick    # under a minute of processor time
-python -m benchmarks.speed.compare --json     # ratio_1, ratio_4, ratio_8, encodings_per_frame, ...
+python -m benchmarks.speed.compare           # ratio_1, ratio_4, ratio_8, encodings_per_frame, ...
+python -m benchmarks.speed.compare --quick   # under a minute of processor time
 
 All get the same frames and the same boxes, window by window in turn, in one process, so that
-whatever else the machine does disturbs all alike. `performance` keeps what it finds.
+whatever else the machine does disturbs all alike. `performance` does more and keeps what it finds.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -23,7 +22,6 @@ import numpy as np
 import torch
 
 from benchmarks.harness import place as places
-from benchmarks.harness.pages import markdown
 from benchmarks.harness.place import MODELS, Place, load
 from benchmarks.harness.turns import in_turn, repeat
 from benchmarks.speed.scenes import Film, Lane, film
@@ -274,29 +272,8 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     }
 
 
-def table(sides: Mapping[str, Mapping[str, Any]], objects: int) -> list[list[str]]:
-    """Return the rows of a table, one a side."""
-    return [
-        [
-            str(objects),
-            'engine' if name == PLAIN else name,
-            f'{1 / side["frame_s"]:.2f}',
-            '' if name == REFERENCE else f'{side["ratio"]:.2f}',
-            f'{side["encodings"]:.2f}',
-            *(f'{1000 * side["stages"][stage]:.1f} ms' for stage in STAGES),
-            '' if name == REFERENCE else f'{side["iou_reference"]:.5f}',
-        ]
-        for name, side in sides.items()
-    ]
-
-
-HEAD: Sequence[str] = (
-    'objects', 'side', 'frames/s', 'ratio', 'encodings/frame', *STAGES, 'mean IoU',
-)  # fmt: skip
-
-
 def summary(found: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
-    """Return the figures by name, of the sides by number of objects."""
+    """Return the main figures by name, of the sides by number of objects."""
     values: dict[str, float] = {}
     for objects, sides in found.items():
         ours, reference = sides[PLAIN], sides[REFERENCE]
@@ -304,8 +281,11 @@ def summary(found: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
         values[f'fps_{objects}'] = round(1 / ours['frame_s'], 3)
         values[f'reference_fps_{objects}'] = round(1 / reference['frame_s'], 3)
         values[f'mean_iou_{objects}'] = round(ours['iou_reference'], 5)
-    for name, side in (('', PLAIN), ('reference_', REFERENCE)):
-        values[f'{name}encodings_per_frame'] = max(s[side]['encodings'] for s in found.values())
+        for name, side in (('', ours), ('reference_', reference)):
+            for stage, seconds in side['stages'].items():
+                values[f'{name}{stage}_ms_{objects}'] = round(1000 * seconds, 1)
+    for name, key in (('', PLAIN), ('reference_', REFERENCE)):
+        values[f'{name}encodings_per_frame'] = max(s[key]['encodings'] for s in found.values())
     return values
 
 
@@ -314,22 +294,14 @@ def main() -> None:
     parser.add_argument('--model', choices=MODELS, default='demo', help='all but demo: random')
     parser.add_argument('--image-size', type=int, help="px; default: the model's own")
     parser.add_argument('--objects', type=int, nargs='+', default=[1, 4, 8])
-    parser.add_argument('--options', action='store_true', help='also with options that cost IoU')
     parser.add_argument('--quick', action='store_true', help='K=5, M=10, few frames')
-    parser.add_argument('--json', action='store_true')
     places.add_options(parser)
     options = parser.parse_args()
-    place, window = places.place_of(options), 5 if options.quick else 10
-    job = {
-        'model': options.model, 'size': options.image_size, 'K': window, 'M': 2 * window,
-        'frame': (640, 480), 'windows': 2 if options.quick else 5, 'options': options.options,
-    }  # fmt: skip
+    place, K, windows = places.place_of(options), *((5, 2) if options.quick else (10, 5))
+    job = {'model': options.model, 'size': options.image_size, 'frame': (640, 480)}
+    job |= {'K': K, 'M': 2 * K, 'windows': windows}
     found = {n: measure({**job, 'objects': n}, place)['sides'] for n in options.objects}
-    if options.json:
-        print(json.dumps(summary(found)))
-        return
-    print(', '.join(f'{key} {value}' for key, value in job.items()), f'({place.clock_name})')
-    print(markdown(HEAD, (row for n, sides in found.items() for row in table(sides, n))))
+    print(json.dumps(summary(found), indent=1))
 
 
 if __name__ == '__main__':

@@ -35,7 +35,7 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
     lane = Lane(model, scene, real_config(job['model'], K, K, M, mode=job['mode']))
     seconds, same, held = [], [], []
     pixels = model.preprocess(scene.image(0))[None]
-    told = begin = time.monotonic()
+    reported = begin = time.monotonic()
     for number in repeat(job['frames'] // K, limit_s, least=3):
         seconds.append(lane.timed(place))
         start = place.clock()
@@ -43,10 +43,10 @@ def measure(job: dict[str, Any], place: Place, limit_s: float = float('inf')) ->
             encode_image(model, pixels)
         same.append(place.clock() - start)
         held.append(place.bytes())
-        if time.monotonic() - told > 30:
-            told = time.monotonic()
+        if time.monotonic() - reported > 30:
+            reported = time.monotonic()
             print(
-                f'{(number + 1) * K} of {job["frames"]} frames after {told - begin:.0f} s, '
+                f'{(number + 1) * K} of {job["frames"]} frames after {reported - begin:.0f} s, '
                 f'{held[-1]["rss"] / 1e6:.0f} MB',
                 file=sys.stderr,
                 flush=True,

@@ -8,14 +8,18 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from bank_cases import entry
+from fakes import Run, ScriptedDetector, disc_box
+from stream_cases import USUAL, film
 
 from benchmarks.harness import pages
 from benchmarks.quality import bank_tables, banks
 from benchmarks.quality.bank_scenes import pick
+from benchmarks.quality.clips import played
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,3 +92,16 @@ def test_a_mask_counts_under_its_own_class():
     told = banks.tallied('x', [frame] * 3, [{2: [right]}, {2: [wrong], 5: [right]}, {}], [5])
     assert (told['x_ious'], told['x_found'], told['x_wrong'], told['x_balls']) == (1.0, 1, 1, 3)
     assert (told['x_false'], told['x_absent'], told['x_false_objects']) == (1, 3, 1)
+
+
+@pytest.mark.parametrize(('mode', 'waits'), [('window', [3, 2, 1, 0, 3, 2, 1, 0, 1, 0]),
+                                             ('online', [0] * 10)])  # fmt: skip
+def test_a_clip_is_kept_as_first_published_and_in_the_end(mode: str, waits: list[int]):
+    shown = [SimpleNamespace(image=image, index=150 + i) for i, image in enumerate(film(10))]
+    detector = ScriptedDetector(lambda i: [(0, disc_box(12 + i, 24))] if i else [], 4)
+    run = Run(detector, **{**USUAL, 'mode': mode})
+    clip = played(run.stream, shown)
+    assert clip.waits == waits
+    assert list(clip.first) == list(clip.final) == list(range(10))
+    assert {result.revision for result in clip.first.values()} == {0}
+    assert not clip.first[2].objects and [o.id for o in clip.final[2].objects] == [1]

@@ -16,7 +16,8 @@ import torch
 
 from benchmarks.harness import pages
 from benchmarks.harness.place import Place
-from benchmarks.harness.turns import Task, repeat, run_within
+from benchmarks.harness.runs import Journal, job_in
+from benchmarks.harness.turns import Task, in_turn, repeat, run_within
 from benchmarks.speed import aims, gpu, node, performance
 from benchmarks.speed.endurance import verdict
 from benchmarks.speed.operations import Counter, counted, measure
@@ -216,6 +217,52 @@ def test_results_are_found_again_unless_the_code_changed(tmp_path, monkeypatch) 
     assert not Results(path, Place()).has('growth', job)
     assert Results(path, Place(), any_code=True).get('growth', job).found == {'lanes': []}
     assert calls == [job]
+
+
+def test_a_journal_measures_what_is_not_there(tmp_path, capsys) -> None:
+    path, done = tmp_path / 'runs' / 'j.jsonl', []
+
+    def run(number: int) -> dict[str, Any]:
+        done.append(number)
+        return {'job': number, 'found': (number, len(done))}
+
+    first = Journal(path, lambda line: line['job'])
+    first.measure({1: 1, 2: 2}, run)
+    again = Journal(path, lambda line: None if line['job'] == 1 else line['job'])
+    again.measure({2: 2, 3: 3}, run)
+    assert done == [1, 2, 3] and again.lines.keys() == {2, 3}
+    again.measure({2: 2}, run, again=True)
+    # The newest line of a job counts, and is the same whether it was read or just measured.
+    read = Journal(path, lambda line: line['job'])
+    assert read.of([3, 2, 7]) == again.of([3, 2]) == [
+        {'job': 3, 'found': [3, 3]}, {'job': 2, 'found': [2, 4]},
+    ]  # fmt: skip
+    assert '1/1 2 (0 s)' in capsys.readouterr().err
+
+
+def test_a_job_is_read_out_of_a_line() -> None:
+    read = job_in(Task, least_s=5.0, run=None)
+    line = {'name': 'a', 'most_s': 9.0, 'found': 1}
+    assert read(line) == Task('a', 5.0, 9.0, None)
+    assert read({**line, 'least_s': 1.0}).least_s == 1.0
+    with pytest.raises(TypeError, match='most_s'):
+        read({'name': 'a'})
+
+
+def test_settings_change_the_jobs_that_have_them(tmp_path, monkeypatch, capsys) -> None:
+    jobs = []
+    measured = {'thirds': [{'frame_s': 1.0, 'relative': 1.0, 'rss': 0}] * 3, 'encodings': 1.0,
+                'frames': 8, 'curve': {'frame': [8], 'rss': [0], 'frame_s': [1.0]}}  # fmt: skip
+    monkeypatch.setitem(SECTIONS, 'endurance', lambda job, *_: jobs.append(job) or measured)
+    options = ['--sections', 'endurance', '--results', str(tmp_path / 'r.jsonl')]
+    assert performance.main([*options, '--set', 'frames=8', 'mode="online"', 'rate=3']) == 0
+    # The two that are planned are one by that.
+    assert [(job['frames'], job['mode'], 'rate' in job) for job in jobs] == [(8, 'online', False)]
+    assert 'pass  online, 8 frames: drift' in capsys.readouterr().out
+
+
+def test_lanes_take_turns_at_being_first() -> None:
+    assert [in_turn('abc', number) for number in range(3)] == ['abc', 'cba', 'abc']
 
 
 def test_a_node_that_ends_badly_is_told_of(monkeypatch) -> None:
