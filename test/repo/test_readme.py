@@ -1,0 +1,114 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""README and guides: how long they are, how wide, and where their links lead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / 'README.md'
+MAX_README = 6000  # characters: what a stranger reads in a few minutes
+MAX_GUIDES = 80_000  # characters, the generated page of parameters excepted
+MAX_WIDTH = 100
+GENERATED = {ROOT / 'docs' / 'parameters.md'}
+GUIDES = sorted(set((ROOT / 'docs').glob('*.md')) - GENERATED)
+PAGES = sorted(
+    [
+        *ROOT.glob('*.md'),
+        *(ROOT / 'docs').rglob('*.md'),
+        *(ROOT / name / 'README.md' for name in ('benchmarks', 'examples', 'models', 'training')),
+    ]
+)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def without_code(text: str) -> str:
+    """Leave out fenced blocks: what looks like a link or a heading there is none."""
+    return re.sub(r'^```.*?^```$', '', text, flags=re.MULTILINE | re.DOTALL)
+
+
+def links(path: Path) -> list[str]:
+    """List the targets of the links and pictures of a page."""
+    text = re.sub(r'`[^`\n]*`', '', without_code(path.read_text(encoding='utf-8')))
+    return re.findall(r'\]\(([^)\s]+)\)', text)
+
+
+def anchors(path: Path) -> set[str]:
+    """Name the headings of a page as GitHub does."""
+    text = without_code(path.read_text(encoding='utf-8'))
+    titles = re.findall(r'^#+ +(.+?) *$', text, re.MULTILINE)
+    plain = [re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', title) for title in titles]
+    return {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in plain}
+
+
+def broken_links(path: Path) -> list[str]:
+    """List the relative links of a page that lead nowhere."""
+    broken = []
+    for link in links(path):
+        if re.match(r'\w+:', link):
+            continue
+        target, _, anchor = link.partition('#')
+        file = path.parent / target if target else path
+        if not file.exists():
+            broken.append(f'{link}: there is no such file')
+        elif anchor and anchor not in anchors(file):
+            broken.append(f'{link}: {file.name} has no such heading')
+    return broken
+
+
+@pytest.mark.parametrize('path', PAGES, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = broken_links(path)
+    assert not broken, f'{name_of(path)}: ' + '\n'.join(broken)
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path: Path) -> None:
+    (tmp_path / 'there.md').write_text('# A title, `code` and [a link](x)\n')
+    page = tmp_path / 'page.md'
+    page.write_text(
+        '[1](there.md) [2](there.md#a-title-code-and-a-link) [3](https://nowhere.example)\n'
+        '`[4](in_code.md)` [5](gone.md) [6](there.md#gone) [7](#gone)\n'
+        '```\n# gone\n[8](in_block.md)\n```\n'
+    )
+    assert [line.split(':')[0] for line in broken_links(page)] == [
+        'gone.md', 'there.md#gone', '#gone']
+
+
+def test_the_readme_is_read_in_minutes() -> None:
+    length = len(README.read_text(encoding='utf-8'))
+    assert length <= MAX_README, (
+        f'README.md has {length} characters, at most {MAX_README} are wanted: '
+        f'move what is more into a guide in docs/'
+    )
+
+
+def test_the_guides_stay_guides() -> None:
+    length = sum(len(path.read_text(encoding='utf-8')) for path in GUIDES)
+    assert length <= MAX_GUIDES, (
+        f'the guides in docs/ have {length} characters, at most {MAX_GUIDES} are wanted: '
+        f'measurements belong into docs/measured'
+    )
+
+
+@pytest.mark.parametrize('path', sorted(set(PAGES) - GENERATED), ids=name_of)
+def test_lines_have_one_width(path: Path) -> None:
+    """But for tables, code, and lines that a link or a path alone makes long."""
+    long = [
+        f'{number}: {line}'
+        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1)
+        if len(line) > MAX_WIDTH and not line.lstrip().startswith('|')
+    ]
+    fenced = set(re.findall(r'^```.*?^```$', path.read_text(encoding='utf-8'), re.M | re.S))
+    in_code = {line for block in fenced for line in block.splitlines()}
+    long = [
+        entry for entry in long
+        if (line := entry.partition(': ')[2]) not in in_code and not re.search(r'\]\(', line)
+    ]
+    assert not long, f'{name_of(path)} has lines over {MAX_WIDTH} characters:\n' + '\n'.join(long)
