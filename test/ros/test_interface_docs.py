@@ -237,7 +237,9 @@ def test_reasons_for_dropping() -> None:
     """Every reason in the code is on the page, and no other."""
     found = set()
     package = ROOT / 'detsam2_ros'
-    for path in sorted([*(package / 'ros').glob('*.py'), package / 'messages' / 'pixels.py']):
+    pixels = package / 'messages' / 'pixels.py'
+    files = [*(package / 'ros').glob('*.py'), *(package / 'runtime').glob('*.py'), pixels]
+    for path in sorted(files):
         text = path.read_text(encoding='utf-8')
         constants = dict(re.findall(r"^([A-Z_]+) = '([a-z_]+)'", text, re.MULTILINE))
         used = re.findall(r'(?:drop\w*|ImageRefused|start_anew)\(\s*([A-Z_]+)\b', text)
