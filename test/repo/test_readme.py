@@ -126,3 +126,44 @@ def test_the_program_of_the_engine_page_runs() -> None:
     assert result.returncode == 0, result.stderr
     assert 'image 0 revision 0' in result.stdout
     assert 'revision 1' in result.stdout, 'the clip shows no correction'
+
+
+def map_of_rooms() -> list[tuple[list[str], str]]:
+    """Read the tables of engine.md: rooms of a row, and what to look for where."""
+    page = (ROOT / 'docs' / 'engine.md').read_text(encoding='utf-8')
+    section = page.partition('## Where things are')[2].partition('\n## ')[0]
+    rows: list[tuple[list[str], str]] = []
+    room = ''
+    for line in section.splitlines():
+        first, _, last = line.strip('| ').partition('|')
+        if heading := re.search(r'file in `([\w/]+)/`', last):
+            room = heading[1]
+        elif line.startswith('|') and '---' not in line:
+            rows.append((re.findall(r'`([\w/]+)/`', first) or [room], last))
+    return rows[1:]  # without the heading of the first table
+
+
+PACKAGE = ROOT / 'detsam2_ros'
+ROOMS = {str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob('__init__.py')}
+
+
+def test_every_room_is_on_the_map() -> None:
+    on_map = {room for rooms, _ in map_of_rooms() for room in rooms}
+    assert on_map == ROOMS - {'.', 'cli/memory_bank', 'demo/recorder'}  # rooms within rooms
+
+
+@pytest.mark.parametrize(('rooms', 'text'), map_of_rooms())
+def test_the_map_names_what_is_there(rooms: list[str], text: str) -> None:
+    """Each file lies in the room of its row, and defines the names that stand beside it."""
+    files = []
+    for name in re.findall(r'`([\w/]+\.py)`', text):
+        places = [PACKAGE / room / name for room in rooms] + [PACKAGE / name]
+        places += [PACKAGE / room.partition('/')[0] / name for room in rooms]
+        found = [path for path in places if path.is_file()]
+        assert found, f'there is no {name} in {rooms}'
+        files.append(found[0])
+    code = ''.join(path.read_text(encoding='utf-8') for path in files)
+    if rooms[0] in ('engine/sam2', 'engine/tracking'):
+        for name in re.findall(r'`([A-Za-z_.]+)`', re.sub(r'`[\w/]+\.py`', '', text)):
+            defined = name.rpartition('.')[2]
+            assert re.search(rf'(class|def) {defined}\b', code), f'{name} is not in {files}'
