@@ -35,7 +35,11 @@ setup(
     ],
     install_requires=['setuptools'],
     python_requires='>=3.10',
-    extras_require={'viewer': ['rerun-sdk>=0.30'], 'ray': ['ray[data]>=2.40']},
+    extras_require={
+        'viewer': ['rerun-sdk>=0.30'],
+        'ray': ['ray[data]>=2.40'],
+        'supervision': ['supervision>=0.28'],
+    },
     zip_safe=False,
     entry_points={
         'console_scripts': [

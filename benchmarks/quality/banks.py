@@ -34,7 +34,7 @@ from benchmarks.quality.clips import TruthDetector, played
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult, load_sam2
 from detsam2_ros.engine.sam2.attention import KeyCache
 from detsam2_ros.engine.sam2.context import Context, select_context
-from detsam2_ros.engine.sam2.steps import ImageFeatures, encode_image, same_layout, track
+from detsam2_ros.engine.sam2.steps import ImageFeatures, encode_image, track_objects
 from detsam2_ros.engine.tracking import conditioning, forward, reverse
 from detsam2_ros.scene.scene import SceneFrame
 
@@ -224,12 +224,12 @@ class Bench:
                     self._seen[1][frame.index] = encode_image(self._model, tensor)[0]
                 features = self._seen[1][frame.index]
                 own: dict[int, list[np.ndarray]] = {}
-                for rows in same_layout(contexts):
-                    decoded = track(self._model, features, [contexts[i] for i in rows], cache)
-                    masks = composed(decoded.logits, frame.labels.shape)
-                    for class_id, mask, score in zip(rows, masks, decoded.score, strict=True):
-                        if mask.any() and float(score.sigmoid()) >= job.score:
-                            own[class_id] = [mask]
+                for class_id, seen in track_objects(
+                    self._model, features, contexts, cache
+                ).items():
+                    (mask,) = composed(seen.logits[None], frame.labels.shape)
+                    if mask.any() and float(seen.score.sigmoid()) >= job.score:
+                        own[class_id] = [mask]
                 found.append(own)
         sums = tallied('final', frames, found, pool.absent)
         return {**{k.replace('final', 'first'): v for k, v in sums.items()}, **sums}

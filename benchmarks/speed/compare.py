@@ -34,8 +34,8 @@ from oracle.pair import mask_iou
 # What all sides spend time on; 'other' is the rest of the total.
 STAGES = {
     'encode': ('encode',),
-    'track': ('condition', 'track', 'associate'),
-    'memorise': ('memorise',),
+    'track': ('decode_prompt', 'track', 'associate'),
+    'encode_memory': ('encode_memory',),
     'masks': ('masks',),
 }
 REFERENCE = 'sam2 predictor'
@@ -141,7 +141,7 @@ class ReferenceRunner:
         for name, stage in (
             ('forward_image', 'encode'),
             ('_forward_sam_heads', 'track'),
-            ('_encode_new_memory', 'memorise'),
+            ('_encode_new_memory', 'encode_memory'),
             ('_get_orig_video_res_output', 'masks'),
         ):
             setattr(predictor, name, self._timed(getattr(predictor, name), stage))

@@ -19,8 +19,9 @@ import numpy as np
 import psutil
 
 from detsam2_ros.engine.stats import Stats
+from detsam2_ros.engine.tracking.passes import Backlog
 from detsam2_ros.results.frames import FrameResult, Object
-from detsam2_ros.results.masks import PackedMasks
+from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.node import main
 
@@ -31,48 +32,53 @@ class NullStream:
     """One square object on every frame; each window corrects the one before."""
 
     bank = None
-    closing = 0
-    news = due = under_way = False
     class_names: dict[int, str] = {0: 'square'}
+    stamps: dict[int, int] = {}
 
     def __init__(self, name: str) -> None:
-        self.name, self.index, self.window = name, 0, []
+        self.name = name
+        self.reset()
 
     @property
-    def pending(self) -> int:
-        return len(self.window)
+    def backlog(self) -> Backlog:
+        due = len(self.window) >= WINDOW
+        tags = tuple(tag for _, tag, *_ in self.window)
+        return Backlog(tags, due, begun=False, must_close_first=due, corrections=False)
 
-    @property
-    def horizon(self) -> int:
-        return max(0, self.index - 2 * WINDOW)
-
-    def push(self, image: np.ndarray, stamp: int) -> list[FrameResult]:
-        self.window.append((self.index, stamp, *image.shape[:2]))
+    def add(self, image: np.ndarray, stamp: int, tag: Any = None) -> list[FrameResult]:
+        self.window.append((self.index, tag, *image.shape[:2]))
         self.index += 1
-        return self.flush() if self.index % WINDOW == 0 else []
+        return []
 
-    def flush(self) -> list[FrameResult]:
-        past = [(i - WINDOW, s, h, w) for i, s, h, w in self.window if i >= WINDOW]
-        results = [self._result(1, 40, *frame) for frame in past]
+    def step(self, early: bool = False) -> list[FrameResult]:
+        results = [self._result(1, 40, *frame) for frame in self.past]
         results += [self._result(0, 0, *frame) for frame in self.window]
-        self.window = []
+        self.past, self.window = self.window, []
         return results
 
     def _result(
-        self, revision: int, shift: int, index: int, stamp: int, height: int, width: int
+        self, revision: int, shift: int, index: int, tag: Any, height: int, width: int
     ) -> FrameResult:
         side, x = height // 4, width // 3 + shift
         labels = np.zeros((height, width), np.uint16)
         labels[side : 2 * side, x : x + side] = 1
-        box = (float(x), float(side), float(x + side), 2.0 * side)
-        square = Object(1, 0, 'square', 0.9, box, True, False)
-        packed = PackedMasks.pack(labels[None] == 1)
+        square = Object(1, 0, 'square', 0.9, False, Mask.of(labels == 1))
         return FrameResult(
-            self.name, index, stamp, revision, revision > 0, (square,), packed, labels, (1,)
+            stream=self.name,
+            index=index,
+            stamp=tag.stamp,
+            revision=revision,
+            final=revision > 0,
+            objects=(square,),
+            labels=labels,
+            changed_ids=(1,),
+            tag=tag,
         )
 
     def reset(self) -> None:
-        self.index, self.window = 0, []
+        self.index = 0
+        self.window: list[tuple[Any, ...]] = []
+        self.past: list[tuple[Any, ...]] = []
 
 
 class NullEngine:

@@ -142,9 +142,9 @@ def steps(model: Sam2Model, memories: int, batch: int = 1) -> dict[str, Callable
     labels = torch.tensor([[2, 3]] * batch, dtype=torch.int32, device=device)
     return {
         'encode': lambda: encode_image(model, image),
-        'condition': lambda: decode_points(model, features, boxes, labels),
+        'decode_prompt': lambda: decode_points(model, features, boxes, labels),
         'track': lambda: track(model, features, [context] * batch),
-        'memorise': lambda: encode_memory(model, features, decoded, prompted=False),
+        'encode_memory': lambda: encode_memory(model, features, decoded, prompted=False),
     }
 
 

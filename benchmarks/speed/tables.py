@@ -101,13 +101,13 @@ def options_table(rows: list[Row]) -> str:
 
 def operations_table(rows: list[Row]) -> str:
     """Multiply-adds of each step."""
-    steps = ('encode', 'condition', 'track', 'memorise')
+    steps = ('encode', 'decode_prompt', 'track', 'encode_memory')
     memories = rows[0].job['memories']
     return markdown((
-        'GMAC', 'encode, a frame', 'condition, an object',
+        'GMAC', 'encode, a frame', 'decode_prompt, an object',
         f'track, an object ({memories} memories: {NEIGHBOURS} neighbours and '
         f'{memories - NEIGHBOURS} prompted; {POINTERS} pointers)',
-        'memorise, an object',
+        'encode_memory, an object',
     ), (
         [model_of(row.job), *(f'{row.found[step]["macs"] / 1e9:.3g}' for step in steps)]
         for row in rows

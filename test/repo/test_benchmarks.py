@@ -160,8 +160,8 @@ def test_operations_of_sam2_are_the_known_ones() -> None:
     job = {'model': 'tiny', 'size': 1024, 'memories': 7, 'batch': 1, 'launches': False}
     found = {step: count['macs'] / 1e9 for step, count in measure(job, Place()).items()}
     assert 146 < found['encode'] < 160  # more where it does for all objects what each would do
-    assert found['condition'] == pytest.approx(1.83, rel=0.01)
-    assert found['memorise'] == pytest.approx(5.8, rel=0.01)
+    assert found['decode_prompt'] == pytest.approx(1.83, rel=0.01)
+    assert found['encode_memory'] == pytest.approx(5.8, rel=0.01)
     # 303 of memory attention in sam2, and a decoder; less where something is shared.
     assert 150 < found['track'] < 306
 

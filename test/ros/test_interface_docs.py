@@ -247,18 +247,3 @@ def test_reasons_for_dropping() -> None:
         found |= set(constants.values())
     page = {reason for cell, _ in rows('reasons') for reason in names(cell)}
     assert found == page
-
-
-@pytest.mark.parametrize('page', sorted(PAGE.parent.glob('*.md')), ids=lambda p: p.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    """To a file, and to a heading in it."""
-    text = page.read_text(encoding='utf-8')
-    for target, _, heading in (m.partition('#') for m in re.findall(r'\]\(([^)]+)\)', text)):
-        if re.match(r'\w+:', target):
-            continue
-        path = (page.parent / target).resolve() if target else page
-        assert path.exists(), f'{page.name}: {target}'
-        if heading:
-            titles = re.findall(r'^#+ (.*)$', path.read_text(encoding='utf-8'), re.MULTILINE)
-            slugs = [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
-            assert heading in slugs, f'{page.name}: {target}#{heading}'
