@@ -161,7 +161,7 @@ def test_all_that_matters_is_made_to_fail() -> None:
         'engine.tracking.objects.BankView.joined', 'engine.tracking.objects.TrackedObject.absorb',
         'engine.tracking.objects.TrackedObject.forget', 'engine.tracking.passes.detect',
         'engine.tracking.passes.encode', 'engine.tracking.passes.look_for_bank',
-        'engine.tracking.passes.revise', 'engine.tracking.reidentification.same_before_birth',
+        'engine.tracking.passes.revise', 'engine.tracking.identity.same_before_birth',
         'engine.tracking.reverse._found_again', 'engine.tracking.reverse.encode_memories',
         'engine.tracking.reverse.select_context', 'engine.tracking.reverse.track_objects',
         'engine.tracking.state.StateHolder.commit', 'engine.tracking.window.WindowPass._merge',

@@ -17,9 +17,8 @@ from detsam2_ros.engine.sam2.context import Context, select_context
 from detsam2_ros.engine.sam2.steps import MaskPrediction, encode_memories, track_objects
 from detsam2_ros.engine.tracking.conditioning import Conditioner
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import FrameMasks, IdAssigner
+from detsam2_ros.engine.tracking.identity import FrameMasks, IdAssigner, reidentify
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.engine.tracking.reidentification import reidentify
 from detsam2_ros.engine.tracking.state import StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 
