@@ -173,8 +173,8 @@ class Stream:
         early: begin with a window that is not full too, when a camera pauses; without one, with
         a pass for the `backlog.corrections`. Returns the window's results with the last part,
         else nothing. Call it until nothing is due; frames may be added between two parts. Raises
-        DetectorError with the results, or whatever went wrong: then the next call begins with
-        this window anew.
+        DetectorError with the results, or what went wrong: then the next call restarts this
+        window.
         """
         backlog = self.backlog
         if not backlog.due and not (early and (backlog.frames or backlog.corrections)):
@@ -345,7 +345,7 @@ class Stream:
         return frame
 
     def _commit_edit(self, state: StreamState, classes: ClassTable | None = None) -> None:
-        """Take over a change that a pass under way does not know of: it begins anew."""
+        """Take over a change that a pass under way does not know of; that pass restarts."""
         self._holder.commit(state)
         if classes is not None:
             self._classes.take_over(classes)

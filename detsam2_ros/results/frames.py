@@ -70,7 +70,7 @@ class FrameResult:
 
     @property
     def masks(self) -> np.ndarray:
-        """The masks, bool [n, H, W], row i = objects[i]; unpacked anew on each call."""
+        """The masks, bool [n, H, W], row i = objects[i]; unpacked on each call."""
         masks = [thing.mask.pixels() for thing in self.objects]
         return np.stack(masks) if masks else np.zeros((0, *self.labels.shape), bool)
 

@@ -71,7 +71,7 @@ class Mask:
         return flat.reshape(y1 - y0, x1 - x0).astype(bool)
 
     def pixels(self) -> np.ndarray:
-        """Return the mask at image size, bool [H, W]; unpacked anew on each call."""
+        """Return the mask at image size, bool [H, W]; unpacked on each call."""
         pixels = np.zeros(self.size, bool)
         if self.box is not None:
             x0, y0, x1, y1 = self.box

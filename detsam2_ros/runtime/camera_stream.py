@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""One camera's frames through its engine stream, whatever happens to them; no ROS in here."""
+"""One camera's frames through its engine stream, every one counted; no ROS in here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class QueuedFrame:
     image: np.ndarray | None  # uint8 [H, W, 3] RGB
     stamp: int  # nanoseconds
     received: float  # seconds (monotonic) of its arrival
-    header: Any  # whatever its masks are published with
+    header: Any  # what its masks are published with
     keep_image: bool = False  # keep the image until the first masks
 
 

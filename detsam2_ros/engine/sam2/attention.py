@@ -31,7 +31,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from detsam2_ros.engine.sam2.memory import Memory
 
 # Rows of queries that the CPU attends for at a time. Few, so that their weights stay in its cache;
-# more where the keys do not fit in there, and are read anew for each block.
+# more where the keys do not fit in the cache, and are read again for each block.
 _FEW_ROWS, _MANY_ROWS = 64, 256
 _CACHED_BYTES = 4 * 2**20
 

@@ -165,8 +165,8 @@ def track_objects(
 ) -> dict[K, MaskPrediction]:
     """Segment objects of any layout on one frame, as few batches as their layouts allow.
 
-    contexts: by whatever tells the objects apart; the result has the same keys, in order. batch:
-    False tracks one object at a time.
+    contexts: by any key, one an object; the result has the same keys, in order. batch: False
+    tracks one object at a time.
     """
     groups: dict[Hashable, list[K]] = defaultdict(list)
     for number, (key, context) in enumerate(contexts.items()):
@@ -244,7 +244,7 @@ def _attend(
 def _attend_by_module(
     model: Sam2Model, top: torch.Tensor, contexts: Sequence[Context]
 ) -> torch.Tensor:
-    """Do the same with the model's own module, whatever it is."""
+    """Do the same with the model's own module."""
     batch = len(contexts)
     memory_blc, position_blc, pointer_tokens = assemble(model, contexts)
     # The module takes sequence first and turns it round: handing it views of batch-first tensors

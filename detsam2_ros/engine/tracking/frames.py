@@ -32,7 +32,7 @@ class Frame:
     index: int
     stamp: int  # nanoseconds
     image: np.ndarray | None  # until it is encoded; on detection frames until it was detected on
-    tag: Any = None  # whatever the caller gave with the image; results bring it back
+    tag: Any = None  # given with the image; results bring it back
     is_detection_frame: bool = False
     features: ImageFeatures | None = None  # None until the image is encoded
     detections: Detections | None = None  # None before detection, and on all other frames
