@@ -109,7 +109,7 @@ def test_prompts_do_what_the_engine_does(start):
         theirs = offline.prompt(index, Prompt(box=tuple(around(centre, index))), 'ball')
         assert answer.success, answer.message
         assert answer.object_id == theirs.object.id
-        np.testing.assert_array_equal(mask_of_answer(answer), theirs.mask)
+        np.testing.assert_array_equal(mask_of_answer(answer), theirs.object.mask.pixels())
     both(slice(6, 13))
     assert node.call(RenameObject, 'rename_object', object_id=1, class_name='cup').success
     offline.rename_object(1, 'cup')
