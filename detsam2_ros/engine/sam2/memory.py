@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What SAM 2 remembers of a frame of an object, and which of it another frame attends to."""
+"""What SAM 2 remembers of a frame of an object, and which memories an object keeps."""
 
 from __future__ import annotations
 
