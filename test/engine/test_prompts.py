@@ -308,3 +308,15 @@ def test_a_renamed_object_keeps_its_id_and_its_bank(mode):
         run.stream.rename_object(1, '')
     with pytest.raises(PromptError, match='has no object 9; there are 1'):
         run.stream.rename_object(9, 'ball')
+
+
+def test_a_renamed_object_is_known_by_its_new_class():
+    run = Run(None, **USUAL)
+    run.push(*film(4))
+    box = Prompt(box=disc_box(15, 24))
+    first = run.stream.prompt(3, box, 'ball')
+    run.flush()
+    run.stream.rename_object(first.object.id, 'cup')
+    assert run.stream.prompt(3, box, 'cup').object.id == first.object.id
+    other = run.stream.prompt(3, box, 'ball').object
+    assert (other.id != first.object.id, other.class_name) == (True, 'ball')

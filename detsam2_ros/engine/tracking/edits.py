@@ -202,12 +202,12 @@ class StreamEdit:
     ) -> TrackedObject | None:
         """Return the object of a class that has this very mask on a frame."""
         published = {} if frame.published is None else frame.published.objects
-        for shown in published.values():
-            same = shown.class_name == class_name
-            if same and mask.iou(shown.mask) >= self.tools.config.merge_iou:
-                for obj in objects:
-                    if obj.id == shown.id:
-                        return obj
+        for obj in objects:  # by its class of now: what was published may be before a rename
+            shown = None if obj.id is None else published.get(obj.id)
+            if shown is None or obj.class_name != class_name:
+                continue
+            if mask.iou(shown.mask) >= self.tools.config.merge_iou:
+                return obj
         return None
 
     def _with_ids(
