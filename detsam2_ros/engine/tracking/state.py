@@ -74,6 +74,8 @@ class StreamState:
             return False
         if any(index in self.frames for tracked in self.objects for index in tracked.unread):
             return True
+        if not self.merged_or_removed_ids:  # the usual case, asked several times a frame
+            return False
         return any(
             shown.visible
             for frame in published
