@@ -9,11 +9,11 @@ from unittest import mock
 import numpy as np
 import torch
 
-from detsam2_ros.engine.tracking.forward import ForwardStep
+from detsam2_ros.engine.tracking.forward_step import ForwardStep
+from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import FrameMasks
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.engine.tracking.window import WindowPass
+from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.frames import FrameResult
 from oracle.driver import Name, Oracle
 from oracle.pair import Pair, Seen, name_of

@@ -21,7 +21,7 @@ from detsam2_ros.engine.engine import Engine
 from detsam2_ros.engine.sam2.load import load_sam2
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.engine.tracking.window import WindowPass
+from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.frames import FrameResult
 from oracle import configs, random_sam2

@@ -11,7 +11,8 @@ import numpy as np
 
 from detsam2_ros.banks.views import Mark, View, remember
 from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
-from detsam2_ros.engine.sam2.memory import choose, summary
+from detsam2_ros.engine.sam2.attended_memories import choose
+from detsam2_ros.engine.sam2.memory import summary
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.scene.scene import CLASS_NAMES, SceneFrame, SceneOptions, render
 

@@ -32,10 +32,10 @@ from benchmarks.quality import bank_tables
 from benchmarks.quality.bank_scenes import PLACES, Pool, clip
 from benchmarks.quality.clips import TruthDetector, played
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult, load_sam2
-from detsam2_ros.engine.sam2.attention import KeyCache
-from detsam2_ros.engine.sam2.context import Context, select_context
+from detsam2_ros.engine.sam2.attended_memories import Context, select_context
+from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.steps import ImageFeatures, encode_image, track_objects
-from detsam2_ros.engine.tracking import conditioning, forward, reverse
+from detsam2_ros.engine.tracking import conditioning, forward_step, reverse_pass
 from detsam2_ros.scene.scene import SceneFrame
 
 K, D, M = 10, 10, 20
@@ -314,7 +314,7 @@ def bank_pointers(distance: int | None) -> Iterator[None]:
         return Context(context.spatial, own + context.pointers)
 
     with contextlib.ExitStack() as stack:
-        for module in (forward, conditioning, reverse):
+        for module in (forward_step, conditioning, reverse_pass):
             stack.enter_context(mock.patch.object(module, 'select_context', with_pointers))
         yield
 

@@ -22,7 +22,7 @@ from benchmarks.speed.scenes import Film, film, real_config
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import QueuedFrame
+from detsam2_ros.runtime.frame_queue import QueuedFrame
 from detsam2_ros.runtime.worker import Worker
 
 CAMERA = 'camera'

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 
 from detsam2_ros.engine.stats import Stats
-from detsam2_ros.engine.tracking.passes import Backlog
+from detsam2_ros.engine.tracking.pass_runner import Backlog
 from detsam2_ros.results.frames import FrameResult, Object
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.camera import Camera

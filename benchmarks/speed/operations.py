@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from benchmarks.harness.place import Place, load
-from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import decode_points, encode_image, encode_memory, track

@@ -14,10 +14,11 @@ from detsam2_ros.bags.reading import Bag, ImageTopic
 from detsam2_ros.bags.types import COMPRESSED, Serializer
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
-from detsam2_ros.messages.results import FirstLabels
+from detsam2_ros.messages.result_fields import FirstLabels
 from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import FAILED, CameraStream, QueuedFrame
+from detsam2_ros.runtime.camera_stream import FAILED, CameraStream
+from detsam2_ros.runtime.frame_queue import QueuedFrame
 
 NOT_DECODED = 'undecodable_message'
 _MAX_PROBLEMS = 5  # different sentences of a topic that are kept

@@ -18,7 +18,7 @@ from rosbags.typesys import (
 from rosbags.typesys.store import Typestore
 
 from detsam2_ros.messages.pictures import label_fields
-from detsam2_ros.messages.results import FirstLabels, correction_fields, object_fields
+from detsam2_ros.messages.result_fields import FirstLabels, correction_fields, object_fields
 from detsam2_ros.paths import shared_file
 from detsam2_ros.results.frames import FrameResult
 

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from detsam2_ros.engine.bank.bank import BankEntry
-from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.sam2.steps import (

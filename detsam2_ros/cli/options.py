@@ -13,7 +13,7 @@ from typing import Any
 
 from detsam2_ros.cli.output import OVERLAYS
 from detsam2_ros.engine import EngineConfig
-from detsam2_ros.engine.parameter import parameters
+from detsam2_ros.engine.config_fields import parameters
 
 _SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from detsam2_ros.engine.parameter import (
+from detsam2_ros.engine.config_fields import (
     at_least,
     between,
     fraction,

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from detsam2_ros.engine.config import EngineConfig
+from detsam2_ros.engine.config_fields import live_parameters
 from detsam2_ros.engine.detector.classes import ClassTable
 from detsam2_ros.engine.detector.protocol import Detector
-from detsam2_ros.engine.parameter import live_parameters
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import Stats, StatsRecorder
 from detsam2_ros.engine.stream import Stream

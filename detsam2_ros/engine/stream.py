@@ -28,10 +28,10 @@ from detsam2_ros.engine.tracking.bank_objects import (
 from detsam2_ros.engine.tracking.collector import ResultCollector
 from detsam2_ros.engine.tracking.corrections import revise
 from detsam2_ros.engine.tracking.edits import StreamEdit
-from detsam2_ros.engine.tracking.forward import ForwardStep
+from detsam2_ros.engine.tracking.forward_step import ForwardStep
 from detsam2_ros.engine.tracking.frames import Frame, check_image, check_stamp
 from detsam2_ros.engine.tracking.intake import detect, encode
-from detsam2_ros.engine.tracking.passes import Backlog, Pace, PassRunner
+from detsam2_ros.engine.tracking.pass_runner import Backlog, Pace, PassRunner
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections, LateDetections

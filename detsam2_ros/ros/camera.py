@@ -40,10 +40,10 @@ from detsam2_ros.ros.images import (
     to_rgb,
 )
 from detsam2_ros.ros.parameters.declare import NodeParameters
-from detsam2_ros.ros.publishing import FirstLabels, correction, object_array
+from detsam2_ros.ros.result_messages import FirstLabels, correction, object_array
 from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import QueuedFrame
+from detsam2_ros.runtime.frame_queue import QueuedFrame
 from detsam2_ros.runtime.worker import INTERNAL, Worker
 
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image

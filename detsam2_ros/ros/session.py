@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from rclpy.lifecycle import LifecycleNode
 
 from detsam2_ros.engine import Engine, FrameResult, MemoryBank, Stream
-from detsam2_ros.engine.parameter import live_parameters
+from detsam2_ros.engine.config_fields import live_parameters
 from detsam2_ros.engine.sam2.model import ModelIdentity
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.detections import missing_package
@@ -24,9 +24,10 @@ from detsam2_ros.ros.parameters.declare import NodeParameters, ParameterError
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.camera_stream import FAILED, REFUSED, SAME_STAMP
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
+from detsam2_ros.runtime.frame_queue import QUEUE_FULL
+from detsam2_ros.runtime.log_throttle import Throttle
 from detsam2_ros.runtime.publish_queue import PublishQueue
-from detsam2_ros.runtime.throttle import Throttle
-from detsam2_ros.runtime.worker import QUEUE_FULL, Worker
+from detsam2_ros.runtime.worker import Worker
 
 T = TypeVar('T')
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -16,27 +15,16 @@ from detsam2_ros.engine import Engine, FrameResult, ImageError, WindowError
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.detection_inbox import DetectionInbox, Unused
 from detsam2_ros.runtime.detections import NamedDetections, to_detections
+from detsam2_ros.runtime.frame_queue import INACTIVE, QueuedFrame
 
 # After so many failures in a row a stream restarts: what fails may be what it holds.
 FAILURES_BEFORE_RESET = 3
 
 REFUSED = 'refused_image'
 FAILED = 'inference_failed'
-INACTIVE = 'inactive'
 SAME_STAMP = 'repeated_stamp'
 
 _FRAME, _WINDOW = 'frame', 'window'  # what may fail
-
-
-@dataclass
-class QueuedFrame:
-    """A frame on its way; it travels through the engine as the tag of its results."""
-
-    image: np.ndarray | None  # uint8 [H, W, 3] RGB
-    stamp: int  # nanoseconds
-    received: float  # seconds (monotonic) of its arrival
-    header: Any  # what its masks are published with
-    keep_image: bool = False  # keep the image until the first masks
 
 
 class Listener(Protocol):

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from detsam2_ros.runtime.throttle import Throttle
+from detsam2_ros.runtime.log_throttle import Throttle
 
 _log = logging.getLogger(__name__)
 

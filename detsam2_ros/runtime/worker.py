@@ -21,17 +21,15 @@ from typing import Any, TypeVar
 
 from detsam2_ros.engine import Engine
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import INACTIVE, CameraStream, Listener, QueuedFrame
+from detsam2_ros.runtime.camera_stream import CameraStream, Listener
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
+from detsam2_ros.runtime.frame_queue import INACTIVE, QUEUE_FULL, FrameQueue, QueuedFrame
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
-# Why frames are dropped; every drop is counted under one of these, one of those of a CameraStream
-# or an ImageRefused.reason.
-QUEUE_FULL = 'queue_full'
-INTERNAL = 'internal_error'
+INTERNAL = 'internal_error'  # why frames are dropped here
 
 
 class WorkerStoppedError(RuntimeError):
@@ -66,11 +64,10 @@ class Worker:
     ):
         self._accounts = accounts
         self._listener = listener
-        self._queue_size = queue_size
         self._delay = max_window_delay
         self._detections = {} if detections is None else detections  # filled later
         self._wake = threading.Condition()
-        self._queues: dict[str, deque[QueuedFrame]] = {camera: deque() for camera in cameras}
+        self._queues = {camera: FrameQueue(queue_size, accounts[camera]) for camera in cameras}
         self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
         self._accepting = False
         self._stopping = False
@@ -95,12 +92,7 @@ class Worker:
             if not self._accepting:
                 self._accounts[camera].drop(INACTIVE)
                 return
-            queue = self._queues[camera]
-            queue.append(frame)
-            full = len(queue) > self._queue_size
-            if full:
-                queue.popleft()
-                self._accounts[camera].drop(QUEUE_FULL)
+            full = self._queues[camera].put(frame)
             self._wake.notify()
         if full:
             self._listener.on_dropped(camera, QUEUE_FULL)
@@ -129,9 +121,8 @@ class Worker:
         """Take no more frames; drop those that wait and close all unfinished windows."""
         with self._wake:
             self._accepting = False
-            for camera, queue in self._queues.items():
-                self._accounts[camera].drop(INACTIVE, len(queue))
-                queue.clear()
+            for queue in self._queues.values():
+                queue.drop_all()
         return self.call(lambda _: self._flush_all())
 
     def reset(self) -> Future[None]:
@@ -210,7 +201,7 @@ class Worker:
                     return partial(self._work, *self._calls.popleft())
                 camera = self._next_camera()
                 if camera is not None:
-                    take = partial(self._streams[camera].push, self._queues[camera].popleft())
+                    take = partial(self._streams[camera].push, self._queues[camera].pop())
                     return partial(self._guard, camera, take)
                 camera = self._next_window()
                 if camera is not None:
@@ -258,7 +249,7 @@ class Worker:
     def _next_camera(self) -> str | None:
         """Return the camera whose first frame has waited longest, of those that may go on."""
         waiting = [
-            (queue[0].received, camera)
+            (queue.oldest, camera)
             for camera, queue in self._queues.items()
             if queue and not self._streams[camera].behind
         ]
@@ -302,9 +293,8 @@ class Worker:
         with self._wake:
             self._accepting, self._stopping = False, True
             calls, self._calls = self._calls, deque()
-            for camera, queue in self._queues.items():
-                self._accounts[camera].drop(INACTIVE, len(queue))
-                queue.clear()
+            for queue in self._queues.values():
+                queue.drop_all()
             self._wake.notify()
         for _, future in calls:
             if future.set_running_or_notify_cancel():

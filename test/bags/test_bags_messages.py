@@ -16,7 +16,7 @@ from bag_recordings import STORE, T
 
 from detsam2_ros.bags.types import CORRECTION, IMAGE, OBJECTS, Serializer
 from detsam2_ros.messages import pixels
-from detsam2_ros.messages.results import FirstLabels
+from detsam2_ros.messages.result_fields import FirstLabels
 
 
 def results():
@@ -57,7 +57,7 @@ def test_rclpy_reads_the_same_messages_that_the_node_makes() -> None:
     from std_msgs.msg import Header
 
     from detsam2_ros.ros.images import label_image
-    from detsam2_ros.ros.publishing import correction, object_array
+    from detsam2_ros.ros.result_messages import correction, object_array
 
     first, later = results()
     stamp = 12_000_000_345

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from detsam2_ros.banks.attention_map import looks
 from detsam2_ros.banks.views import Mark, View, build_bank
 from detsam2_ros.engine import load_sam2
-from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.steps import encode_image, track
 from detsam2_ros.scene.scene import render
 

@@ -10,7 +10,7 @@ import logging
 import pytest
 
 from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.parameter import parameters
+from detsam2_ros.engine.config_fields import parameters
 from detsam2_ros.results.errors import ConfigError
 
 WHOLE = {

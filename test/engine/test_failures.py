@@ -15,7 +15,7 @@ from stream_cases import GOOD, RED, USUAL, nothing_was_lost
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.engine.tracking import intake
-from detsam2_ros.engine.tracking.window import WindowPass
+from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import BankError, DetectorError, EngineError, WindowError
 

@@ -10,8 +10,8 @@ from fakes import BrokenDetector, ColourDetector, Run, ScriptedDetector, detecti
 from stream_cases import GOOD, RED, USUAL, film, nothing_was_lost
 
 from detsam2_ros.engine.sam2 import steps
-from detsam2_ros.engine.tracking import conditioning, forward
-from detsam2_ros.engine.tracking.window import WindowPass
+from detsam2_ros.engine.tracking import conditioning, forward_step
+from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.errors import DetectorError, EngineError, WindowError
 
 ONLINE = {**USUAL, 'mode': 'online'}
@@ -105,7 +105,7 @@ def test_a_detector_does_not_keep_a_program_from_ending(error):
 
 @pytest.mark.parametrize(
     ('module', 'stage'),
-    [(forward, 'track_objects'), (steps, 'encode_memory'), (conditioning, 'decode_boxes')],
+    [(forward_step, 'track_objects'), (steps, 'encode_memory'), (conditioning, 'decode_boxes')],
 )
 @pytest.mark.parametrize('at', [4, 6])
 def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(

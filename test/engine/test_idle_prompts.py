@@ -21,7 +21,7 @@ from detsam2_ros.engine import EngineConfig, Prompt
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.toolbox import Toolbox
-from detsam2_ros.engine.tracking.window import WindowPass
+from detsam2_ros.engine.tracking.window_pass import WindowPass
 
 MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 

@@ -14,7 +14,7 @@ import torch
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.engine import Engine
 from detsam2_ros.engine.sam2 import steps
-from detsam2_ros.engine.sam2.context import Context, ObjectMemory
+from detsam2_ros.engine.sam2.attended_memories import Context, ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import (
@@ -23,7 +23,7 @@ from detsam2_ros.engine.sam2.steps import (
     encode_image,
     encode_memory,
 )
-from detsam2_ros.engine.tracking.reverse import (
+from detsam2_ros.engine.tracking.reverse_pass import (
     PassInput,
     PassOutput,
     Steps,
@@ -80,7 +80,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
         ):
             return (yield from reverse_steps(model, features, objects, **options))
 
-    with mock.patch('detsam2_ros.engine.tracking.window.reverse_steps', run):
+    with mock.patch('detsam2_ros.engine.tracking.window_pass.reverse_steps', run):
         for call in calls:
             call()
     names = {id(memory): f'conditioned {frame}' for frame, memory in conditioned.items()}

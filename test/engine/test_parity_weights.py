@@ -15,10 +15,10 @@ import torch
 from test_parity import RUNS, TYPICAL, WORST
 from test_parity_pass import encoded, prompted, run_pass
 
-from detsam2_ros.engine.sam2.context import Context, select_context
+from detsam2_ros.engine.sam2.attended_memories import Context, select_context
 from detsam2_ros.engine.sam2.steps import ImageFeatures
-from detsam2_ros.engine.tracking import reverse
-from detsam2_ros.engine.tracking.reverse import PassOutput
+from detsam2_ros.engine.tracking import reverse_pass
+from detsam2_ros.engine.tracking.reverse_pass import PassOutput
 from oracle import configs
 from oracle.pair import random_models
 from oracle.random_sam2 import random_weights
@@ -130,14 +130,14 @@ MUTATIONS: dict[str, Callable[[Context], Context]] = {
 @pytest.mark.parametrize(('kind', 'seed'), MODELS)
 def test_masks_follow_the_temporal_codes(kind: str, seed: int) -> None:
     rows = random_models(kind, seed)[0].module.num_maskmem
-    with mock.patch.object(reverse, 'select_context', _mutated(_reversed(rows))):
+    with mock.patch.object(reverse_pass, 'select_context', _mutated(_reversed(rows))):
         other = _pass(kind, seed)
     assert _changed(_expected(kind, seed), other) > 0.5
 
 
 @pytest.mark.parametrize('name', MUTATIONS)
 def test_a_broken_rule_of_what_is_read_is_noticed(name: str) -> None:
-    with mock.patch.object(reverse, 'select_context', _mutated(MUTATIONS[name])):
+    with mock.patch.object(reverse_pass, 'select_context', _mutated(MUTATIONS[name])):
         assert _noticed(_pass)
 
 

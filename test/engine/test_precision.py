@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from detsam2_ros.engine.sam2 import model as sam2_model
-from detsam2_ros.engine.sam2.attention import KeyCache
-from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.attended_memories import Context
+from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import (
     MaskPrediction,

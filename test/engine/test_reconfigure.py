@@ -11,7 +11,7 @@ from fakes import ColourDetector, Run, ScriptedDetector, disc_box
 from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.parameter import live_parameters
+from detsam2_ros.engine.config_fields import live_parameters
 from detsam2_ros.results.errors import ConfigError
 
 

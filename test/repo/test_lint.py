@@ -232,7 +232,7 @@ NEVER = {
 }
 OF_NOBODY = 'detsam2_ros.demo'  # only the demo itself imports it
 NO_TORCH = (
-    'results.frames', 'results.detections', 'messages.results', 'messages.pixels', 'client',
+    'results.frames', 'results.detections', 'messages.result_fields', 'messages.pixels', 'client',
     'viewer.main', 'viewer.follow', 'media.overlay', 'media.video',
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from detsam2_ros.ros.logs import RosLogHandler, route_logs, unroute_logs
-from detsam2_ros.runtime.throttle import Throttle
+from detsam2_ros.runtime.log_throttle import Throttle
 
 
 class Lines:

@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 
 from detsam2_ros.engine import EngineConfig  # noqa: E402
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES  # noqa: E402
-from detsam2_ros.engine.parameter import live_parameters  # noqa: E402
+from detsam2_ros.engine.config_fields import live_parameters  # noqa: E402
 from detsam2_ros.ros.parameters import docs as parameter_docs  # noqa: E402
 from detsam2_ros.ros.parameters.declare import (  # noqa: E402
     PARAMETERS,

@@ -11,7 +11,7 @@ from fault_engine import fail, well
 from worker_cases import MODES, Film, image
 
 from detsam2_ros.engine import Engine, EngineConfig, ImageError
-from detsam2_ros.engine.tracking.window import WindowPass
+from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.runtime.camera_stream import FAILED, FAILURES_BEFORE_RESET, REFUSED, SAME_STAMP
 
 SECOND = 10**9

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from worker_cases import MODES, Film, image, queued
 
 from detsam2_ros.engine import ImageError
-from detsam2_ros.runtime.camera_stream import FAILED, INACTIVE, CameraStream, QueuedFrame
+from detsam2_ros.runtime.camera_stream import FAILED, CameraStream
+from detsam2_ros.runtime.frame_queue import INACTIVE, QueuedFrame
 from detsam2_ros.runtime.worker import INTERNAL
 
 

@@ -14,8 +14,7 @@ from fault_engine import PASS, PATIENCE, Steps, fail, takes, well
 from worker_cases import LONG_AGO, MODES, Rig, image, running
 
 from detsam2_ros.engine import Engine, EngineConfig
-from detsam2_ros.runtime.camera_stream import INACTIVE
-from detsam2_ros.runtime.worker import QUEUE_FULL
+from detsam2_ros.runtime.frame_queue import INACTIVE, QUEUE_FULL
 
 # ---- frames
 

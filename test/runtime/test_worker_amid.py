@@ -10,7 +10,8 @@ import pytest
 from fault_engine import PASS, PATIENCE, Gate, Steps, fail, takes, well
 from worker_cases import LONG_AGO, MODES, Rig, running
 
-from detsam2_ros.runtime.camera_stream import FAILED, INACTIVE
+from detsam2_ros.runtime.camera_stream import FAILED
+from detsam2_ros.runtime.frame_queue import INACTIVE
 
 # ---- windows that fail
 

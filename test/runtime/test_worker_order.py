@@ -10,7 +10,7 @@ import pytest
 from fault_engine import PASS, Gate, Steps, takes
 from worker_cases import LONG_AGO, MODES, running
 
-from detsam2_ros.runtime.worker import QUEUE_FULL
+from detsam2_ros.runtime.frame_queue import QUEUE_FULL
 
 # ---- order
 

@@ -14,7 +14,7 @@ from fault_engine import PATIENCE, FaultEngine, Gate, fail, well
 from worker_cases import MODES, Rig, running
 
 from detsam2_ros.engine import Engine, EngineConfig, ModelError
-from detsam2_ros.runtime.camera_stream import INACTIVE
+from detsam2_ros.runtime.frame_queue import INACTIVE
 from detsam2_ros.runtime.publish_queue import PublishQueue
 from detsam2_ros.runtime.worker import INTERNAL, WorkerStoppedError
 

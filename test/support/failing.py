@@ -18,7 +18,7 @@ import torch
 
 import detsam2_ros.engine
 import detsam2_ros.results
-from detsam2_ros.engine.sam2.attention import KeyCache
+from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stream import Stream
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState

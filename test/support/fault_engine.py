@@ -15,7 +15,7 @@ from fakes import colour_sam2
 
 from detsam2_ros.engine import Detections, Engine, EngineConfig, FrameResult, Stream
 from detsam2_ros.engine.tracking import corrections
-from detsam2_ros.engine.tracking.passes import PassRunner
+from detsam2_ros.engine.tracking.pass_runner import PassRunner
 
 PATIENCE = 60.0  # seconds for what takes milliseconds: a busy machine fails no test
 

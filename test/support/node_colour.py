@@ -106,7 +106,7 @@ def count_drawings(control: Control) -> None:
 
 def control_passes(control: Control) -> None:
     """Let the test hold and slow down each part of closing a window."""
-    from detsam2_ros.engine.tracking.passes import PassRunner
+    from detsam2_ros.engine.tracking.pass_runner import PassRunner
 
     advance = PassRunner.advance
 

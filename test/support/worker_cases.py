@@ -16,8 +16,9 @@ from fault_engine import PATIENCE, FaultEngine, Gate, well
 
 from detsam2_ros.engine import FrameResult
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import CameraStream, QueuedFrame
+from detsam2_ros.runtime.camera_stream import CameraStream
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
+from detsam2_ros.runtime.frame_queue import QueuedFrame
 from detsam2_ros.runtime.worker import Worker
 
 LONG_AGO = 1000.0  # seconds; more than the delays of the tests

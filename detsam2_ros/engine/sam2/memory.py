@@ -1,10 +1,9 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What SAM 2 remembers of a frame of an object, and which memories an object keeps."""
+"""What SAM 2 remembers of one frame of one object."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,21 +40,3 @@ def summary(memory: Memory) -> torch.Tensor:
     return F.normalize(torch.cat([pooled, memory.pointer]), dim=0).cpu()
 
 
-def choose(frames: Sequence[int], summaries: Mapping[int, torch.Tensor], cap: int) -> list[int]:
-    """Choose at most `cap` of an object's conditioned frames: the newest, then the most different.
-
-    Greedy farthest-point choice on `summary` vectors; ties go to the newer frame, so the choice
-    is deterministic. Returns frame indices in ascending order.
-    """
-    if len(frames) <= cap:
-        return sorted(frames)
-    rest = sorted(frames, reverse=True)
-    chosen = [rest.pop(0)]
-    nearest = {f: float(summaries[f] @ summaries[chosen[0]]) for f in rest}
-    while len(chosen) < cap:
-        farthest = min(rest, key=lambda f: nearest[f])
-        chosen.append(farthest)
-        rest.remove(farthest)
-        for f in rest:
-            nearest[f] = max(nearest[f], float(summaries[f] @ summaries[farthest]))
-    return sorted(chosen)

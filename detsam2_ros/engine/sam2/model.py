@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from sam2.modeling.backbones.hieradet import Hiera
 
-from detsam2_ros.engine.sam2.attention import SharedAttention
+from detsam2_ros.engine.sam2.memory_attention import SharedAttention
 
 # ImageNet's, as in sam2.utils.transforms and sam2.utils.misc.
 _MEAN = (0.485, 0.456, 0.406)

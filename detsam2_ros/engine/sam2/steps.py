@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
-from detsam2_ros.engine.sam2.attention import KeyCache, Queries, Watch
-from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.memory import Memory
+from detsam2_ros.engine.sam2.memory_attention import KeyCache, Queries, Watch
 from detsam2_ros.engine.sam2.model import Sam2Model
 
 K = TypeVar('K', bound=Hashable)  # what tells objects apart

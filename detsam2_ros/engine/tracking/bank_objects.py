@@ -12,7 +12,8 @@ import torch
 from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.bank.header import MAX_TEXT
 from detsam2_ros.engine.detector.classes import ClassTable
-from detsam2_ros.engine.sam2.memory import Memory, choose, summary
+from detsam2_ros.engine.sam2.attended_memories import choose
+from detsam2_ros.engine.sam2.memory import Memory, summary
 from detsam2_ros.engine.sam2.model import ModelIdentity
 from detsam2_ros.engine.tracking.objects import BankView, TrackedObject
 from detsam2_ros.results.errors import BankError

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detsam2_ros.engine.sam2.context import Context, select_context
+from detsam2_ros.engine.sam2.attended_memories import Context, select_context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.prompts import decode_boxes
 from detsam2_ros.engine.sam2.steps import encode_memories, encode_memory, track_objects
-from detsam2_ros.engine.tracking.association import assign, assign_by_class, new_objects
 from detsam2_ros.engine.tracking.frames import Frame
+from detsam2_ros.engine.tracking.matching import assign, assign_by_class, new_objects
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 
+from detsam2_ros.engine.tracking.frame_masks import FoundMask, FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import FoundMask, FrameMasks
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.frames import FrameResult, Object

@@ -19,8 +19,8 @@ from detsam2_ros.engine.sam2.steps import encode_memory
 from detsam2_ros.engine.tracking.bank_objects import renamed, without
 from detsam2_ros.engine.tracking.conditioning import Conditioner
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import reidentify
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
+from detsam2_ros.engine.tracking.reidentification import reidentify
 from detsam2_ros.engine.tracking.state import StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections, LateDetections, usable

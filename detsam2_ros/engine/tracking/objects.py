@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.sam2.context import ObjectMemory
-from detsam2_ros.engine.sam2.memory import Memory, choose, summary
+from detsam2_ros.engine.sam2.attended_memories import ObjectMemory, choose
+from detsam2_ros.engine.sam2.memory import Memory, summary
 from detsam2_ros.engine.tracking.frames import Frame
 
 _serials = itertools.count()

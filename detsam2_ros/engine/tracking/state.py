@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from detsam2_ros.engine.bank.bank import MemoryBank
-from detsam2_ros.engine.sam2.attention import KeyCache
+from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.resize import MaskResizer
-from detsam2_ros.engine.tracking.association import IdAllocator
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import IdAssigner
+from detsam2_ros.engine.tracking.ids import IdAllocator, IdAssigner
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.results.errors import PromptError
 

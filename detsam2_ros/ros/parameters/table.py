@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from detsam2_ros.engine import EngineConfig
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
-from detsam2_ros.engine.parameter import parameters
+from detsam2_ros.engine.config_fields import parameters
 
 Value = bool | int | float | str | tuple[str, ...]
 

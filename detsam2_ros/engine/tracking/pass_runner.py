@@ -12,12 +12,12 @@ import torch
 from detsam2_ros.engine.tracking.bank_objects import look_for_bank
 from detsam2_ros.engine.tracking.corrections import revise
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import IdAssigner
+from detsam2_ros.engine.tracking.ids import IdAssigner
 from detsam2_ros.engine.tracking.intake import detect, encode
-from detsam2_ros.engine.tracking.reverse import Steps
+from detsam2_ros.engine.tracking.reverse_pass import Steps
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
-from detsam2_ros.engine.tracking.window import WindowPass
+from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.errors import DetectorError
 from detsam2_ros.results.frames import FrameResult
 

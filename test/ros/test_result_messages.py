@@ -20,7 +20,7 @@ from detsam2_msgs.msg import MaskCorrection, ObjectArray
 from detsam2_ros.results.frames import FrameResult, Object
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.images import label_image, read_labels
-from detsam2_ros.ros.publishing import FirstLabels, correction, object_array, occupied
+from detsam2_ros.ros.result_messages import FirstLabels, correction, object_array, occupied
 
 pytestmark = pytest.mark.ros
 

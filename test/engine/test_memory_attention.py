@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from detsam2_ros.engine.sam2 import steps as stages
-from detsam2_ros.engine.sam2.attention import KeyCache, Keys, SharedAttention
-from detsam2_ros.engine.sam2.context import Context
+from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.memory import Memory
+from detsam2_ros.engine.sam2.memory_attention import KeyCache, Keys, SharedAttention
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import encode_image, track
 from oracle import random_sam2
@@ -78,7 +78,7 @@ def test_blocks_of_queries_do_not_change_it(monkeypatch: pytest.MonkeyPatch, row
     with model.inference():
         features = _features(model)
         expected = stages._attend(model, features, contexts, KeyCache())
-        monkeypatch.setattr('detsam2_ros.engine.sam2.attention._FEW_ROWS', rows)
+        monkeypatch.setattr('detsam2_ros.engine.sam2.memory_attention._FEW_ROWS', rows)
         found = stages._attend(model, features, contexts, KeyCache())
     assert torch.allclose(found, expected, atol=1e-6, rtol=1e-5)
 

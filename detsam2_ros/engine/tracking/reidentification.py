@@ -1,113 +1,21 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Who is who: ids for what is new; from masks, lost objects found again and two that are one."""
+"""New objects that are lost ones found again, recognised by their masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
 
-from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.sam2.steps import MaskPrediction
-from detsam2_ros.engine.tracking.association import IdAllocator, MaskTrack, merged_pairs
+from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame, Published
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.engine.tracking.reverse import PassInput, reverse_pass
+from detsam2_ros.engine.tracking.reverse_pass import PassInput, reverse_pass
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.masks import Mask
-
-# An object's mask on a frame; None where it was not looked for.
-MaskLookup = Callable[[int, TrackedObject], Mask | None]
-
-
-@dataclass
-class IdAssigner:
-    """Gives ids, on a draft of a stream's allocator."""
-
-    ids: IdAllocator
-    in_use: set[int]  # ids that may not be given
-    given: int = 0  # how many were given
-
-    def note(self, tracked: TrackedObject, seen: Sequence[int], sure: bool = True) -> None:
-        """Note on which frames an object was seen; it gets its id with the first or a prompt.
-
-        sure: whether it was seen well enough for one without a prompt to get an id.
-        """
-        if tracked.waits and not sure:
-            return
-        if tracked.id is None and (seen or tracked.prompts):
-            if tracked.born is None:
-                tracked.born = min([*seen, *tracked.prompts])
-            tracked.id = self.ids.take(self.in_use)
-            self.in_use.add(tracked.id)
-            self.given += 1
-        tracked.last_seen = max([tracked.last_seen, *seen])
-
-
-@dataclass(frozen=True)
-class FoundMask:
-    """An object's mask on a frame, as a pass or forward tracking found it."""
-
-    logits: torch.Tensor  # float32 [S/4, S/4]
-    score: float  # presence probability, 0..1
-    mask: Mask
-
-
-@dataclass(frozen=True)
-class FrameMasks:
-    """The masks that were found for one frame, by object."""
-
-    found: Mapping[TrackedObject, FoundMask] = field(default_factory=dict)
-
-    @classmethod
-    def gather(
-        cls,
-        index: int,
-        tracked: Mapping[TrackedObject, MaskPrediction | None],
-        resizer: MaskResizer,
-    ) -> FrameMasks:
-        """Gather a frame's masks: prompted ones where there are prompts, else tracked ones.
-
-        Objects that were neither prompted nor tracked there are left out.
-        """
-        logits, scores = {}, []
-        for obj, own in tracked.items():
-            prompt = obj.prompts.get(index)
-            if prompt is not None:
-                logits[obj] = prompt.logits
-                scores.append(prompt.memory.score)
-            elif own is not None:
-                logits[obj] = own.logits
-                scores.append(own.score)
-        if not logits:
-            return cls()
-        masks = resizer.masks(torch.stack(list(logits.values())))
-        probabilities = torch.stack(scores).sigmoid().tolist()
-        parts = zip(logits.values(), probabilities, masks, strict=True)
-        return cls({obj: FoundMask(*part) for obj, part in zip(logits, parts, strict=True)})
-
-    def mask(self, obj: TrackedObject) -> Mask | None:
-        """Return an object's mask, None where it was not looked for."""
-        found = self.found.get(obj)
-        return None if found is None else found.mask
-
-    def published_masks(self) -> dict[int, torch.Tensor]:
-        """Return the masks by object id, bool [S/4, S/4], copied."""
-        return {
-            obj.id: found.logits > 0 for obj, found in self.found.items() if obj.id is not None
-        }
-
-    def surely_visible(self, obj: TrackedObject, min_score: float) -> bool:
-        """Tell whether the object is visible here with at least this presence probability."""
-        return self.visible(obj) and self.found[obj].score >= min_score
-
-    def visible(self, obj: TrackedObject) -> bool:
-        """Tell whether the object has a mask with pixels here."""
-        return bool(self.mask(obj))
 
 
 def same_before_birth(
@@ -182,36 +90,6 @@ def _agreement_before(
         for index, mask in evidence.items()
     ]
     return sum(found_again) / len(evidence)
-
-
-def shared_masks(
-    objects: Sequence[TrackedObject],
-    window: Sequence[int],
-    lookup: MaskLookup,
-    merge_iou: float,
-) -> list[tuple[TrackedObject, TrackedObject]]:
-    """Find (older, younger) objects that came to share one mask over a window's frames."""
-    named = {obj.id: obj for obj in objects if obj.id is not None and obj.born is not None}
-    tracks = [
-        MaskTrack(id_, obj.class_id, obj.born or 0, [lookup(index, obj) for index in window])
-        for id_, obj in named.items()
-    ]
-    return [(named[old], named[young]) for old, young in merged_pairs(tracks, merge_iou)]
-
-
-def shared_frames(
-    frames: Iterable[int],
-    lookup: MaskLookup,
-    pair: tuple[TrackedObject, TrackedObject],
-    merge_iou: float,
-) -> set[int]:
-    """Return the frames on which two objects have one mask."""
-    shared = set()
-    for index in frames:
-        one, other = lookup(index, pair[0]), lookup(index, pair[1])
-        if one and other is not None and one.iou(other) >= merge_iou:
-            shared.add(index)
-    return shared
 
 
 def reidentify(

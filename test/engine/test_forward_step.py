@@ -20,7 +20,7 @@ from fakes import (
 from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine.config import EngineConfig
-from detsam2_ros.engine.tracking.passes import Pace
+from detsam2_ros.engine.tracking.pass_runner import Pace
 from detsam2_ros.results.errors import ConfigError
 
 ONLINE = {**USUAL, 'mode': 'online'}

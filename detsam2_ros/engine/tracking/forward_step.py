@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from detsam2_ros.engine.config import frames_to_be_sure
-from detsam2_ros.engine.sam2.context import Context, select_context
+from detsam2_ros.engine.sam2.attended_memories import Context, select_context
 from detsam2_ros.engine.sam2.steps import MaskPrediction, encode_memories, track_objects
 from detsam2_ros.engine.tracking.conditioning import Conditioner
+from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import FrameMasks, IdAssigner, reidentify
+from detsam2_ros.engine.tracking.ids import IdAssigner
 from detsam2_ros.engine.tracking.objects import TrackedObject
+from detsam2_ros.engine.tracking.reidentification import reidentify
 from detsam2_ros.engine.tracking.state import StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 

@@ -11,15 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detsam2_ros.engine.tracking.association import (
-    MAX_OBJECT_ID,
-    IdAllocator,
-    MaskTrack,
-    assign,
-    assign_by_class,
-    merged_pairs,
-    new_objects,
-)
+from detsam2_ros.engine.tracking.ids import MAX_OBJECT_ID, IdAllocator
+from detsam2_ros.engine.tracking.matching import assign, assign_by_class, new_objects
+from detsam2_ros.engine.tracking.merging import MaskTrack, merged_pairs
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import EngineError
 from detsam2_ros.results.masks import Mask, box_iou

@@ -16,16 +16,13 @@ import torch
 from detsam2_ros.engine.config import frames_to_be_sure
 from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.conditioning import Conditioner
+from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.identity import (
-    FrameMasks,
-    IdAssigner,
-    same_before_birth,
-    shared_frames,
-    shared_masks,
-)
+from detsam2_ros.engine.tracking.ids import IdAssigner
+from detsam2_ros.engine.tracking.merging import shared_frames, shared_masks
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
-from detsam2_ros.engine.tracking.reverse import PassInput, Steps, StopRule, reverse_steps
+from detsam2_ros.engine.tracking.reidentification import same_before_birth
+from detsam2_ros.engine.tracking.reverse_pass import PassInput, Steps, StopRule, reverse_steps
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.masks import Mask
 

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from detsam2_ros.engine.sam2.attention import KeyCache
-from detsam2_ros.engine.sam2.context import ObjectMemory, select_context
+from detsam2_ros.engine.sam2.attended_memories import ObjectMemory, select_context
 from detsam2_ros.engine.sam2.memory import Memory
+from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import (
     ImageFeatures,

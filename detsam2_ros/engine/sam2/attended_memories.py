@@ -1,11 +1,13 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Which memories an object attends to on a frame, and at what distance in time."""
+"""Which memories an object keeps and attends to on a frame, and at what distance in time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import torch
 
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
@@ -80,3 +82,23 @@ def select_context(
         if near is not None:
             pointers.append((near, distance / scale))
     return Context(tuple(spatial), tuple(pointers))
+
+
+def choose(frames: Sequence[int], summaries: Mapping[int, torch.Tensor], cap: int) -> list[int]:
+    """Choose at most `cap` of an object's conditioned frames: the newest, then the most different.
+
+    Greedy farthest-point choice on `summary` vectors; ties go to the newer frame, so the choice
+    is deterministic. Returns frame indices in ascending order.
+    """
+    if len(frames) <= cap:
+        return sorted(frames)
+    rest = sorted(frames, reverse=True)
+    chosen = [rest.pop(0)]
+    nearest = {f: float(summaries[f] @ summaries[chosen[0]]) for f in rest}
+    while len(chosen) < cap:
+        farthest = min(rest, key=lambda f: nearest[f])
+        chosen.append(farthest)
+        rest.remove(farthest)
+        for f in rest:
+            nearest[f] = max(nearest[f], float(summaries[f] @ summaries[farthest]))
+    return sorted(chosen)

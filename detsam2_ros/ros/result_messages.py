@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
-from detsam2_ros.messages.results import (
+from detsam2_ros.messages.result_fields import (
     FirstLabels,
     Region,
     correction_fields,

@@ -1,50 +1,16 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Which detection is which object, which start new objects, and which objects are one."""
+"""Which detection is which object, and which detections start new objects."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from detsam2_ros.results.detections import Detections
-from detsam2_ros.results.errors import EngineError
-from detsam2_ros.results.masks import Mask, box_iou
-
-MAX_OBJECT_ID = 65535
-
-
-@dataclass(frozen=True)
-class MaskTrack:
-    """An object's masks over the frames of a window, as `merged_pairs` reads them.
-
-    born orders objects by age: the smaller is the older (the id decides between equals).
-    masks: one item a frame, oldest frame first, the same frames for every track: None where
-    the object was not looked for.
-    """
-
-    id: int
-    class_id: int
-    born: int
-    masks: Sequence[Mask | None]
-
-
-class IdAllocator:
-    """Hands out object ids 1..65535, counted up; an id comes again after all others came."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def take(self, in_use: Collection[int]) -> int:
-        """Return the next id that is not in `in_use`; EngineError when every id is."""
-        for _ in range(MAX_OBJECT_ID):
-            self._last = self._last % MAX_OBJECT_ID + 1
-            if self._last not in in_use:
-                return self._last
-        raise EngineError(f'all {MAX_OBJECT_ID} object ids are in use: no id for a new object')
+from detsam2_ros.results.masks import box_iou
 
 
 def assign(
@@ -131,52 +97,6 @@ def assign_by_class(
         elif detections.scores[i] >= new_object_score:
             starts.append(int(i))
     return rows, starts
-
-
-def merged_pairs(tracks: Sequence[MaskTrack], merge_iou: float) -> list[tuple[int, int]]:
-    """Find objects that came to share one mask; returns (id that lives, id that goes) pairs.
-
-    Two objects of a class share a mask when their masks' IoU is at least merge_iou (and above
-    0) on the newest frame where both are visible, and on at least half of the frames where one
-    of them is visible, and on two frames at least (one, when there is just one frame). The
-    older lives. Each id goes at most once, and an id that lives is not one that goes.
-    """
-    pairs: list[tuple[int, int]] = []
-    living: list[MaskTrack] = []
-    for track in sorted(tracks, key=lambda t: (t.born, t.id)):
-        for older in living:
-            if older.class_id == track.class_id and _share_mask(older, track, merge_iou):
-                pairs.append((older.id, track.id))
-                break
-        else:
-            living.append(track)
-    return pairs
-
-
-def _share_mask(a: MaskTrack, b: MaskTrack, merge_iou: float) -> bool:
-    either = agreeing = 0
-    newest = True
-    for mask_a, mask_b in zip(reversed(a.masks), reversed(b.masks), strict=True):
-        either += bool(mask_a) or bool(mask_b)
-        if not mask_a or not mask_b:
-            continue
-        agrees = _agree(mask_a, mask_b, merge_iou)
-        if newest and not agrees:
-            return False
-        newest = False
-        agreeing += agrees
-    return agreeing >= min(2, len(a.masks)) and agreeing > 0 and 2 * agreeing >= either
-
-
-def _agree(a: Mask, b: Mask, min_iou: float) -> bool:
-    """Tell whether two masks overlap with at least an IoU (and above 0)."""
-    assert a.box is not None and b.box is not None
-    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = a.box, b.box
-    # Most pairs lie apart: the boxes say so without unpacking a mask.
-    if min(ax1, bx1) <= max(ax0, bx0) or min(ay1, by1) <= max(ay0, by0):
-        return False
-    iou = a.iou(b)
-    return iou > 0 and iou >= min_iou
 
 
 def _class_iou(

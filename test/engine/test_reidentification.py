@@ -10,8 +10,9 @@ import torch
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.sam2.steps import MaskPrediction
-from detsam2_ros.engine.tracking.identity import FrameMasks, same_before_birth
+from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
+from detsam2_ros.engine.tracking.reidentification import same_before_birth
 
 SIDE = 16
 RESIZER = MaskResizer(SIDE, SIDE, SIDE, torch.device('cpu'))
