@@ -87,9 +87,7 @@ class TopicSegmenter:
         self._ids: set[tuple[int, int]] = set()
         self._time = 0
 
-    def run(
-        self, bag: Bag, bank: MemoryBank | None, progress: Callable[[], None]
-    ) -> TopicReport:
+    def run(self, bag: Bag, bank: MemoryBank | None, progress: Callable[[], None]) -> TopicReport:
         """Segment the messages of the topic; raises BagError when the bag cannot be read.
 
         Masks and objects have the bag time of their image. Corrections have that of the newest

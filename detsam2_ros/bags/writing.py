@@ -141,9 +141,7 @@ def _add_originals(
     return made
 
 
-def _add(
-    writer: Writer, connection: Connection, store: Typestore, name: str
-) -> Connection | None:
+def _add(writer: Writer, connection: Connection, store: Typestore, name: str) -> Connection | None:
     definition = find_definition(connection, store)
     if definition is None:
         return None

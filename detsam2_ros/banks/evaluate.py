@@ -212,5 +212,3 @@ def random_bank(like: MemoryBank, pool: MemoryBank, seed: int) -> MemoryBank:
         rows = sorted(rng.permutation(len(own))[:count])
         drawn += [replace(own[i], object_key=key, class_id=banked.class_id) for i in rows]
     return MemoryBank(like.model, tuple(drawn), source=f'random, seed {seed}')
-
-

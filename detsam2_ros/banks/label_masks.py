@@ -101,9 +101,7 @@ class LabelMasks:
                 marks += self._split(labels, owner, name, notes)
         return marks
 
-    def _split(
-        self, labels: np.ndarray, owner: str | None, name: str, notes: Notes
-    ) -> list[Mark]:
+    def _split(self, labels: np.ndarray, owner: str | None, name: str, notes: Notes) -> list[Mark]:
         """Return a mark for each named pixel value of a label mask."""
         marks = []
         for value in np.unique(labels).tolist():

@@ -18,7 +18,6 @@ from detsam2_ros.bags.job import Watcher, check
 from detsam2_ros.bags.reading import ImageTopic
 from detsam2_ros.bags.stream import TopicReport
 from detsam2_ros.cli import options as command_line
-from detsam2_ros.cli.models import build_engine
 from detsam2_ros.engine import (
     ConfigError,
     Engine,
@@ -68,7 +67,7 @@ def _segment(given: argparse.Namespace) -> int:
     bank = MemoryBank.load(given.bank) if given.bank else None
 
     def load() -> Engine:
-        return build_engine(given, config)
+        return command_line.build_engine(given, config)
 
     with _Progress(given.quiet) as progress:
         report = bags.segment(job, load, bank, progress)

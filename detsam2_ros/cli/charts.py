@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from detsam2_ros.cli.summary import Presence, Summary
+from detsam2_ros.cli.summary import Summary
 from detsam2_ros.media.overlay import object_colour
 
 _INK, _FAINT, _AMBER, _BLUE = '#20242a', '#d9dce1', '#e69a00', '#3b78c2'
@@ -30,15 +30,9 @@ def objects_over_time(summary: Summary) -> bytes:
             facecolors=[colour],
         )
         if presence.corrected:
-            axes.plot(
-                np.asarray(presence.corrected) + 0.5,
-                np.full(len(presence.corrected), row),
-                linestyle='',
-                marker='|',
-                markersize=8,
-                color=_INK,
-            )
-    axes.set_yticks(range(len(shown)), [_name(*item) for item in shown])
+            places = np.asarray(presence.corrected) + 0.5
+            axes.plot(places, np.full(len(places), row), '|', markersize=8, color=_INK)
+    axes.set_yticks(range(len(shown)), [f'{key} {own.class_name}' for key, own in shown])
     axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     axes.set_xlim(0, max(summary.settled, 1))
     axes.set_xlabel('frame')
@@ -110,7 +104,3 @@ def _png(figure: Any) -> bytes:
 def _darker(key: int) -> tuple[float, ...]:
     """Return an object's colour toned down for a white page."""
     return tuple(0.82 * part / 255 for part in object_colour(key))
-
-
-def _name(key: int, presence: Presence) -> str:
-    return f'{key} {presence.class_name}'

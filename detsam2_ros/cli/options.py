@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The options of segment_video, and those that other commands share with it.
+"""The options of segment_video, those that other commands share with it, and their engine.
 
 Each parameter of the engine has one option.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detsam2_ros.cli.output import OVERLAYS
-from detsam2_ros.engine import EngineConfig
+from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, default_device, load_sam2
 from detsam2_ros.engine.config_fields import parameters
 
 _SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
@@ -78,6 +78,21 @@ def add_models(group: Any) -> None:
     group.add_argument('--confidence', type=float, default=0.25, help='default 0.25')
     group.add_argument('--device', help='default: cuda when there is a GPU, else cpu')
     group.add_argument('--dtype', choices=('float32', 'bfloat16'), help='number format of SAM 2')
+
+
+def build_engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
+    """Load the models named by the options of `add_models`; raises EngineError."""
+    device = given.device or default_device()
+    model = load_sam2(given.sam2, config=given.sam2_config, device=device, dtype=given.dtype)
+    detector = None
+    if not given.no_detector:
+        detector = YoloDetector(
+            given.yolo,
+            classes=wanted_classes(given.classes),
+            confidence=given.confidence,
+            device=device,
+        )
+    return Engine(model, detector, config)
 
 
 def add_parameters(group: Any) -> None:

@@ -119,14 +119,11 @@ def _cards(summary: Summary) -> str:
         (f'{summary.notable}', 'frames corrected notably', ' amber'),
         (f'{fps:.2f}', 'frames/s overall', ''),
     ]
-    return (
-        '<div class="cards">'
-        + ''.join(
-            f'<div class="card{kind}"><b>{value}</b><span>{name}</span></div>'
-            for value, name, kind in cards
-        )
-        + '</div>'
+    parts = (
+        f'<div class="card{kind}"><b>{value}</b><span>{name}</span></div>'
+        for value, name, kind in cards
     )
+    return f'<div class="cards">{"".join(parts)}</div>'
 
 
 def _video(name: str) -> str:
@@ -172,8 +169,7 @@ def _changes(kept: Settled) -> str:
     before = {obj.id for obj in kept.first.objects if obj.visible}
     after = {obj.id for obj in kept.last.objects if obj.visible}
     names = {
-        obj.id: f'{obj.id} {obj.class_name}'
-        for obj in (*kept.first.objects, *kept.last.objects)
+        obj.id: f'{obj.id} {obj.class_name}' for obj in (*kept.first.objects, *kept.last.objects)
     }
     groups = (
         ('found', [key for key in kept.corrected if key not in before]),

@@ -64,18 +64,14 @@ def parser() -> argparse.ArgumentParser:
         action='store_true',
         help='write the final masks and their objects, no corrections',
     )
-    top.add_argument(
-        '--only-masks', action='store_true', help='leave the topics of the input out'
-    )
+    top.add_argument('--only-masks', action='store_true', help='leave the topics of the input out')
     top.add_argument(
         '--under', default='', metavar='/NAME', help='put this before the names of new topics'
     )
     top.add_argument(
         '--compression', choices=('zstd', 'none'), default='zstd', help='of mcap; default zstd'
     )
-    top.add_argument(
-        '--force', action='store_true', help='replace the output if there is one'
-    )
+    top.add_argument('--force', action='store_true', help='replace the output if there is one')
     top.add_argument('-q', '--quiet', action='store_true', help='errors and warnings only')
     command_line.add_models(top.add_argument_group('models'))
     command_line.add_parameters(top.add_argument_group('parameters of the method'))

@@ -16,17 +16,10 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.loop import Interrupt, first, run
-from detsam2_ros.cli.models import build_engine as _engine
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, check
 from detsam2_ros.cli.report import Highlight, make_highlight, write_report
 from detsam2_ros.cli.summary import Summary
-from detsam2_ros.engine import (
-    ConfigError,
-    EngineConfig,
-    EngineError,
-    MemoryBank,
-    Stream,
-)
+from detsam2_ros.engine import ConfigError, EngineConfig, EngineError, MemoryBank, Stream
 from detsam2_ros.media.sheet import Best, changed_pixels
 from detsam2_ros.media.timeline import Settled
 from detsam2_ros.media.video import InputError, Source, open_source
@@ -64,7 +57,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     check(given.output, given.force, given.input)
     bank = MemoryBank.load(given.bank_in) if given.bank_in else None
     echo = _silent if given.quiet else print
-    engine = _engine(given, config)
+    engine = command_line.build_engine(given, config)
     stream = engine.open_stream(given.input.stem or 'video')
     if bank is not None:
         stream.load_bank(bank)
@@ -177,12 +170,8 @@ def _warn_of_missing(source: Source, frames: int) -> None:
     """Warn when a video ended early: for OpenCV a broken frame is the end of the video."""
     # Containers miscount by a frame or two.
     if source.count and frames < 0.95 * source.count:
-        logging.warning(
-            '%s says it has %d frames, but only %d could be read',
-            source.path,
-            source.count,
-            frames,
-        )
+        text = '%s says it has %d frames, but only %d could be read'
+        logging.warning(text, source.path, source.count, frames)
 
 
 def _subtitle(source: Source, broken_off: bool) -> str:
@@ -208,13 +197,9 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
     # log file gets a line every 15 s instead of hundreds.
     pause = 0.2 if sys.stderr.isatty() else 15.0
     return tqdm(
-        total=count,
-        unit='frame',
-        disable=given.quiet,
-        dynamic_ncols=True,
-        smoothing=0,
+        total=count, unit='frame', disable=given.quiet, dynamic_ncols=True, smoothing=0,
         mininterval=pause,
-    )
+    )  # fmt: skip
 
 
 def _silent(_: str) -> None:

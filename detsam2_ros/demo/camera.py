@@ -223,8 +223,7 @@ def main(args: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)  # the frames are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last images are delivered.
     rclpy.init(
-        args=None if args is None else list(args),
-        signal_handler_options=SignalHandlerOptions.NO,
+        args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
     )
     stop = stop_on_signals()
     try:

@@ -143,8 +143,7 @@ class Driver(Node):
 
     def save_bank(self, path: str, entries: int) -> None:
         """Save a memory bank; entries: most for each object."""
-        request = SaveMemoryBank.Request(
-            path=path, max_entries_per_object=entries, overwrite=True)
+        request = SaveMemoryBank.Request(path=path, max_entries_per_object=entries, overwrite=True)
         self._act('save_memory_bank', self._save, request)
 
     def load_bank(self, path: str) -> None:

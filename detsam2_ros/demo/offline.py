@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -83,13 +83,7 @@ def render(folder: Path, seed: int, size: int, frames: int) -> Truth:
             labels[frame.index] = frame.labels
             fractions.append(frame.visible_fraction)
     truth = Truth(labels, scene.ids, scene.class_ids, np.stack(fractions))
-    np.savez_compressed(
-        folder / 'scene_truth.npz',
-        labels=labels,
-        ids=truth.ids,
-        class_ids=truth.class_ids,
-        visible_fraction=truth.visible_fraction,
-    )
+    np.savez_compressed(folder / 'scene_truth.npz', **asdict(truth))
     return truth
 
 

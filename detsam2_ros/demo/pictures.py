@@ -225,7 +225,5 @@ def _write(
     """Write text with its baseline's left, or right, end at place; returns the width."""
     (width, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
     x, y = place
-    cv2.putText(
-        canvas, text, (x - width if right else x, y), _FONT, scale, colour, 1, cv2.LINE_AA
-    )
+    cv2.putText(canvas, text, (x - width if right else x, y), _FONT, scale, colour, 1, cv2.LINE_AA)
     return width

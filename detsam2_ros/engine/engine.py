@@ -50,9 +50,7 @@ class Engine:
         """Start a stream, one a camera. Raises EngineError when the name is open already."""
         if name in self._streams:
             raise EngineError(f"stream '{name}' is open already; close it first")
-        stream = Stream(
-            name, self.model, self.detector, self.config, self._stats, self.classes
-        )
+        stream = Stream(name, self.model, self.detector, self.config, self._stats, self.classes)
         self._streams[name] = stream
         return stream
 

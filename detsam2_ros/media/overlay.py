@@ -203,10 +203,7 @@ def _free_place(
         (x0 - width - gap, y1 + gap),
     ]
     inside = [
-        (
-            min(max(x, 0), max(shape[1] - width, 0)),
-            min(max(y, 0), max(shape[0] - height, 0)),
-        )
+        (min(max(x, 0), max(shape[1] - width, 0)), min(max(y, 0), max(shape[0] - height, 0)))
         for x, y in places
     ]
 

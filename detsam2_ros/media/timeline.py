@@ -100,9 +100,7 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
     return tuple(
         key
         for key in sorted(before.keys() | after.keys())
-        if key not in before
-        or key not in after
-        or before[key].iou(after[key]) < NOTABLE_IOU
+        if key not in before or key not in after or before[key].iou(after[key]) < NOTABLE_IOU
     )
 
 

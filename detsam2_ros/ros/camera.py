@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.event_handler import (
-    QoSRequestedIncompatibleQoSInfo,
-    SubscriptionEventCallbacks,
-)
+from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import (
     DurabilityPolicy,
@@ -106,8 +103,7 @@ class Camera:
         self._class_mask = self._publisher(Image, 'class_mask', QoSProfile(depth=window))
         self._tracked = self._label_info = None
         if LabelInfo is not None:
-            self._tracked = self._publisher(
-                Detection2DArray, 'tracked', QoSProfile(depth=window))
+            self._tracked = self._publisher(Detection2DArray, 'tracked', QoSProfile(depth=window))
             self._label_info = self._publisher(
                 LabelInfo, 'label_info',
                 QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))

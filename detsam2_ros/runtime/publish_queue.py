@@ -37,8 +37,7 @@ class PublishQueue:
         An inference thread that did not end in time may still post, and must not wait then.
         """
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._ending or len(self._waiting) < self._capacity)
+            self._changed.wait_for(lambda: self._ending or len(self._waiting) < self._capacity)
             if self._ending:
                 return False
             self._waiting.append(action)

@@ -58,13 +58,7 @@ class Clip:
         self.shutter = look.uniform(0.1, 0.5) * options.motion_blur
         self.margin = math.ceil(0.12 * self.short)
         self.table = draw_table(
-            look,
-            plan,
-            self.short,
-            self.margin,
-            cast.radius,
-            cast.cloth,
-            options.distractors,
+            look, plan, self.short, self.margin, cast.radius, cast.cloth, options.distractors
         )
         self.sprites: dict[str, Sprite] = {}
         sprite, self.shadow_offset = shadow_sprite(self.light, cast.radius * self.short)

@@ -47,25 +47,13 @@ class RerunScreen:
 
     def masks(self, frame: TimelineFrame, picture: Picture | None, now: int) -> None:
         """Show a frame with its first masks."""
-        self._name(frame)
-        self._at(None, frame.stamp)
-        self._log_masks(LIVE, frame)
-        self._at(now, None)
-        if picture is not None:
-            self._log(f'{LIVE}/image', _image(picture))
-        self._log_masks(LIVE, frame)
+        self._show(LIVE, frame, picture, now)
 
     def correction(
         self, frame: TimelineFrame, picture: Picture | None, change: Change | None, now: int
     ) -> None:
         """Show better masks of a past frame."""
-        self._name(frame)
-        self._at(None, frame.stamp)
-        self._log_masks(LIVE, frame)
-        self._at(now, None)
-        if picture is not None:
-            self._log(f'{PAST}/image', _image(picture))
-        self._log_masks(PAST, frame)
+        self._show(PAST, frame, picture, now)
         text = f'frame {frame.index}, revision {frame.revision}: '
         if change is None:
             self._log(f'{PAST}/changed', rr.Clear(recursive=False))
@@ -101,6 +89,16 @@ class RerunScreen:
                 labels=[f'{obj.id} {obj.class_name}'.strip() for obj in seen],
             ),
         )
+
+    def _show(self, place: str, frame: TimelineFrame, picture: Picture | None, now: int) -> None:
+        """Log masks by their stamp, and as the newest of a place by the time of now."""
+        self._name(frame)
+        self._at(None, frame.stamp)
+        self._log_masks(LIVE, frame)
+        self._at(now, None)
+        if picture is not None:
+            self._log(f'{place}/image', _image(picture))
+        self._log_masks(place, frame)
 
     def _name(self, frame: TimelineFrame) -> None:
         """Give new objects their names, and the colours that overlays and reports use."""
@@ -144,9 +142,7 @@ def served(
     memory: limit of the data kept for browsers that connect late, such as '500MB'.
     """
     stream = rr.RecordingStream('detsam2_viewer', recording_id=title)
-    stream.serve_grpc(
-        grpc_port=data_port, server_memory_limit=memory, default_blueprint=_layout()
-    )
+    stream.serve_grpc(grpc_port=data_port, server_memory_limit=memory, default_blueprint=_layout())
     source = f'rerun+http://{host}:{data_port}/proxy'
     rr.serve_web_viewer(web_port=port, open_browser=open_browser, connect_to=source)
     return stream, f'http://{host}:{port}/?url={quote(source, safe="")}'

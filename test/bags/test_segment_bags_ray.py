@@ -25,7 +25,8 @@ def example(monkeypatch: pytest.MonkeyPatch):
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module.bag_command, 'build_engine', lambda _, config: made.engine(config))
+    options = module.bag_command.command_line
+    monkeypatch.setattr(options, 'build_engine', lambda _, config: made.engine(config))
     return module
 
 

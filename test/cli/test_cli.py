@@ -16,7 +16,7 @@ import fakes
 import numpy as np
 from cli_cases import FRAMES, SIZE, SMALL, drawn, frames_of, late_detector, mask_of, records_of
 
-from detsam2_ros.cli import models, segment_video
+from detsam2_ros.cli import options, segment_video
 from detsam2_ros.engine import Engine, MemoryBank, load_sam2
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,8 +150,8 @@ def test_parts_can_be_left_out_and_frames_limited(engine, folder, tmp_path) -> N
 def test_a_failing_detector_is_warned_of_once(folder, tmp_path, monkeypatch, caplog) -> None:
     broken = fakes.BrokenDetector(RuntimeError('no power'))
     monkeypatch.setattr(
-        segment_video,
-        '_engine',
+        options,
+        'build_engine',
         lambda given, config: Engine(fakes.colour_sam2(128), broken, config),
     )
     out = tmp_path / 'out'
@@ -170,8 +170,8 @@ def test_a_memory_bank_leads_where_there_is_no_detector(folder, tmp_path, monkey
         ('second', ['--bank-in', str(tmp_path / 'b.safetensors'), '--no-detector']),
     ):
         monkeypatch.setattr(
-            segment_video,
-            '_engine',
+            options,
+            'build_engine',
             lambda given, config, detector=detectors[name]: Engine(
                 fakes.colour_sam2(128), detector, config
             ),
@@ -189,7 +189,7 @@ def test_a_random_sam2_from_a_checkpoint(folder, tmp_path, monkeypatch) -> None:
     from oracle import random_sam2
 
     checkpoint, config = random_sam2.save(tmp_path, 'sam21', 0, 64)
-    monkeypatch.setattr(models, 'YoloDetector', lambda *_, **__: late_detector())
+    monkeypatch.setattr(options, 'YoloDetector', lambda *_, **__: late_detector())
     model = ['--sam2', str(checkpoint), '--sam2-config', str(config), '--dtype', 'float32']
     out = tmp_path / 'out'
     run = [str(folder), '-o', str(out), *model, '--max-frames', '12', *SMALL]
@@ -203,7 +203,7 @@ def test_ctrl_c_leaves_whole_files(video, tmp_path) -> None:
 import sys, time
 sys.path[:0] = {[str(ROOT), str(ROOT / 'test' / 'support')]!r}
 import cli_cases, fakes
-from detsam2_ros.cli import models, segment_video
+from detsam2_ros.cli import options, segment_video
 from detsam2_ros.engine import Engine, Stream
 
 push = Stream.push
@@ -213,7 +213,7 @@ def slow(self, image, stamp):
         time.sleep(1.5)
     return push(self, image, stamp)
 Stream.push = slow
-segment_video._engine = lambda given, config: Engine(
+options.build_engine = lambda given, config: Engine(
     fakes.colour_sam2(128), cli_cases.late_detector(), config)
 sys.exit(segment_video.main(sys.argv[1:]))
 """

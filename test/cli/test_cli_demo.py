@@ -77,7 +77,7 @@ def test_the_demo_leaves_a_scene_its_truth_and_a_sheet(tmp_path, monkeypatch, ca
         config = segment_video.EngineConfig(window_size=5, detect_interval=5, max_propagation=10)
         return Engine(fakes.colour_sam2(64), Oracle(), config)
 
-    monkeypatch.setattr(segment_video, '_engine', make)
+    monkeypatch.setattr(segment_video.command_line, 'build_engine', make)
     out = tmp_path / 'demo'
     run = ['-o', str(out), '--seed', '3', '--frames', '14', '--size', '96', '--quiet']
     assert offline.main(run) == 0

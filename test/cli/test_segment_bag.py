@@ -26,7 +26,7 @@ def configs(monkeypatch: pytest.MonkeyPatch) -> list:
         asked.append(config)
         return made.engine(config)
 
-    monkeypatch.setattr(bag_command, 'build_engine', build)
+    monkeypatch.setattr(bag_command.command_line, 'build_engine', build)
     return asked
 
 

@@ -68,11 +68,8 @@ def add_parser(subparsers: Any) -> None:
 def run_merge(given: argparse.Namespace) -> int:
     """Merge and write; raises InputError or EngineError."""
     check_output(given.output, given.overwrite)
-    save(
-        merge([(str(path), MemoryBank.load(path)) for path in given.banks]),
-        given.output,
-        given.overwrite,
-    )
+    banks = [(str(path), MemoryBank.load(path)) for path in given.banks]
+    save(merge(banks), given.output, given.overwrite)
     return 0
 
 

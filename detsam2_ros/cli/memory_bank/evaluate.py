@@ -19,7 +19,6 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from detsam2_ros.banks.evaluate import FrameImage, Recorder, Tally, measure, random_bank
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.memory_bank.truth import Input, open_input
-from detsam2_ros.cli.models import build_engine
 from detsam2_ros.engine import ConfigError, Engine, EngineConfig, EngineError, MemoryBank
 from detsam2_ros.media.video import InputError
 
@@ -74,16 +73,14 @@ def run(given: argparse.Namespace) -> int:
     pool = MemoryBank.load(given.pool) if given.pool else None
     drawn = None if pool is None else random_bank(bank, pool, given.seed)
     source = open_input(given.video, given.truth, given.max_frames, given.fps)
-    engine = build_engine(given, config)
+    engine = command_line.build_engine(given, config)
     bank.check(engine.model.identity)
 
     tallies: dict[str, Tally] = {}
     recorder = None
     if not given.no_detector:
         recorder = None if source.has_truth else Recorder()
-        tallies[DETECTOR] = measure(
-            engine, _frames(source, given, DETECTOR), None, watch=recorder
-        )
+        tallies[DETECTOR] = measure(engine, _frames(source, given, DETECTOR), None, watch=recorder)
     # Neither the detector nor its prompts take part on any frame.
     alone = Engine(engine.model, None, replace(config, detect_interval=0))
     for name, each in ((BANK, bank), (RANDOM, drawn)):

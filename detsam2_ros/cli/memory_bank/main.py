@@ -9,21 +9,11 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from detsam2_ros.cli.memory_bank import (
-    build as bank_build,
-)
-from detsam2_ros.cli.memory_bank import (
-    edit as bank_edit,
-)
-from detsam2_ros.cli.memory_bank import (
-    evaluate as bank_evaluate,
-)
-from detsam2_ros.cli.memory_bank import (
-    inspect as bank_inspect,
-)
-from detsam2_ros.cli.memory_bank import (
-    prune as bank_prune,
-)
+from detsam2_ros.cli.memory_bank import build as bank_build
+from detsam2_ros.cli.memory_bank import edit as bank_edit
+from detsam2_ros.cli.memory_bank import evaluate as bank_evaluate
+from detsam2_ros.cli.memory_bank import inspect as bank_inspect
+from detsam2_ros.cli.memory_bank import prune as bank_prune
 from detsam2_ros.engine import EngineError
 from detsam2_ros.media.video import InputError
 

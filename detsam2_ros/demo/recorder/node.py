@@ -137,8 +137,7 @@ def main(args: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)  # the pictures are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last messages are in.
     rclpy.init(
-        args=None if args is None else list(args),
-        signal_handler_options=SignalHandlerOptions.NO,
+        args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
     )
     stop = stop_on_signals()
     code = 0

@@ -38,5 +38,3 @@ def summary(memory: Memory) -> torch.Tensor:
     """Describe a memory by a short unit vector on the CPU, to tell different ones apart."""
     pooled = F.adaptive_avg_pool2d(memory.spatial.float()[None], 4).flatten()
     return F.normalize(torch.cat([pooled, memory.pointer]), dim=0).cpu()
-
-

@@ -259,11 +259,7 @@ class SharedAttention:
         return out
 
     def _attend(
-        self,
-        layer: int,
-        query_bld: torch.Tensor,
-        keys_bnd: torch.Tensor,
-        tokens_bnc: torch.Tensor,
+        self, layer: int, query_bld: torch.Tensor, keys_bnd: torch.Tensor, tokens_bnc: torch.Tensor
     ) -> torch.Tensor:
         """Return what cross-attention adds to the hidden state, [B, L, D]."""
         weight, bias = self._value[layer]
@@ -286,9 +282,7 @@ class SharedAttention:
         return torch.view_as_real(pairs * self._rotation).flatten(-2).to(x.dtype)
 
 
-def _read(
-    query_ld: torch.Tensor, keys_nd: torch.Tensor, tokens_nc: torch.Tensor
-) -> torch.Tensor:
+def _read(query_ld: torch.Tensor, keys_nd: torch.Tensor, tokens_nc: torch.Tensor) -> torch.Tensor:
     """Return memory tokens by attention, [L, C], block by block."""
     cached = keys_nd.numel() * keys_nd.element_size() <= _CACHED_BYTES
     rows = (_FEW_ROWS if cached else _MANY_ROWS) * torch.get_num_threads()

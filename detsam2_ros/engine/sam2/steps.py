@@ -83,9 +83,7 @@ def encode_image(model: Sam2Model, images_bchw: torch.Tensor) -> list[ImageFeatu
     attention = model.attention
     queries = attention.queries(levels[-1]) if attention else [None] * len(images_bchw)
     return [
-        ImageFeatures(
-            levels[-1][i : i + 1], tuple(level[i : i + 1] for level in levels[:-1]), own
-        )
+        ImageFeatures(levels[-1][i : i + 1], tuple(level[i : i + 1] for level in levels[:-1]), own)
         for i, own in enumerate(queries)
     ]
 

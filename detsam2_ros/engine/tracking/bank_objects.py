@@ -57,9 +57,7 @@ def look_for_bank(
     if bank is None:
         return tuple(objects)
     held = {(key, obj.class_id) for obj in objects if obj.bank for key in obj.bank.keys}
-    missing = [
-        key for key, banked in bank.objects().items() if (key, banked.class_id) not in held
-    ]
+    missing = [key for key, banked in bank.objects().items() if (key, banked.class_id) not in held]
     return (*objects, *(bank_objects(bank, device, missing, since) if missing else ()))
 
 

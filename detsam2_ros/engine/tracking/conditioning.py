@@ -129,8 +129,7 @@ class Conditioner:
         """
         newest_first = sorted((at for at in obj.tracked_memories if at < frame), reverse=True)
         ranked = {
-            frame - rank: obj.tracked_memories[at]
-            for rank, at in enumerate(newest_first, start=1)
+            frame - rank: obj.tracked_memories[at] for rank, at in enumerate(newest_first, start=1)
         }
         memory = replace(obj.memory(self.tools.config), non_conditioning={})
         return select_context(

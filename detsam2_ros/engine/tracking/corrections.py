@@ -38,9 +38,7 @@ def revise(
     ]
     objects = [*now.values(), *kept]
     changed, agreement = _compare(objects, None if before is None else before.objects)
-    if before is not None and (
-        not changed or agreement >= tools.config.correction_iou < 1.0
-    ):
+    if before is not None and (not changed or agreement >= tools.config.correction_iou < 1.0):
         return None
     labels = _labels(tools, [own for _, own in found.values()], list(now), kept)
     if kept:

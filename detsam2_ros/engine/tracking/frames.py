@@ -47,9 +47,7 @@ class Frame:
             raise RuntimeError(f'frame {self.index} is not encoded yet')
         return self.features
 
-    def with_result(
-        self, result: FrameResult | None, masks: Mapping[int, torch.Tensor]
-    ) -> Frame:
+    def with_result(self, result: FrameResult | None, masks: Mapping[int, torch.Tensor]) -> Frame:
         """Return the frame after a pass; result: None where its masks stay as published.
 
         masks: as published_masks, of objects that the pass found.

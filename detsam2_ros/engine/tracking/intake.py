@@ -30,9 +30,7 @@ def encode(model: Sam2Model, stats: StatsRecorder, frames: Sequence[Frame]) -> l
         frame
         if frame.features is not None
         else replace(
-            frame,
-            features=next(features),
-            image=frame.image if frame.is_detection_frame else None,
+            frame, features=next(features), image=frame.image if frame.is_detection_frame else None
         )
         for frame in frames
     ]

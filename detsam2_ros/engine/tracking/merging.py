@@ -30,10 +30,7 @@ class MaskTrack:
 
 
 def shared_masks(
-    objects: Sequence[TrackedObject],
-    window: Sequence[int],
-    lookup: MaskLookup,
-    merge_iou: float,
+    objects: Sequence[TrackedObject], window: Sequence[int], lookup: MaskLookup, merge_iou: float
 ) -> list[tuple[TrackedObject, TrackedObject]]:
     """Find (older, younger) objects that came to share one mask over a window's frames."""
     named = {obj.id: obj for obj in objects if obj.id is not None and obj.born is not None}

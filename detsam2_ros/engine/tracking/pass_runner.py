@@ -124,9 +124,7 @@ class PassRunner:
             raise DetectorError(failure, results)
         return results
 
-    def _prepare(
-        self, window: tuple[int, ...], tools: Toolbox
-    ) -> tuple[list[Frame], str | None]:
+    def _prepare(self, window: tuple[int, ...], tools: Toolbox) -> tuple[list[Frame], str | None]:
         """Return the window's frames, encoded and detected on, and what the detector failed at.
 
         What was computed of a frame is kept when the pass fails, so that it is computed once.

@@ -86,8 +86,7 @@ def _agreement_before(
     if not evidence:
         return 0.0
     found_again = [
-        masks[index].found[new].mask.iou(mask) if mask else 0.0
-        for index, mask in evidence.items()
+        masks[index].found[new].mask.iou(mask) if mask else 0.0 for index, mask in evidence.items()
     ]
     return sum(found_again) / len(evidence)
 
@@ -129,9 +128,7 @@ def reidentify(
         resizer = tools.resizer
         masks = {index: FrameMasks.gather(index, {**tracked, **dict.fromkeys(new)}, resizer)}
         for at in past:
-            found = {
-                obj: output.tracked.get(at) for obj, output in zip(new, outputs, strict=True)
-            }
+            found = {obj: output.tracked.get(at) for obj, output in zip(new, outputs, strict=True)}
             masks[at] = FrameMasks.gather(at, {**dict.fromkeys(lost), **found}, resizer)
     tools.stats.add(associated_frames=sum(len(output.tracked) for output in outputs))
     published = {at: other.published for at, other in past.items()}

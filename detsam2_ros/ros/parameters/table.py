@@ -64,9 +64,7 @@ def _engine_specs() -> list[ParameterSpec]:
 
 _NODE = [
     ParameterSpec(
-        'autostart',
-        True,
-        'Configure and activate at start, without a lifecycle manager.',
+        'autostart', True, 'Configure and activate at start, without a lifecycle manager.'
     ),
     ParameterSpec(
         'cameras',
@@ -113,9 +111,7 @@ _MODELS = [
         'the package ultralytics (AGPL-3.0).',
     ),
     ParameterSpec(
-        'detector_classes',
-        (),
-        'Class names or ids of the detector to keep. Empty keeps all.',
+        'detector_classes', (), 'Class names or ids of the detector to keep. Empty keeps all.'
     ),
     ParameterSpec(
         'detector_confidence',
@@ -127,11 +123,7 @@ _MODELS = [
         read_only=False,
     ),
     ParameterSpec(
-        'detector_iou',
-        0.7,
-        "Threshold of the detector's non-maximum suppression.",
-        0.0,
-        1.0,
+        'detector_iou', 0.7, "Threshold of the detector's non-maximum suppression.", 0.0, 1.0
     ),
     ParameterSpec(
         'detector_half',

@@ -47,8 +47,7 @@ def confined(directory: Path, path: str) -> Path:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 os.stat(full)  # raises where a name is too long or a folder cannot be read
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
-        raise BankError(
-            f'path {path!r} cannot be used in {directory}: {reason(error)}') from error
+        raise BankError(f'path {path!r} cannot be used in {directory}: {reason(error)}') from error
     if leaves:
         raise BankError(
             f'path {path!r} leads out of the memory bank directory {directory}; give a path '
@@ -57,9 +56,7 @@ def confined(directory: Path, path: str) -> Path:
     return full
 
 
-def list_banks(
-    directory: Path, max_bytes: int, identity: ModelIdentity | None
-) -> list[BankFile]:
+def list_banks(directory: Path, max_bytes: int, identity: ModelIdentity | None) -> list[BankFile]:
     """Return the bank files of the directory and its folders, by path.
 
     identity: of the loaded model; a bank of another model is listed with a problem. Raises
@@ -100,7 +97,8 @@ def _files(directory: Path) -> list[str]:
         paths.append(path)
         if len(paths) > MAX_LISTED:
             raise BankError(
-                f'{directory} holds more than {MAX_LISTED} memory banks; move some elsewhere')
+                f'{directory} holds more than {MAX_LISTED} memory banks; move some elsewhere'
+            )
     if failures:
         raise BankError(f'{failures[0].filename} cannot be read: {failures[0].strerror}')
     return sorted(paths)

@@ -155,6 +155,5 @@ class BankServices(ServiceBase):
 
     def _reset(self, session: Session, request: Any, response: Any) -> None:
         session.worker.reset()
-        response.message = (
-            'the streams restart before the next frame; memory banks stay in use')
+        response.message = 'the streams restart before the next frame; memory banks stay in use'
         response.success = True

@@ -69,8 +69,7 @@ class ObjectServices(ServiceBase):
         name = read_class_name(request.class_name)
         if not name:
             raise RequestError('class_name is empty; give the name of the class')
-        renamed = session.on_stream(
-            camera, lambda stream: stream.rename_object(object_id, name))
+        renamed = session.on_stream(camera, lambda stream: stream.rename_object(object_id, name))
         response.class_id = renamed.class_id
         response.message = f'object {renamed.id} is {renamed.class_name} from now on'
         response.success = True
