@@ -38,7 +38,7 @@ class Segmenter:
         self._arguments = list(arguments)
         given = self._given('-', '-')
         self._config = options.engine_config(given)
-        self._engine = bag_command.build_engine(given, self._config)
+        self._engine = options.build_engine(given, self._config)
         self._bank = MemoryBank.load(given.bank) if given.bank else None
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:

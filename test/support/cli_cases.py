@@ -66,7 +66,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
         made.append(Engine(fakes.colour_sam2(128), late_detector(), config))
         return made[-1]
 
-    monkeypatch.setattr(segment_video, '_engine', make)
+    monkeypatch.setattr(segment_video.command_line, 'build_engine', make)
     return made
 
 
