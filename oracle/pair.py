@@ -185,12 +185,8 @@ class Pair:
         )
 
     def _comparison(
-        self,
-        newest: int,
-        oracle: Oracle,
-        found: dict[Name, torch.Tensor],
-        result: FrameResult,
-        expected: dict[Name, torch.Tensor],
+        self, newest: int, oracle: Oracle, found: dict[Name, torch.Tensor],
+        result: FrameResult, expected: dict[Name, torch.Tensor],
     ) -> list[Seen]:
         frame = result.index
         if self.engine.config.early_stop_iou:  # then passes leave out what they need not track
@@ -203,12 +199,9 @@ class Pair:
             mask = oracle.masks(logits).cpu().numpy()
             seen.append(
                 Seen(
-                    newest=newest,
-                    frame=frame,
-                    name=name,
+                    newest=newest, frame=frame, name=name,
                     prompted=frame in oracle.conditioned(name),
-                    engine=found[name].float().cpu(),
-                    oracle=logits.cpu(),
+                    engine=found[name].float().cpu(), oracle=logits.cpu(),
                     iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
                 )
             )

@@ -104,10 +104,8 @@ def test_only_final_masks(recording, tmp_path) -> None:
     run(recording, tmp_path / 'final', only_masks=True, final_only=True, under='/detsam2')
     every, final = read(tmp_path / 'all.mcap'), read(tmp_path / 'final')
     assert sorted(final) == [
-        '/detsam2/front/image_raw/masks',
-        '/detsam2/front/image_raw/objects',
-        '/detsam2/rear/image/masks',
-        '/detsam2/rear/image/objects',
+        '/detsam2/front/image_raw/masks', '/detsam2/front/image_raw/objects',
+        '/detsam2/rear/image/masks', '/detsam2/rear/image/objects',
     ]
     for camera in (FRONT, REAR):
         expected = replayed(every, camera).frames()

@@ -29,10 +29,7 @@ def test_a_video_becomes_masks_objects_overlay_and_report(engine, video, tmp_pat
     assert segment_video.main([str(video), '-o', str(out), *SMALL]) == 0
     assert engine[0].stats().frames == engine[0].stats().encodings == FRAMES
     assert sorted(path.name for path in out.iterdir()) == [
-        'masks',
-        'objects.jsonl',
-        'overlay.mp4',
-        'report.html',
+        'masks', 'objects.jsonl', 'overlay.mp4', 'report.html'
     ]
 
     names = sorted(path.name for path in (out / 'masks').iterdir())
@@ -60,13 +57,7 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
     stamps = [round(index * 1e9 / 20) for index in range(FRAMES)]
     for i, record in enumerate(records):
         assert set(record) == {
-            'frame',
-            'stamp',
-            'revision',
-            'final',
-            'newest',
-            'changed_ids',
-            'objects',
+            'frame', 'stamp', 'revision', 'final', 'newest', 'changed_ids', 'objects'
         }
         assert abs(record['stamp'] - stamps[record['frame']]) < 1000
         last = i + 1 == len(records) or records[i + 1]['frame'] != record['frame']
@@ -74,13 +65,7 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
         assert record['newest'] >= record['frame']
         for obj in record['objects']:
             assert set(obj) == {
-                'id',
-                'class_id',
-                'class_name',
-                'score',
-                'box',
-                'visible',
-                'conditioned',
+                'id', 'class_id', 'class_name', 'score', 'box', 'visible', 'conditioned'
             }
             assert obj['visible'] == (obj['box'] is not None)
     by_frame = {record['frame']: record for record in records}  # the last revision of each
@@ -220,11 +205,8 @@ sys.exit(segment_video.main(sys.argv[1:]))
     out = tmp_path / 'out'
     arguments = [str(video), '-o', str(out), '--mode', 'window', *SMALL]
     process = subprocess.Popen(
-        [sys.executable, '-c', script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        [sys.executable, '-c', script, *arguments], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == 'here\n'

@@ -16,15 +16,9 @@ import pytest
 from annotation_cases import write_image, write_scene
 from bank_cases import make_bank
 
-from detsam2_ros.cli.memory_bank import (
-    build as bank_build,
-)
-from detsam2_ros.cli.memory_bank import (
-    inspect as bank_inspect,
-)
-from detsam2_ros.cli.memory_bank import (
-    main as memory_bank,
-)
+from detsam2_ros.cli.memory_bank import build as bank_build
+from detsam2_ros.cli.memory_bank import inspect as bank_inspect
+from detsam2_ros.cli.memory_bank import main as memory_bank
 from detsam2_ros.engine import Engine, EngineConfig, MemoryBank, load_sam2
 from detsam2_ros.scene.score import Score
 
@@ -83,10 +77,8 @@ def test_what_was_marked_is_found(model, scene, command, tmp_path, kind, monkeyp
     folder, clip = scene
     monkeypatch.setattr(bank_build, 'YoloDetector', lambda *args, **options: Truth(clip))
     given = {
-        'masks': ['--masks', folder / 'masks'],
-        'coco': ['--coco', folder / 'coco.json'],
-        'yolo': ['--yolo', folder / 'labels'],
-        'detect': ['--detect'],
+        'masks': ['--masks', folder / 'masks'], 'coco': ['--coco', folder / 'coco.json'],
+        'yolo': ['--yolo', folder / 'labels'], 'detect': ['--detect'],
     }[kind]
     path = tmp_path / 'balls.safetensors'
     code, out, err = command('build', folder / 'images', '-o', path, *given)

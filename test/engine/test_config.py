@@ -14,15 +14,9 @@ from detsam2_ros.engine.config_fields import parameters
 from detsam2_ros.results.errors import ConfigError
 
 WHOLE = {
-    'window_size': 1,
-    'detect_interval': 0,
-    'max_propagation': 1,
-    'max_objects': 1,
-    'max_lost_frames': 1,
-    'max_conditioned_memories': 1,
-    'encode_batch': 1,
-    'early_stop_frames': 1,
-    'bank_object_frames': 1,
+    'window_size': 1, 'detect_interval': 0, 'max_propagation': 1, 'max_objects': 1,
+    'max_lost_frames': 1, 'max_conditioned_memories': 1, 'encode_batch': 1,
+    'early_stop_frames': 1, 'bank_object_frames': 1,
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',

@@ -21,9 +21,7 @@ def one(box: tuple[float, ...], score: float = 0.9) -> Detections:
 def test_lists_become_arrays_of_the_declared_types():
     found = Detections([[0, 1, 2, 3]], [4], [0.5])
     assert (found.boxes.dtype, found.class_ids.dtype, found.scores.dtype) == (
-        np.float32,
-        np.int64,
-        np.float32,
+        np.float32, np.int64, np.float32
     )
     assert len(found) == 1
 

@@ -8,16 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from fakes import (
-    Found,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    detections,
-    disc_box,
-    iou,
-    mask,
-)
+from fakes import Found, Run, ScriptedDetector, colour_mask, detections, disc_box, iou, mask
 from stream_cases import RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Detections, EngineError, LateDetections, PromptError, load_sam2

@@ -81,10 +81,7 @@ def test_assign_without_detections_or_objects():
 
 boxes_strategy = st.lists(
     st.tuples(
-        st.integers(0, 8),
-        st.integers(0, 8),
-        st.integers(1, 6),
-        st.integers(1, 6),
+        st.integers(0, 8), st.integers(0, 8), st.integers(1, 6), st.integers(1, 6),
         st.integers(0, 1),
     ),
     max_size=4,
@@ -102,9 +99,7 @@ def test_assign_is_the_best_of_all_one_to_one_choices(found, objects, match_iou)
     found_boxes, found_ids = split(found)
     object_boxes, object_ids = split(objects)
     result = assign(
-        Detections(found_boxes, found_ids, np.ones(len(found))),
-        object_boxes,
-        object_ids,
+        Detections(found_boxes, found_ids, np.ones(len(found))), object_boxes, object_ids,
         match_iou,
     )
     iou = box_iou(found_boxes, object_boxes)

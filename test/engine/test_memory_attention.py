@@ -52,11 +52,7 @@ def _features(model: Sam2Model) -> stages.ImageFeatures:
 )
 @pytest.mark.parametrize('kind', KINDS)
 def test_it_is_the_models_own_attention(
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    spatial: int,
-    pointers: int,
-    objects: int,
+    monkeypatch: pytest.MonkeyPatch, kind: str, spatial: int, pointers: int, objects: int,
     fused: bool,
 ) -> None:
     model, _ = random_models(kind, 1)

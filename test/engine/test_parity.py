@@ -23,10 +23,7 @@ TYPICAL = 1e-4
 WORST = 2e-2
 
 _BOXES = {
-    1: (8, 8, 52, 50),
-    2: (60, 18, 112, 82),
-    3: (30, 48, 74, 92),
-    4: (84, 4, 124, 40),
+    1: (8, 8, 52, 50), 2: (60, 18, 112, 82), 3: (30, 48, 74, 92), 4: (84, 4, 124, 40),
     5: (4, 60, 40, 94),
 }
 
@@ -63,12 +60,8 @@ class Scenario:
     def config(self) -> EngineConfig:
         """Return the engine's parameters; nothing is forgotten unless options say so."""
         settings = {
-            'mode': 'window',
-            'association': 'class',
-            'max_conditioned_memories': 1000,
-            'max_lost_frames': 10_000,
-            'merge_iou': 1.0,
-            **self.options,
+            'mode': 'window', 'association': 'class', 'max_conditioned_memories': 1000,
+            'max_lost_frames': 10_000, 'merge_iou': 1.0, **self.options,
         }
         return EngineConfig(
             window_size=self.K, detect_interval=self.D, max_propagation=self.M, **settings

@@ -30,10 +30,7 @@ def film(seed: int = 3) -> list[SceneFrame]:
 
 
 def run(
-    association: str,
-    dtype: str,
-    pair_type: type[Pair] = Pair,
-    mode: str = 'window',
+    association: str, dtype: str, pair_type: type[Pair] = Pair, mode: str = 'window',
     seed: int = 3,
 ) -> Pair:
     """Run the scene through the engine and the oracle, with boxes of the truth."""

@@ -17,12 +17,7 @@ from detsam2_ros.engine.sam2 import steps
 from detsam2_ros.engine.sam2.attended_memories import Context, ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.steps import (
-    ImageFeatures,
-    decode_points,
-    encode_image,
-    encode_memory,
-)
+from detsam2_ros.engine.sam2.steps import ImageFeatures, decode_points, encode_image, encode_memory
 from detsam2_ros.engine.tracking.reverse_pass import (
     PassInput,
     PassOutput,
@@ -50,9 +45,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
     conditioned: Mapping[int, Memory] = {}
 
     def run(
-        model: Sam2Model,
-        features: Mapping[int, ImageFeatures],
-        objects: list[PassInput],
+        model: Sam2Model, features: Mapping[int, ImageFeatures], objects: list[PassInput],
         **options,
     ) -> Steps[list[PassOutput]]:
         nonlocal conditioned

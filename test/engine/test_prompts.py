@@ -6,15 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    disc_box,
-    iou,
-    mask,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
 from stream_cases import EMPTY, GOOD, RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Prompt, PromptError, load_sam2

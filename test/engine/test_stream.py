@@ -6,16 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    disc_box,
-    iou,
-    mask,
-    scene,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask, scene
 from stream_cases import EMPTY, SIZE, USUAL, film, red
 
 from detsam2_ros.results.detections import Detections
@@ -73,10 +64,7 @@ class WatchingDetector:
 def test_the_detector_sees_every_detection_frame_once_a_window(K, D, batches, encode_batch):
     detector = WatchingDetector()
     run = Run(
-        detector,
-        window_size=K,
-        detect_interval=D,
-        max_propagation=2 * K,
+        detector, window_size=K, detect_interval=D, max_propagation=2 * K,
         encode_batch=min(encode_batch, K),
     )
     run.push(*[np.full((*SIZE, 3), i, np.uint8) for i in range(12)])

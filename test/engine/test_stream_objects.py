@@ -71,10 +71,7 @@ def test_what_was_published_of_a_retired_object_stays():
     """A correction for another object must not erase one that retired in between."""
     script = {0: [(0, RED)], 16: [(1, GREEN)]}
     run = Run(
-        ScriptedDetector(script, 4),
-        window_size=4,
-        detect_interval=4,
-        max_propagation=16,
+        ScriptedDetector(script, 4), window_size=4, detect_interval=4, max_propagation=16,
         max_lost_frames=4,
     )
     run.push(*[picture('red', 'green')] * 8, *[picture('green')] * 8)

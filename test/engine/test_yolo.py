@@ -295,11 +295,6 @@ def python(script: str, folder: Path) -> subprocess.CompletedProcess:
     for name in ('XDG_CONFIG_HOME', 'YOLO_CONFIG_DIR'):
         environment.pop(name, None)
     return subprocess.run(
-        [sys.executable, '-c', script],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        [sys.executable, '-c', script], cwd=folder, env=environment, capture_output=True,
+        text=True, timeout=120, check=False,
     )

@@ -15,10 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = (
-    '# Copyright 2026 detsam2_ros maintainers',
-    '# SPDX-License-Identifier: Apache-2.0',
-)
+HEADER = ('# Copyright 2026 detsam2_ros maintainers', '# SPDX-License-Identifier: Apache-2.0')
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_ARGUMENTS = 7

@@ -232,10 +232,8 @@ def test_image_topics_are_remapped_raw_and_compressed(stand_ins: None) -> None:
     ]
     several = node(cameras='front,rear', image='/f/image,/r/image')['remappings']
     assert dict(several) == {
-        '~/front/image': '/f/image',
-        '~/front/image/compressed': '/f/image/compressed',
-        '~/rear/image': '/r/image',
-        '~/rear/image/compressed': '/r/image/compressed',
+        '~/front/image': '/f/image', '~/front/image/compressed': '/f/image/compressed',
+        '~/rear/image': '/r/image', '~/rear/image/compressed': '/r/image/compressed',
     }
 
 

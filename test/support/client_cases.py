@@ -47,13 +47,8 @@ def objects(
 
 
 def correction(
-    before: np.ndarray,
-    after: np.ndarray,
-    stamp: int,
-    index: int,
-    revision: int = 1,
-    final: bool = False,
-    ids: tuple[int, ...] = (1,),
+    before: np.ndarray, after: np.ndarray, stamp: int, index: int, revision: int = 1,
+    final: bool = False, ids: tuple[int, ...] = (1,),
 ) -> Message:
     """Make a correction whose patch is the smallest that turns before into after."""
     rows, columns = np.nonzero(before != after)

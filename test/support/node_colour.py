@@ -60,9 +60,7 @@ class _ControlledModel(Sam2Model):
 
 
 def colour_engine(
-    config: EngineConfig,
-    confidence: float = 0.25,
-    detecting: bool = True,
+    config: EngineConfig, confidence: float = 0.25, detecting: bool = True,
     control: Control | None = None,
 ) -> Engine:
     """Make the engine that the node below runs, to compare with: the same frames, same masks."""

@@ -118,12 +118,8 @@ class Graph:
         self._context.try_shutdown()
 
     def inbox(
-        self,
-        kind: type[Any],
-        topic: str,
-        qos: QoSProfile | None = None,
-        callback: Callable[[Any], object] | None = None,
-        keep: int | None = None,
+        self, kind: type[Any], topic: str, qos: QoSProfile | None = None,
+        callback: Callable[[Any], object] | None = None, keep: int | None = None,
     ) -> Inbox:
         """Collect a topic from now on; callback: gets each message too. keep: see Inbox."""
         box = Inbox(keep)
