@@ -20,10 +20,8 @@ KINDS: dict[str, dict[str, Any]] = {
     'sam20': {
         'hidden': 64, 'memory': 16, 'layers': 2, 'fuser_layers': 2,
         'flags': {
-            'no_obj_embed_spatial': False,
-            'add_tpos_enc_to_obj_ptrs': False,
-            'proj_tpos_enc_in_obj_ptrs': False,
-            'use_signed_tpos_enc_to_obj_ptrs': False,
+            'no_obj_embed_spatial': False, 'add_tpos_enc_to_obj_ptrs': False,
+            'proj_tpos_enc_in_obj_ptrs': False, 'use_signed_tpos_enc_to_obj_ptrs': False,
         },
     },
     'odd': {

@@ -202,8 +202,7 @@ class Oracle:
             outputs = self._outputs(object_id)
             if 0 not in outputs['cond_frame_outputs']:
                 tracked, _ = self.predictor._run_single_frame_inference(
-                    self.state, outputs, 0, 1, False, None, None, True, True
-                )
+                    self.state, outputs, 0, 1, False, None, None, True, True)
                 outputs['non_cond_frame_outputs'][0] = tracked
 
     def _narrowed(self, *args: Any, output_dict: dict[str, Any], **kwargs: Any) -> torch.Tensor:

@@ -181,8 +181,7 @@ class Pair:
     def _compare(self, newest: int, frame: int, expected: dict[Name, torch.Tensor]) -> None:
         """Compare a frame after the window that ends with `newest`."""
         self.seen += self._comparison(
-            newest, self.oracle, self._found[frame], self.published[frame], expected
-        )
+            newest, self.oracle, self._found[frame], self.published[frame], expected)
 
     def _comparison(
         self, newest: int, oracle: Oracle, found: dict[Name, torch.Tensor],

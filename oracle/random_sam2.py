@@ -129,8 +129,7 @@ def _film(module: torch.nn.Module, size: int, seed: int, box: list[float]) -> No
     for frame, image in enumerate(film):
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(57).sub(2)
         _, features, positions, sizes = module._prepare_backbone_features(
-            module.forward_image(pixels)
-        )
+            module.forward_image(pixels))
         first = frame == 0
         memory['cond_frame_outputs' if first else 'non_cond_frame_outputs'][frame] = (
             module.track_step(

@@ -34,8 +34,7 @@ def replayed(found, camera: str) -> MaskTimeline:
         'corrections': timeline.add_correction,
     }
     messages = [
-        (time, part, message)
-        for part in adders
+        (time, part, message) for part in adders
         for time, message in found.get(f'{camera}/{part}', [])
     ]
     for _, part, message in sorted(messages, key=lambda entry: entry[0]):
@@ -92,8 +91,7 @@ def test_the_original_topics_are_copied_byte_by_byte(tmp_path, sqlite) -> None:
     run(source, output)
     with Reader(output) as bag:
         copies = [
-            (c.topic, c.msgtype, time, bytes(data))
-            for c, time, data in bag.messages()
+            (c.topic, c.msgtype, time, bytes(data)) for c, time, data in bag.messages()
             if not c.topic.endswith(('/masks', '/objects', '/corrections'))
         ]
     assert copies == messages

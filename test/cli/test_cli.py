@@ -72,8 +72,7 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
     # Red was first detected at frame 10, whose pass (newest frame 14) reached back to frame 0.
     assert [f for f, record in by_frame.items() if record['revision']] == list(range(10))
     assert all(
-        by_frame[f]['newest'] == 14 and by_frame[f]['changed_ids'] == [2] for f in range(10)
-    )
+        by_frame[f]['newest'] == 14 and by_frame[f]['changed_ids'] == [2] for f in range(10))
     assert (
         by_frame[10]['objects'][1]['conditioned'] and not by_frame[9]['objects'][1]['conditioned']
     )

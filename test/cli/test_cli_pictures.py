@@ -109,8 +109,7 @@ class TestOverlay:
             thing = ObjectInfo(1, 0, 'Überlänge 球', 1.0, None, True, False)
             picture = np.zeros((*shape, 3), np.uint8)
             drawn = draw_overlay(
-                picture, labels, [thing], badge='b', caption='c', corrected_ids=[1]
-            )
+                picture, labels, [thing], badge='b', caption='c', corrected_ids=[1])
             assert drawn.shape == picture.shape
 
     def test_small_pictures_are_enlarged_by_whole_factors(self) -> None:

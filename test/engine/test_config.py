@@ -66,8 +66,7 @@ def test_the_minimum_works(name: str, minimum: int):
 
 @pytest.mark.parametrize('name', FRACTIONS)
 @pytest.mark.parametrize(
-    'value', [-0.01, 1.01, float('nan'), float('inf'), True, '0.5', None, 1 + 0j]
-)
+    'value', [-0.01, 1.01, float('nan'), float('inf'), True, '0.5', None, 1 + 0j])
 def test_fractions(name: str, value: object):
     with pytest.raises(ConfigError, match=f'^{name} must be a number in 0..1, got '):
         EngineConfig(**{name: value})

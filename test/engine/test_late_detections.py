@@ -48,8 +48,7 @@ def same(a: Run, b: Run, revision: int | None = None) -> None:
 def boxes(frames, dropped: Sequence[int] = ()) -> list[Found]:
     """What a good detector finds of some balls of the demo scene."""
     return [
-        (0, tuple(float(v) for v in frames.boxes[i]))
-        for i in range(3)
+        (0, tuple(float(v) for v in frames.boxes[i])) for i in range(3)
         if frames.visible[i] and i not in dropped
     ]
 

@@ -63,8 +63,7 @@ def test_assign_at_zero_iou_still_needs_overlap():
 
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize(
-    'row', [[0, 0, 0, 0], [np.nan] * 4, [0, 0, np.inf, 10], [np.inf, 0, np.inf, 10]]
-)
+    'row', [[0, 0, 0, 0], [np.nan] * 4, [0, 0, np.inf, 10], [np.inf, 0, np.inf, 10]])
 def test_assign_never_matches_an_object_without_a_mask(row):
     objects = np.array([row, A], float)
     found = detections((A, 1, 0.9), (A, 1, 0.9))

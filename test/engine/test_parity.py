@@ -64,8 +64,7 @@ class Scenario:
             'max_lost_frames': 10_000, 'merge_iou': 1.0, **self.options,
         }
         return EngineConfig(
-            window_size=self.K, detect_interval=self.D, max_propagation=self.M, **settings
-        )
+            window_size=self.K, detect_interval=self.D, max_propagation=self.M, **settings)
 
 
 SCENARIOS = {
@@ -145,8 +144,7 @@ def differences(seen: list[Seen]) -> np.ndarray:
     return np.array(
         [
             float((s.engine - s.oracle).abs().max() / s.oracle.std().clamp_min(1e-3))
-            for s in seen
-            if s.visible
+            for s in seen if s.visible
         ]
     )
 

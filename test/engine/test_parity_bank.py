@@ -30,14 +30,11 @@ def recorded_bank(model: Sam2Model) -> MemoryBank:
 
 
 # Frame 0 alone first (K=1), no prompt at all, and prompts for a bank object and for another.
-@pytest.mark.parametrize(
-    ('kind', 'seed', 'window', 'script'),
-    [
-        ('sam21', 4, 1, {}),
-        ('sam21', 4, 4, {4: {1: (30, 48, 74, 92), 3: (84, 4, 124, 40)}}),
-        ('sam20', 8, 3, {2: {3: (84, 4, 124, 40)}, 6: {2: (30, 48, 74, 92)}}),
-    ],
-)
+@pytest.mark.parametrize(('kind', 'seed', 'window', 'script'), [
+    ('sam21', 4, 1, {}),
+    ('sam21', 4, 4, {4: {1: (30, 48, 74, 92), 3: (84, 4, 124, 40)}}),
+    ('sam20', 8, 3, {2: {3: (84, 4, 124, 40)}, 6: {2: (30, 48, 74, 92)}}),
+])
 def test_same_as_predictor(kind: str, seed: int, window: int, script: dict) -> None:
     model, predictor = random_models(kind, seed)
     config = EngineConfig(

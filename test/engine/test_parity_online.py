@@ -76,14 +76,11 @@ def test_same_as_predictor(name: str, kind: str, seed: int) -> None:
     assert len(tracked) <= stats.forward_frames <= len(pair.forward)
 
 
-@pytest.mark.parametrize(
-    ('kind', 'seed', 'script'),
-    [
-        ('sam21', 4, {}),
-        ('sam21', 4, {4: {1: (30, 48, 74, 92), 3: (84, 4, 124, 40)}}),
-        ('sam20', 8, {2: {3: (84, 4, 124, 40)}, 6: {2: (30, 48, 74, 92)}}),
-    ],
-)
+@pytest.mark.parametrize(('kind', 'seed', 'script'), [
+    ('sam21', 4, {}),
+    ('sam21', 4, {4: {1: (30, 48, 74, 92), 3: (84, 4, 124, 40)}}),
+    ('sam20', 8, {2: {3: (84, 4, 124, 40)}, 6: {2: (30, 48, 74, 92)}}),
+])
 def test_a_bank_is_read_as_by_the_predictor(kind: str, seed: int, script: dict) -> None:
     model, predictor = random_models(kind, seed)
     config = EngineConfig(

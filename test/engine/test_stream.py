@@ -48,18 +48,15 @@ class WatchingDetector:
         return [Detections.empty() for _ in images]
 
 
-@pytest.mark.parametrize(
-    ('K', 'D', 'batches'),
-    [
-        (4, 2, [[0, 2], [4, 6], [8, 10]]),
-        (4, 3, [[0, 3], [6], [9]]),
-        (4, 4, [[0], [4], [8]]),
-        (4, 5, [[0], [5], [10]]),
-        (4, 8, [[0], [8]]),
-        (1, 1, [[i] for i in range(12)]),
-        (4, 0, []),
-    ],
-)
+@pytest.mark.parametrize(('K', 'D', 'batches'), [
+    (4, 2, [[0, 2], [4, 6], [8, 10]]),
+    (4, 3, [[0, 3], [6], [9]]),
+    (4, 4, [[0], [4], [8]]),
+    (4, 5, [[0], [5], [10]]),
+    (4, 8, [[0], [8]]),
+    (1, 1, [[i] for i in range(12)]),
+    (4, 0, []),
+])
 @pytest.mark.parametrize('encode_batch', [1, 3, 4])
 def test_the_detector_sees_every_detection_frame_once_a_window(K, D, batches, encode_batch):
     detector = WatchingDetector()
@@ -190,8 +187,7 @@ def test_when_a_pass_covers_one_window_everything_is_final_at_once():
 def test_a_promise_of_finality_holds_after_an_early_flush():
     """A short window must not let a pass reach back behind what was promised."""
     script = ScriptedDetector(
-        lambda frame: [(0, disc_box(12 + frame, 24))] if frame > 7 else [], 1
-    )
+        lambda frame: [(0, disc_box(12 + frame, 24))] if frame > 7 else [], 1)
     run = Run(script, window_size=4, detect_interval=1, max_propagation=8)
     run.push(*film(8))
     horizon = run.stream.horizon

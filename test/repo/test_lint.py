@@ -61,8 +61,7 @@ def python_files() -> list[Path]:
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a tool of this environment in the checkout."""
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_ruff() -> None:
@@ -106,18 +105,15 @@ def test_no_machine_is_named() -> None:
     hosts = ('pypi' + '.org', 'python' + 'hosted', 'deb.' + 'debian', 'registry.' + 'npmjs')
     pattern = re.compile(rf'(?<![\w.$}}~/-])/(?:{folders})/|{"|".join(map(re.escape, hosts))}')
     found = [
-        f'{path}:{number}: {line.strip()}'
-        for path, text in our_texts()
-        for number, line in enumerate(text.splitlines(), 1)
-        if pattern.search(line)
+        f'{path}:{number}: {line.strip()}' for path, text in our_texts()
+        for number, line in enumerate(text.splitlines(), 1) if pattern.search(line)
     ]
     assert not found, '\n'.join(found)
 
 
 def test_files_stay_short() -> None:
     long = {
-        str(path.relative_to(ROOT)): count
-        for path in python_files()
+        str(path.relative_to(ROOT)): count for path in python_files()
         if (count := len(path.read_text(encoding='utf-8').splitlines())) > MAX_LINES
     }
     assert not long, f'files of more than {MAX_LINES} lines: {long}'
@@ -245,10 +241,8 @@ def room_files(room: str) -> list[Path]:
 def test_no_arrow_leads_back(room: str) -> None:
     own = f'detsam2_ros.{room}'
     found = [
-        f'{path.relative_to(ROOT)} imports {name}'
-        for path in room_files(room)
-        for name in sorted(imported(path))
-        if not under(name, own)
+        f'{path.relative_to(ROOT)} imports {name}' for path in room_files(room)
+        for name in sorted(imported(path)) if not under(name, own)
         and any(under(name, other) for other in NEVER[room])
     ]
     assert not found, '\n'.join(found)
@@ -258,8 +252,7 @@ def test_nobody_imports_the_demo() -> None:
     found = [
         f'{path.relative_to(ROOT)} imports {name}'
         for path in sorted((ROOT / 'detsam2_ros').rglob('*.py'))
-        if path.relative_to(ROOT).parts[1] != 'demo'
-        for name in sorted(imported(path))
+        if path.relative_to(ROOT).parts[1] != 'demo' for name in sorted(imported(path))
         if under(name, OF_NOBODY)
     ]
     assert not found, '\n'.join(found)

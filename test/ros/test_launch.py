@@ -77,11 +77,8 @@ def calls(path: Path, function: str) -> list[ast.Call]:
     """Find the calls of a name in a file."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
     return [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == function
+        node for node in ast.walk(tree) if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name) and node.func.id == function
     ]
 
 
@@ -243,18 +240,15 @@ def test_detections_are_remapped_beside_the_images(stand_ins: None) -> None:
     assert several == [('~/front/detections', '/f'), ('~/rear/detections', '/r')]
 
 
-@pytest.mark.parametrize(
-    ('given', 'told'),
-    [
-        ({'cameras': 'a,b', 'detections': '/d'}, "'detections' names 1 topics .* for 2 cameras"),
-        ({'window_size': 'ten'}, "'window_size' must be a whole number, got 'ten'"),
-        ({'autostart': 'perhaps'}, "'autostart' must be true or false, got 'perhaps'"),
-        ({'respawn': '2'}, "'respawn' must be true or false"),
-        ({'image': '/a,/b'}, 'names 2 topics .* for 1 cameras'),
-        ({'cameras': 'front,rear', 'image': '/a'}, 'names 1 topics .* for 2 cameras'),
-        ({'params_file': '/nowhere/x.yaml'}, "'params_file': there is no file /nowhere/x.yaml"),
-    ],
-)
+@pytest.mark.parametrize(('given', 'told'), [
+    ({'cameras': 'a,b', 'detections': '/d'}, "'detections' names 1 topics .* for 2 cameras"),
+    ({'window_size': 'ten'}, "'window_size' must be a whole number, got 'ten'"),
+    ({'autostart': 'perhaps'}, "'autostart' must be true or false, got 'perhaps'"),
+    ({'respawn': '2'}, "'respawn' must be true or false"),
+    ({'image': '/a,/b'}, 'names 2 topics .* for 1 cameras'),
+    ({'cameras': 'front,rear', 'image': '/a'}, 'names 1 topics .* for 2 cameras'),
+    ({'params_file': '/nowhere/x.yaml'}, "'params_file': there is no file /nowhere/x.yaml"),
+])
 def test_a_wrong_argument_is_named(stand_ins: None, given: dict[str, str], told: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=told):
         node(**given)

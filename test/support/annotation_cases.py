@@ -134,7 +134,6 @@ def segmentation_of(mask: np.ndarray, kind: int) -> object:
         return {'size': size, 'counts': counts_of(mask)}
     if kind == 2:
         found, _ = cv2.findContours(
-            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
+            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         return [part.ravel().tolist() for part in found if len(part) > 2] or None
     return None

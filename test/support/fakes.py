@@ -71,8 +71,7 @@ class ColourDetector:
         return [
             detections(
                 [
-                    (i, box)
-                    for i, name in self.class_names.items()
+                    (i, box) for i, name in self.class_names.items()
                     if (box := colour_box(image, name)) is not None
                 ]
             )

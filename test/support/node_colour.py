@@ -39,8 +39,7 @@ class ScoredColourDetector:
             self._control.reach(DETECTING)
         return [
             fakes.detections([
-                (i, box, SCORES[name])
-                for i, name in self.class_names.items()
+                (i, box, SCORES[name]) for i, name in self.class_names.items()
                 if SCORES[name] >= self.confidence
                 and (box := fakes.colour_box(image, name)) is not None
             ])
