@@ -117,7 +117,6 @@ class Pair:
         self._settle(self._closing(self.stream.push, image, self.oracle.newest), horizon)
 
     def _append(self, image: np.ndarray) -> None:
-        """Give the oracle a frame."""
         first = self.oracle is None
         if first:
             self.oracle = Oracle(self.predictor, *image.shape[:2])
@@ -128,7 +127,6 @@ class Pair:
         self._window.append(self.oracle.newest)
 
     def flush(self) -> None:
-        """Close the unfinished window of both and compare."""
         horizon = self.stream.horizon
         self._settle(self._closing(self.stream.flush), horizon)
 
@@ -168,7 +166,6 @@ class Pair:
         self._run_pass(newest, oldest)
 
     def _run_pass(self, newest: int, oldest: int) -> None:
-        """Run the oracle's pass and compare."""
         for frame, expected in self.oracle.propagate(newest - oldest + 1).items():
             self._compare(newest, frame, expected)
 

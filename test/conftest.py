@@ -50,7 +50,6 @@ def both_modes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope='session')
 def root() -> Path:
-    """Return the checkout."""
     return ROOT
 
 

@@ -171,12 +171,10 @@ def test_a_pass_that_fails_amid_its_parts_begins_anew(after, monkeypatch):
         run.take(film(8)[7], 0)
     monkeypatch.setattr(steps, 'track', failing_once(steps.track, after))
     with pytest.raises(MemoryError):
-        while runs[1].stream.backlog.due:
-            runs[1].results += runs[1].stream.step()
+        runs[1].work()
     assert runs[1].stream.backlog.frames == 4
     for run in runs:
-        while run.stream.backlog.due:
-            run.results += run.stream.step()
+        run.work()
     assert_same(*runs)
 
 

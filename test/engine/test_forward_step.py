@@ -275,8 +275,7 @@ def test_a_part_begun_early_closes_the_window_as_it_was_then():
     assert closing(run) == (3, True, True)
     run.take(images[3], 0)
     run.take(images[4], 0)
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.stream.backlog.frames == 2  # frames 3 and 4 are another window
     assert run.ids(0) == run.ids(1) == [1]
     run.flush()
@@ -295,8 +294,7 @@ def test_an_object_that_appears_while_a_window_is_being_closed_stays():
     run.take(both, 2)  # the pass has begun
     run.take(both, 0)  # frame 4 brings the green one
     assert run.ids(4) == [1, 2]
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.ids(3) == [1]
     run.push(*[both] * 8)
     run.flush()
@@ -329,8 +327,7 @@ def test_a_bank_that_is_loaded_amid_a_pass_acts_on_it(mode):
     run.push(*[both] * 3)
     run.take(both, 3)
     run.stream.load_bank(maker.stream.export_bank(1))
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     # The pass was restarted.
     assert [len(run.ids(i)) for i in range(4)] == [2] * 4
     run.push(both)

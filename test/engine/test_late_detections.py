@@ -140,8 +140,7 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     assert run.stream.backlog.begun
     answer = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
     assert answer.started == 1 and run.stream.backlog.begun
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.stream.conditioned_frames(1) == (2,)
     for image in film(8)[5:]:
         run.take(image, parts=1)
@@ -150,11 +149,9 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     answer = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
     answer = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
     assert answer.matched == 1 and run.stream.backlog.begun
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.stream.conditioned_frames(1) == (2, 5, 6)
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     for index in range(8):
         assert iou(mask(run.latest()[index], 1), colour_mask(run.images[index], 'red')) > 0.5
 

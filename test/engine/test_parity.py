@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -124,13 +124,21 @@ RUNS = [
 ]
 
 
-def run(name: str, kind: str, seed: int) -> Pair:
-    """Run a scenario through the engine and the oracle."""
-    scenario = SCENARIOS[name]
+def beside(
+    config: EngineConfig, script: Script, kind: str, seed: int, pair_type: type[Pair] = Pair
+) -> Pair:
+    """Put an engine with scripted detections beside the oracle, on a random model."""
     model, predictor = random_models(kind, seed)
-    script = scenario.script()
-    detector = ScriptedDetector(script, scenario.D)
-    pair = Pair(Engine(model, detector, scenario.config()), predictor, script)
+    detector = ScriptedDetector(script, config.detect_interval)
+    return pair_type(Engine(model, detector, config), predictor, script)
+
+
+def run(
+    scenario: Scenario, kind: str, seed: int, pair_type: type[Pair] = Pair, mode: str = 'window'
+) -> Pair:
+    """Run a scenario through the engine and the oracle."""
+    config = replace(scenario.config(), mode=mode)
+    pair = beside(config, scenario.script(), kind, seed, pair_type)
     for frame, image in enumerate(random_sam2.images(scenario.frames, seed=seed)):
         pair.push(image)
         if frame + 1 in scenario.flush:
@@ -150,7 +158,6 @@ def differences(seen: list[Seen]) -> np.ndarray:
 
 
 def check(seen: list[Seen], typical: float = TYPICAL) -> None:
-    """Assert that masks and logits agree."""
     apart = [
         (s.newest, s.frame, s.name) for s in seen if s.visible != bool((s.engine > -1000).any())
     ]
@@ -164,8 +171,8 @@ def check(seen: list[Seen], typical: float = TYPICAL) -> None:
 
 @pytest.mark.parametrize(('name', 'kind', 'seed'), RUNS)
 def test_same_as_predictor(name: str, kind: str, seed: int) -> None:
-    pair = run(name, kind, seed)
     scenario = SCENARIOS[name]
+    pair = run(scenario, kind, seed)
     check(pair.seen)
     assert sorted(pair.published) == list(range(scenario.frames))
     # Every frame of every pass, for every object that was known by then.

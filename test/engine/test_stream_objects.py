@@ -7,18 +7,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask, scene
+from stream_cases import EMPTY, SIZE, USUAL, picture
 
 pytestmark = pytest.mark.usefixtures('both_modes')
 
-SIZE = (48, 64)
-EMPTY = scene(size=SIZE)
-USUAL = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
 RED, GREEN = disc_box(14, 24), disc_box(48, 24)
-
-
-def picture(*names: str, shift: float = 0) -> np.ndarray:
-    places = {'red': (14 + shift, 24), 'green': (48 - shift, 24)}
-    return scene(*[(name, *places[name]) for name in names], size=SIZE)
 
 
 # ---- tracked, lost, retired

@@ -44,7 +44,6 @@ def our_files() -> list[Path]:
 
 
 def our_texts() -> list[tuple[Path, str]]:
-    """Read the files of the repository that are text."""
     texts = []
     for path in our_files():
         data = path.read_bytes()
@@ -54,7 +53,6 @@ def our_texts() -> list[tuple[Path, str]]:
 
 
 def python_files() -> list[Path]:
-    """List the Python files of the repository."""
     return [path for path in our_files() if path.suffix == '.py']
 
 
@@ -120,7 +118,6 @@ def test_files_stay_short() -> None:
 
 
 def package_files() -> list[Path]:
-    """List the Python files of the package."""
     return sorted((ROOT / 'detsam2_ros').rglob('*.py'))
 
 
@@ -231,7 +228,6 @@ NO_TORCH = (
 
 
 def room_files(room: str) -> list[Path]:
-    """List the Python files of a room."""
     files = sorted((ROOT / 'detsam2_ros').joinpath(*room.split('.')).rglob('*.py'))
     assert files, f'there is no room {room}'
     return files

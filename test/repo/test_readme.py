@@ -36,7 +36,6 @@ def without_code(text: str) -> str:
 
 
 def links(path: Path) -> list[str]:
-    """List the targets of the links and pictures of a page."""
     text = re.sub(r'`[^`\n]*`', '', without_code(path.read_text(encoding='utf-8')))
     return re.findall(r'\]\(([^)\s]+)\)', text)
 
@@ -104,7 +103,6 @@ def test_lines_have_one_width(path: Path) -> None:
 
 
 def programs(path: Path) -> list[str]:
-    """List the Python blocks of a page."""
     text = path.read_text(encoding='utf-8')
     return re.findall(r'^```python\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
 

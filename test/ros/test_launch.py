@@ -74,7 +74,6 @@ def of_kind(name: str, kind: str) -> list[Recorded]:
 
 
 def calls(path: Path, function: str) -> list[ast.Call]:
-    """Find the calls of a name in a file."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
     return [
         node for node in ast.walk(tree) if isinstance(node, ast.Call)

@@ -81,7 +81,6 @@ def _methods(owner: type) -> Iterator[str]:
 
 @contextlib.contextmanager
 def counted(stages: Sequence[Stage]) -> Iterator[Counter[Stage]]:
-    """Count the calls of stages."""
     calls: Counter[Stage] = Counter()
 
     def counting(stage: Stage, original: Callable) -> Callable:
@@ -142,7 +141,6 @@ class WatchedHolder(StateHolder):
         return holder
 
     def commit(self, state: StreamState) -> None:
-        """Commit, then take the fingerprint."""
         super().commit(state)
         self.commits.append(state)
         self.fingerprint = fingerprint(state)

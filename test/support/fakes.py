@@ -128,7 +128,6 @@ def scene(
 
 
 def disc_box(x: float, y: float, radius: float = 8) -> Box:
-    """Return the box around a disc."""
     return (x - radius, y - radius, x + radius, y + radius)
 
 
@@ -354,8 +353,12 @@ class Run:
         self.results += out
         return out
 
+    def work(self) -> None:
+        """Do all parts that are due."""
+        while self.stream.backlog.due:
+            self.results += self.stream.step()
+
     def flush(self) -> list[FrameResult]:
-        """Close the window; returns what came out."""
         out = self.stream.flush()
         self.results += out
         return out

@@ -34,7 +34,6 @@ class ScoredColourDetector:
         self._control = control
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Return the boxes, after what the test ordered."""
         if self._control is not None:
             self._control.reach(DETECTING)
         return [
@@ -76,7 +75,6 @@ def identity() -> ModelIdentity:
 
 
 def engine_factory(parameters: Any) -> Engine:
-    """Make the engine from the node's parameters."""
     control = Control.of_environment()
     if control is not None:
         control.reach(LOADING)
