@@ -160,19 +160,9 @@ def test_pocketed_balls_disappear_and_come_back():
 
 
 @pytest.mark.parametrize('field, value', [
-    ('balls', 0),
-    ('balls', 10),
-    ('balls', 2.5),
-    ('radius', 0.5),
-    ('cloth', 'pink'),
-    ('occluders', -1),
-    ('occlusion_boost', 1.5),
-    ('shake', float('nan')),
-    ('noise', 'much'),
-    ('speed', 0),
-    ('late_ball', 2),
-    ('late_ball_frames', (9, 3)),
-    ('late_ball_frames', 8),
+    ('balls', 0), ('balls', 10), ('balls', 2.5), ('radius', 0.5), ('cloth', 'pink'),
+    ('occluders', -1), ('occlusion_boost', 1.5), ('shake', float('nan')), ('noise', 'much'),
+    ('speed', 0), ('late_ball', 2), ('late_ball_frames', (9, 3)), ('late_ball_frames', 8),
 ])
 def test_bad_options_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):

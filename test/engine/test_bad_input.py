@@ -119,14 +119,8 @@ def all_found(boxes: list) -> Run:
 
 
 @pytest.mark.parametrize('box', [
-    (np.nan, 0, 9, 9),
-    (np.nan,) * 4,
-    (0, 0, np.inf, 9),
-    (-np.inf, -np.inf, np.inf, np.inf),
-    (500, 500, 600, 600),
-    (-90, -90, -10, -10),
-    (20, 20, 20, 20),
-    (30, 30, 10, 10),
+    (np.nan, 0, 9, 9), (np.nan,) * 4, (0, 0, np.inf, 9), (-np.inf, -np.inf, np.inf, np.inf),
+    (500, 500, 600, 600), (-90, -90, -10, -10), (20, 20, 20, 20), (30, 30, 10, 10),
     (5, 5, 5.5, 40),
 ])
 def test_boxes_that_cannot_be_a_prompt_are_dropped_and_counted(box):

@@ -59,16 +59,8 @@ def test_boxes_are_clipped_to_the_image():
 
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('box', [
-    (np.nan, 0, 5, 5),
-    (0, 0, np.inf, 5),
-    (-np.inf, 0, 5, 5),
-    (5, 5, 5, 9),
-    (5, 5, 9, 5.5),
-    (9, 9, 5, 5),
-    (64, 0, 70, 8),
-    (-9, 0, 0.5, 8),
-    (63.5, 0, 90, 8),
-    (1e38, 0, 3e38, 5),
+    (np.nan, 0, 5, 5), (0, 0, np.inf, 5), (-np.inf, 0, 5, 5), (5, 5, 5, 9), (5, 5, 9, 5.5),
+    (9, 9, 5, 5), (64, 0, 70, 8), (-9, 0, 0.5, 8), (63.5, 0, 90, 8), (1e38, 0, 3e38, 5),
 ])
 def test_boxes_that_cannot_be_a_prompt_are_dropped(box: tuple):
     kept, dropped = usable(one(box), height=8, width=64)

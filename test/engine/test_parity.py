@@ -99,28 +99,14 @@ SCENARIOS = {
 # The models are chaotic to some degree; of these the predictor itself, given images with a
 # noise of 1e-6, changes its logits by less than 1/100. One model carries each rule somewhere.
 RUNS = [
-    ('usual', 'sam21', 8),
-    ('usual', 'sam20', 8),
-    ('usual', 'odd', 7),
-    ('shortest_reach', 'sam21', 4),
-    ('uneven', 'sam21', 8),
-    ('uneven', 'odd', 1),
-    ('few_detections', 'sam20', 1),
-    ('many_detections', 'sam21', 1),
-    ('one_by_one', 'sam21', 4),
-    ('one_by_one', 'odd', 1),
-    ('flushed', 'sam21', 1),
-    ('flushed', 'odd', 7),
-    ('encoded_in_batches', 'sam21', 8),
-    ('late_start', 'sam20', 8),
-    ('capped', 'sam21', 4),
-    ('capped', 'odd', 1),
-    ('capped_at_one', 'sam20', 1),
-    ('long', 'sam21', 1),
-    ('long', 'sam20', 1),
-    ('stopped_early', 'sam21', 8),
-    ('stopped_early', 'sam20', 8),
-    ('instances', 'sam21', 4),
+    ('usual', 'sam21', 8), ('usual', 'sam20', 8), ('usual', 'odd', 7),
+    ('shortest_reach', 'sam21', 4), ('uneven', 'sam21', 8), ('uneven', 'odd', 1),
+    ('few_detections', 'sam20', 1), ('many_detections', 'sam21', 1),
+    ('one_by_one', 'sam21', 4), ('one_by_one', 'odd', 1), ('flushed', 'sam21', 1),
+    ('flushed', 'odd', 7), ('encoded_in_batches', 'sam21', 8), ('late_start', 'sam20', 8),
+    ('capped', 'sam21', 4), ('capped', 'odd', 1), ('capped_at_one', 'sam20', 1),
+    ('long', 'sam21', 1), ('long', 'sam20', 1), ('stopped_early', 'sam21', 8),
+    ('stopped_early', 'sam20', 8), ('instances', 'sam21', 4),
 ]
 
 

@@ -15,21 +15,11 @@ pytestmark = pytest.mark.oracle
 
 # Random models are chaotic to some degree, see test_parity: these are calm going forward too.
 RUNS = [
-    ('usual', 'sam21', 8),
-    ('usual', 'sam20', 8),
-    ('usual', 'odd', 7),
-    ('shortest_reach', 'sam21', 4),
-    ('uneven', 'odd', 1),
-    ('few_detections', 'sam20', 1),
-    ('many_detections', 'sam21', 1),
-    ('one_by_one', 'sam21', 4),
-    ('flushed', 'sam21', 1),
-    ('late_start', 'sam20', 8),
-    ('capped', 'sam21', 4),
-    ('capped', 'odd', 1),
-    ('capped_at_one', 'sam20', 1),
-    ('long', 'sam21', 4),
-    ('stopped_early', 'sam21', 8),
+    ('usual', 'sam21', 8), ('usual', 'sam20', 8), ('usual', 'odd', 7),
+    ('shortest_reach', 'sam21', 4), ('uneven', 'odd', 1), ('few_detections', 'sam20', 1),
+    ('many_detections', 'sam21', 1), ('one_by_one', 'sam21', 4), ('flushed', 'sam21', 1),
+    ('late_start', 'sam20', 8), ('capped', 'sam21', 4), ('capped', 'odd', 1),
+    ('capped_at_one', 'sam20', 1), ('long', 'sam21', 4), ('stopped_early', 'sam21', 8),
 ]
 
 # Forward tracking never restarts: it carries roundings further than a pass does. A broken

@@ -44,11 +44,8 @@ class Stage:
 
 # What runs when an operation has been committed already, and computes nothing of it.
 _AFTER_COMMIT = {
-    ('StatsRecorder', None),
-    ('ResultCollector', None),
-    ('Pace', 'keep'),
-    ('PassRunner', 'restart'),
-    ('ClassTable', 'take_over'),
+    ('StatsRecorder', None), ('ResultCollector', None), ('Pace', 'keep'),
+    ('PassRunner', 'restart'), ('ClassTable', 'take_over'),
 }
 
 
