@@ -151,8 +151,7 @@ def with_postprocessing(settings: dict[str, Any]) -> dict[str, Any]:
     settings = copy.deepcopy(settings)
     model = settings['model']
     model['sam_mask_decoder_extra_args'] = {
-        **(model.get('sam_mask_decoder_extra_args') or {}), **_POSTPROCESSING
-    }
+        **(model.get('sam_mask_decoder_extra_args') or {}), **_POSTPROCESSING}
     model['binarize_mask_from_pts_for_mem_enc'] = True
     return settings
 

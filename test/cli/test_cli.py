@@ -29,8 +29,7 @@ def test_a_video_becomes_masks_objects_overlay_and_report(engine, video, tmp_pat
     assert segment_video.main([str(video), '-o', str(out), *SMALL]) == 0
     assert engine[0].stats().frames == engine[0].stats().encodings == FRAMES
     assert sorted(path.name for path in out.iterdir()) == [
-        'masks', 'objects.jsonl', 'overlay.mp4', 'report.html'
-    ]
+        'masks', 'objects.jsonl', 'overlay.mp4', 'report.html']
 
     names = sorted(path.name for path in (out / 'masks').iterdir())
     assert names == [f'{index:06d}.png' for index in range(FRAMES)]
@@ -57,16 +56,14 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
     stamps = [round(index * 1e9 / 20) for index in range(FRAMES)]
     for i, record in enumerate(records):
         assert set(record) == {
-            'frame', 'stamp', 'revision', 'final', 'newest', 'changed_ids', 'objects'
-        }
+            'frame', 'stamp', 'revision', 'final', 'newest', 'changed_ids', 'objects'}
         assert abs(record['stamp'] - stamps[record['frame']]) < 1000
         last = i + 1 == len(records) or records[i + 1]['frame'] != record['frame']
         assert record['final'] == last
         assert record['newest'] >= record['frame']
         for obj in record['objects']:
             assert set(obj) == {
-                'id', 'class_id', 'class_name', 'score', 'box', 'visible', 'conditioned'
-            }
+                'id', 'class_id', 'class_name', 'score', 'box', 'visible', 'conditioned'}
             assert obj['visible'] == (obj['box'] is not None)
     by_frame = {record['frame']: record for record in records}  # the last revision of each
     # Red was first detected at frame 10, whose pass (newest frame 14) reached back to frame 0.

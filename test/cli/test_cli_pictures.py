@@ -114,8 +114,7 @@ class TestOverlay:
 
     def test_small_pictures_are_enlarged_by_whole_factors(self) -> None:
         assert [enlargement(shape) for shape in ((720, 1280), (480, 480), (256, 300), (9, 9))] == [
-            1, 1, 2, 4
-        ]
+            1, 1, 2, 4]
         big, labels = enlarged(image(), square(10, 10).astype(np.uint16) * 300)
         assert big.shape == (360, 480, 3) and labels.shape == (360, 480)
         assert set(np.unique(labels)) == {0, 300}

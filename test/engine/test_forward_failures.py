@@ -36,8 +36,7 @@ def failing_once(original, after: int = 0):
 
 def assert_same(one: Run, other: Run) -> None:
     assert [(r.index, r.revision) for r in one.results] == [
-        (r.index, r.revision) for r in other.results
-    ]
+        (r.index, r.revision) for r in other.results]
     for a, b in zip(one.results, other.results, strict=True):
         assert a.objects == b.objects and a.changed_ids == b.changed_ids
         np.testing.assert_array_equal(a.labels, b.labels)

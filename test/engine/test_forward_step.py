@@ -138,8 +138,7 @@ def test_a_bank_that_is_loaded_corrects_the_frames_before_it():
     run.stream.load_bank(maker.stream.export_bank(2))
     results = run.push(red(20), red(21))
     assert sorted((r.index, r.revision) for r in results) == [
-        (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 0), (7, 0)
-    ]  # fmt: skip
+        (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 0), (7, 0)]
     for index in range(8):
         assert iou(mask(run.latest()[index], 1), colour_mask(red(14 + index), 'red')) > 0.6
     # Once: what a pass has read is nothing new to the next.

@@ -130,8 +130,7 @@ def test_keys_are_kept_while_frames_read_them() -> None:
         cache.advance()
     # 0 and 1 had to be made again: two frames in a row had not read them.
     assert [next(i for i, m in enumerate(memories) if m is one) for one in made] == [
-        0, 1, 2, 0, 1,
-    ]  # fmt: skip
+        0, 1, 2, 0, 1]
     cache.advance()
     assert len(cache) == 0
 

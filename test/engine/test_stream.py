@@ -22,8 +22,7 @@ def test_frames_accumulate_until_the_window_is_full():
     results = run.push(EMPTY)
     assert run.stream.backlog.frames == 0
     assert [(r.index, r.revision, r.stamp) for r in results] == [
-        (i, 0, 1000 * i) for i in range(4)
-    ]
+        (i, 0, 1000 * i) for i in range(4)]
     assert {r.stream for r in results} == {'front'}
 
 
@@ -214,8 +213,7 @@ def test_the_cost_is_that_of_the_design():
     assert stats.conditioned_frames == 2
     assert stats.objects == 2
     assert set(stats.seconds) == {
-        'encode', 'detect', 'associate', 'decode_prompt', 'track', 'encode_memory', 'masks'
-    }  # fmt: skip
+        'encode', 'detect', 'associate', 'decode_prompt', 'track', 'encode_memory', 'masks'}
 
 
 @pytest.mark.parametrize('encode_batch', [1, 2, 3, 4, 9])

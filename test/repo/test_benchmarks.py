@@ -234,8 +234,7 @@ def test_a_journal_measures_what_is_not_there(tmp_path, capsys) -> None:
     # The newest line of a job counts, and is the same whether it was read or just measured.
     read = Journal(path, lambda line: line['job'])
     assert read.of([3, 2, 7]) == again.of([3, 2]) == [
-        {'job': 3, 'found': [3, 3]}, {'job': 2, 'found': [2, 4]},
-    ]  # fmt: skip
+        {'job': 3, 'found': [3, 3]}, {'job': 2, 'found': [2, 4]}]
     assert '1/1 2 (0 s)' in capsys.readouterr().err
 
 
