@@ -71,7 +71,6 @@ class Oracle:
 
     @property
     def newest(self) -> int:
-        """Return the index of the newest frame."""
         return len(self._images) - 1
 
     def append(self, image: torch.Tensor) -> None:
@@ -127,7 +126,6 @@ class Oracle:
             self._outputs(object_id)['non_cond_frame_outputs'].clear()
 
     def remove(self, object_id: Name) -> None:
-        """Forget an object."""
         self.predictor.remove_object(self.state, object_id, need_output=False)
         self.attended.pop(object_id, None)
 
@@ -202,8 +200,7 @@ class Oracle:
             outputs = self._outputs(object_id)
             if 0 not in outputs['cond_frame_outputs']:
                 tracked, _ = self.predictor._run_single_frame_inference(
-                    self.state, outputs, 0, 1, False, None, None, True, True
-                )
+                    self.state, outputs, 0, 1, False, None, None, True, True)
                 outputs['non_cond_frame_outputs'][0] = tracked
 
     def _narrowed(self, *args: Any, output_dict: dict[str, Any], **kwargs: Any) -> torch.Tensor:

@@ -117,7 +117,6 @@ class Pair:
         self._settle(self._closing(self.stream.push, image, self.oracle.newest), horizon)
 
     def _append(self, image: np.ndarray) -> None:
-        """Give the oracle a frame."""
         first = self.oracle is None
         if first:
             self.oracle = Oracle(self.predictor, *image.shape[:2])
@@ -128,7 +127,6 @@ class Pair:
         self._window.append(self.oracle.newest)
 
     def flush(self) -> None:
-        """Close the unfinished window of both and compare."""
         horizon = self.stream.horizon
         self._settle(self._closing(self.stream.flush), horizon)
 
@@ -168,7 +166,6 @@ class Pair:
         self._run_pass(newest, oldest)
 
     def _run_pass(self, newest: int, oldest: int) -> None:
-        """Run the oracle's pass and compare."""
         for frame, expected in self.oracle.propagate(newest - oldest + 1).items():
             self._compare(newest, frame, expected)
 
@@ -181,16 +178,11 @@ class Pair:
     def _compare(self, newest: int, frame: int, expected: dict[Name, torch.Tensor]) -> None:
         """Compare a frame after the window that ends with `newest`."""
         self.seen += self._comparison(
-            newest, self.oracle, self._found[frame], self.published[frame], expected
-        )
+            newest, self.oracle, self._found[frame], self.published[frame], expected)
 
     def _comparison(
-        self,
-        newest: int,
-        oracle: Oracle,
-        found: dict[Name, torch.Tensor],
-        result: FrameResult,
-        expected: dict[Name, torch.Tensor],
+        self, newest: int, oracle: Oracle, found: dict[Name, torch.Tensor],
+        result: FrameResult, expected: dict[Name, torch.Tensor],
     ) -> list[Seen]:
         frame = result.index
         if self.engine.config.early_stop_iou:  # then passes leave out what they need not track
@@ -203,12 +195,9 @@ class Pair:
             mask = oracle.masks(logits).cpu().numpy()
             seen.append(
                 Seen(
-                    newest=newest,
-                    frame=frame,
-                    name=name,
+                    newest=newest, frame=frame, name=name,
                     prompted=frame in oracle.conditioned(name),
-                    engine=found[name].float().cpu(),
-                    oracle=logits.cpu(),
+                    engine=found[name].float().cpu(), oracle=logits.cpu(),
                     iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
                 )
             )

@@ -129,19 +129,13 @@ def _film(module: torch.nn.Module, size: int, seed: int, box: list[float]) -> No
     for frame, image in enumerate(film):
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(57).sub(2)
         _, features, positions, sizes = module._prepare_backbone_features(
-            module.forward_image(pixels)
-        )
+            module.forward_image(pixels))
         first = frame == 0
         memory['cond_frame_outputs' if first else 'non_cond_frame_outputs'][frame] = (
             module.track_step(
-                frame_idx=frame,
-                is_init_cond_frame=first,
-                current_vision_feats=features,
-                current_vision_pos_embeds=positions,
-                feat_sizes=sizes,
-                point_inputs=prompt if first else None,
-                mask_inputs=None,
-                output_dict=memory,
+                frame_idx=frame, is_init_cond_frame=first, current_vision_feats=features,
+                current_vision_pos_embeds=positions, feat_sizes=sizes,
+                point_inputs=prompt if first else None, mask_inputs=None, output_dict=memory,
                 num_frames=len(film),
             )
         )

@@ -23,8 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Timings on a shared machine say nothing; the same examples every time do.
 hypothesis.settings.register_profile(
-    'repository', deadline=None, derandomize=True, print_blob=True, database=None
-)
+    'repository', deadline=None, derandomize=True, print_blob=True, database=None)
 hypothesis.settings.load_profile('repository')
 
 
@@ -51,7 +50,6 @@ def both_modes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope='session')
 def root() -> Path:
-    """Return the checkout."""
     return ROOT
 
 

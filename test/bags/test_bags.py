@@ -34,8 +34,7 @@ def replayed(found, camera: str) -> MaskTimeline:
         'corrections': timeline.add_correction,
     }
     messages = [
-        (time, part, message)
-        for part in adders
+        (time, part, message) for part in adders
         for time, message in found.get(f'{camera}/{part}', [])
     ]
     for _, part, message in sorted(messages, key=lambda entry: entry[0]):
@@ -92,8 +91,7 @@ def test_the_original_topics_are_copied_byte_by_byte(tmp_path, sqlite) -> None:
     run(source, output)
     with Reader(output) as bag:
         copies = [
-            (c.topic, c.msgtype, time, bytes(data))
-            for c, time, data in bag.messages()
+            (c.topic, c.msgtype, time, bytes(data)) for c, time, data in bag.messages()
             if not c.topic.endswith(('/masks', '/objects', '/corrections'))
         ]
     assert copies == messages
@@ -104,10 +102,8 @@ def test_only_final_masks(recording, tmp_path) -> None:
     run(recording, tmp_path / 'final', only_masks=True, final_only=True, under='/detsam2')
     every, final = read(tmp_path / 'all.mcap'), read(tmp_path / 'final')
     assert sorted(final) == [
-        '/detsam2/front/image_raw/masks',
-        '/detsam2/front/image_raw/objects',
-        '/detsam2/rear/image/masks',
-        '/detsam2/rear/image/objects',
+        '/detsam2/front/image_raw/masks', '/detsam2/front/image_raw/objects',
+        '/detsam2/rear/image/masks', '/detsam2/rear/image/objects',
     ]
     for camera in (FRONT, REAR):
         expected = replayed(every, camera).frames()

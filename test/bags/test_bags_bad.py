@@ -64,9 +64,7 @@ def test_every_message_is_segmented_or_refused_by_reason(tmp_path) -> None:
     assert topic.messages == report.messages == len(images)
     assert topic.segmented == report.segmented == 5
     assert topic.refused == {
-        'malformed_image': 3,
-        'repeated_stamp': 1,
-        'undecodable_message': 4,
+        'malformed_image': 3, 'repeated_stamp': 1, 'undecodable_message': 4,
         'unsupported_encoding': 2,
     }
     assert report.refused == 10 and not report.failed

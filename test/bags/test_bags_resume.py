@@ -114,8 +114,7 @@ def test_nothing_stays_of_a_run_that_could_not_begin(recording, tmp_path) -> Non
     error = bags.BagError('the disk is full')
     with pytest.raises(bags.BagError, match='the disk is full'):
         bags.segment(
-            bags.Job(recording, tmp_path / 'out.mcap'), engine(), watcher=Breaker(2, error)
-        )
+            bags.Job(recording, tmp_path / 'out.mcap'), engine(), watcher=Breaker(2, error))
     assert [path.name for path in tmp_path.iterdir()] == ['in']
 
 

@@ -29,11 +29,7 @@ def test_a_video_becomes_masks_objects_overlay_and_report(engine, video, tmp_pat
     assert segment_video.main([str(video), '-o', str(out), *SMALL]) == 0
     assert engine[0].stats().frames == engine[0].stats().encodings == FRAMES
     assert sorted(path.name for path in out.iterdir()) == [
-        'masks',
-        'objects.jsonl',
-        'overlay.mp4',
-        'report.html',
-    ]
+        'masks', 'objects.jsonl', 'overlay.mp4', 'report.html']
 
     names = sorted(path.name for path in (out / 'masks').iterdir())
     assert names == [f'{index:06d}.png' for index in range(FRAMES)]
@@ -60,35 +56,20 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
     stamps = [round(index * 1e9 / 20) for index in range(FRAMES)]
     for i, record in enumerate(records):
         assert set(record) == {
-            'frame',
-            'stamp',
-            'revision',
-            'final',
-            'newest',
-            'changed_ids',
-            'objects',
-        }
+            'frame', 'stamp', 'revision', 'final', 'newest', 'changed_ids', 'objects'}
         assert abs(record['stamp'] - stamps[record['frame']]) < 1000
         last = i + 1 == len(records) or records[i + 1]['frame'] != record['frame']
         assert record['final'] == last
         assert record['newest'] >= record['frame']
         for obj in record['objects']:
             assert set(obj) == {
-                'id',
-                'class_id',
-                'class_name',
-                'score',
-                'box',
-                'visible',
-                'conditioned',
-            }
+                'id', 'class_id', 'class_name', 'score', 'box', 'visible', 'conditioned'}
             assert obj['visible'] == (obj['box'] is not None)
     by_frame = {record['frame']: record for record in records}  # the last revision of each
     # Red was first detected at frame 10, whose pass (newest frame 14) reached back to frame 0.
     assert [f for f, record in by_frame.items() if record['revision']] == list(range(10))
     assert all(
-        by_frame[f]['newest'] == 14 and by_frame[f]['changed_ids'] == [2] for f in range(10)
-    )
+        by_frame[f]['newest'] == 14 and by_frame[f]['changed_ids'] == [2] for f in range(10))
     assert (
         by_frame[10]['objects'][1]['conditioned'] and not by_frame[9]['objects'][1]['conditioned']
     )
@@ -220,11 +201,8 @@ sys.exit(segment_video.main(sys.argv[1:]))
     out = tmp_path / 'out'
     arguments = [str(video), '-o', str(out), '--mode', 'window', *SMALL]
     process = subprocess.Popen(
-        [sys.executable, '-c', script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        [sys.executable, '-c', script, *arguments], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == 'here\n'

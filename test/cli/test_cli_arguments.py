@@ -116,11 +116,9 @@ def test_an_image_of_another_size_is_named(engine, folder, tmp_path, capsys) -> 
 
 def test_every_parameter_of_the_engine_has_an_option() -> None:
     given = options.parser().parse_args(
-        ['in.mp4', '-o', 'out', '-K', '4', '--max-propagation', '9', '--association', 'class']
-    )
+        ['in.mp4', '-o', 'out', '-K', '4', '--max-propagation', '9', '--association', 'class'])
     assert options.engine_config(given) == EngineConfig(
-        window_size=4, max_propagation=9, association='class'
-    )
+        window_size=4, max_propagation=9, association='class')
     with pytest.raises(ConfigError, match='association'):
         given.association = 'nonsense'
         options.engine_config(given)

@@ -28,10 +28,8 @@ def test_frames_wait_no_longer_than_they_have_to(folder) -> None:
     engine = Engine(fakes.colour_sam2(64), None, WINDOW)
     order, waiting, summary = [], [], Summary()
     run = loop.run(
-        open_source(folder).frames(),
-        engine.open_stream('s'),
-        lambda settled: order.append(settled.index),
-        summary,
+        open_source(folder).frames(), engine.open_stream('s'),
+        lambda settled: order.append(settled.index), summary,
         progress=lambda: waiting.append(summary.frames - len(order)),
     )
     assert run is None and order == list(range(FRAMES)) and max(waiting) <= 10

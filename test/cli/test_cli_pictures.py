@@ -35,14 +35,8 @@ def result(index: int, revision: int, masks: dict[int, np.ndarray], final=False)
         labels[mask] = key
         objects.append(Object(key, 3, 'ball', 0.9, False, Mask.of(mask)))
     return FrameResult(
-        stream='s',
-        index=index,
-        stamp=index * 1000,
-        revision=revision,
-        final=final,
-        objects=tuple(objects),
-        labels=labels,
-        changed_ids=tuple(masks),
+        stream='s', index=index, stamp=index * 1000, revision=revision, final=final,
+        objects=tuple(objects), labels=labels, changed_ids=tuple(masks),
     )
 
 
@@ -115,17 +109,12 @@ class TestOverlay:
             thing = ObjectInfo(1, 0, 'Überlänge 球', 1.0, None, True, False)
             picture = np.zeros((*shape, 3), np.uint8)
             drawn = draw_overlay(
-                picture, labels, [thing], badge='b', caption='c', corrected_ids=[1]
-            )
+                picture, labels, [thing], badge='b', caption='c', corrected_ids=[1])
             assert drawn.shape == picture.shape
 
     def test_small_pictures_are_enlarged_by_whole_factors(self) -> None:
         assert [enlargement(shape) for shape in ((720, 1280), (480, 480), (256, 300), (9, 9))] == [
-            1,
-            1,
-            2,
-            4,
-        ]
+            1, 1, 2, 4]
         big, labels = enlarged(image(), square(10, 10).astype(np.uint16) * 300)
         assert big.shape == (360, 480, 3) and labels.shape == (360, 480)
         assert set(np.unique(labels)) == {0, 300}
@@ -134,12 +123,8 @@ class TestOverlay:
         # The ROS node draws with it in a thread that has nothing to do with the model.
         script = 'import sys, detsam2_ros.media.overlay; print("torch" in sys.modules)'
         done = subprocess.run(
-            [sys.executable, '-c', script],
-            cwd=Path(__file__).resolve().parents[2],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
+            [sys.executable, '-c', script], cwd=Path(__file__).resolve().parents[2],
+            capture_output=True, text=True, timeout=60, check=True,
         )
         assert done.stdout.strip() == 'False'
 

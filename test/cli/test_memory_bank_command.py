@@ -16,15 +16,9 @@ import pytest
 from annotation_cases import write_image, write_scene
 from bank_cases import make_bank
 
-from detsam2_ros.cli.memory_bank import (
-    build as bank_build,
-)
-from detsam2_ros.cli.memory_bank import (
-    inspect as bank_inspect,
-)
-from detsam2_ros.cli.memory_bank import (
-    main as memory_bank,
-)
+from detsam2_ros.cli.memory_bank import build as bank_build
+from detsam2_ros.cli.memory_bank import inspect as bank_inspect
+from detsam2_ros.cli.memory_bank import main as memory_bank
 from detsam2_ros.engine import Engine, EngineConfig, MemoryBank, load_sam2
 from detsam2_ros.scene.score import Score
 
@@ -74,8 +68,7 @@ class Truth:
         frame = next(f for f in self._clip if np.array_equal(f.image, image))
         there = np.flatnonzero(frame.visible)
         return fakes.detections(
-            [(int(frame.class_ids[i]), tuple(map(float, frame.boxes[i]))) for i in there]
-        )
+            [(int(frame.class_ids[i]), tuple(map(float, frame.boxes[i]))) for i in there])
 
 
 @pytest.mark.parametrize('kind', ['masks', 'coco', 'yolo', 'detect'])
@@ -83,10 +76,8 @@ def test_what_was_marked_is_found(model, scene, command, tmp_path, kind, monkeyp
     folder, clip = scene
     monkeypatch.setattr(bank_build, 'YoloDetector', lambda *args, **options: Truth(clip))
     given = {
-        'masks': ['--masks', folder / 'masks'],
-        'coco': ['--coco', folder / 'coco.json'],
-        'yolo': ['--yolo', folder / 'labels'],
-        'detect': ['--detect'],
+        'masks': ['--masks', folder / 'masks'], 'coco': ['--coco', folder / 'coco.json'],
+        'yolo': ['--yolo', folder / 'labels'], 'detect': ['--detect'],
     }[kind]
     path = tmp_path / 'balls.safetensors'
     code, out, err = command('build', folder / 'images', '-o', path, *given)
@@ -216,26 +207,23 @@ def test_editing_writes_banks(small, command, tmp_path):
     assert not (tmp_path / '5.safetensors').exists()
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'part'),
-    [
-        (['inspect', 'no'], 'cannot load memory bank no'),
-        (['inspect', 'no', '--html', 'x.html'], '--html needs --image'),
-        (['inspect', 'no', '--image', 'x.png'], '--image needs --html FILE or --png'),
-        (['build', 'no', '-o', 'b', '--detect'], 'images no: there is no such'),
-        (['build', '.', '-o', 'no/b', '--detect'], '--output no/b: there is no such folder'),
-        (['build', '.', '-o', 'b', '--detect', '--names', 'x'], '--names goes with'),
-        (['build', '.', '-o', 'b', '--coco', 'x', '--classes', 'x'], '--classes goes with'),
-        (['build', '.', '-o', 'b', '--detect', '--every', '0'], '--every must be >= 1'),
-        (['build', '.', '-o', 'b', '--detect'], 'images .: it holds no images'),
-        (['prune', 'no', '-o', 'b', '--max-entries', '0'], '--max-entries must be >= 1'),
-        (['remove', 'no', '-o', 'b'], 'say what to remove'),
-        (['rename', 'no', '-o', 'b'], 'say what to rename'),
-        (['rename', 'no', '-o', 'b', '--class-id', 'a', 'x'], "'x' is no whole number"),
-        (['rename', 'no', '-o', 'b', '--key', 'a', 'x', '--key', 'a', 'y'], 'given twice'),
-        (['merge', 'no', '-o', '.'], '--output . is a folder'),
-    ],
-)
+@pytest.mark.parametrize(('arguments', 'part'), [
+    (['inspect', 'no'], 'cannot load memory bank no'),
+    (['inspect', 'no', '--html', 'x.html'], '--html needs --image'),
+    (['inspect', 'no', '--image', 'x.png'], '--image needs --html FILE or --png'),
+    (['build', 'no', '-o', 'b', '--detect'], 'images no: there is no such'),
+    (['build', '.', '-o', 'no/b', '--detect'], '--output no/b: there is no such folder'),
+    (['build', '.', '-o', 'b', '--detect', '--names', 'x'], '--names goes with'),
+    (['build', '.', '-o', 'b', '--coco', 'x', '--classes', 'x'], '--classes goes with'),
+    (['build', '.', '-o', 'b', '--detect', '--every', '0'], '--every must be >= 1'),
+    (['build', '.', '-o', 'b', '--detect'], 'images .: it holds no images'),
+    (['prune', 'no', '-o', 'b', '--max-entries', '0'], '--max-entries must be >= 1'),
+    (['remove', 'no', '-o', 'b'], 'say what to remove'),
+    (['rename', 'no', '-o', 'b'], 'say what to rename'),
+    (['rename', 'no', '-o', 'b', '--class-id', 'a', 'x'], "'x' is no whole number"),
+    (['rename', 'no', '-o', 'b', '--key', 'a', 'x', '--key', 'a', 'y'], 'given twice'),
+    (['merge', 'no', '-o', '.'], '--output . is a folder'),
+])
 def test_bad_arguments_are_named(command, tmp_path, monkeypatch, arguments, part):
     monkeypatch.chdir(tmp_path)
     code, _, err = command(*arguments)

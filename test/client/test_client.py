@@ -253,8 +253,7 @@ def test_any_order_ends_in_the_best_that_arrived(data) -> None:
                 messages.append(('objects', objects(stamp, index)))
             elif arrives[revision]:
                 messages.append(
-                    ('correction', correction(revisions[0], labels, stamp, index, revision))
-                )
+                    ('correction', correction(revisions[0], labels, stamp, index, revision)))
         best = max((r for r in range(4) if arrives[r]), default=None)
         if has_masks and best is not None:
             expected[stamp] = (index, best, best / 16, revisions[best])

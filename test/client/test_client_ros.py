@@ -130,8 +130,7 @@ def test_planner_as_a_process(context_and_executor) -> None:
     plans: list[str] = []
     grids: list[OccupancyGrid] = []
     sender.node.create_subscription(
-        String, '/planner/plan', lambda message: plans.append(message.data), 50
-    )
+        String, '/planner/plan', lambda message: plans.append(message.data), 50)
     sender.node.create_subscription(OccupancyGrid, '/planner/free_space', grids.append, 50)
     example = Path(__file__).resolve().parents[2] / 'examples' / 'planner.py'
     process = subprocess.Popen(
@@ -140,8 +139,7 @@ def test_planner_as_a_process(context_and_executor) -> None:
     )  # fmt: skip
     try:
         sender.until(
-            lambda: sender.matched() and sender.node.count_publishers('/planner/plan') == 1, 60
-        )
+            lambda: sender.matched() and sender.node.count_publishers('/planner/plan') == 1, 60)
         time.sleep(0.5)  # for its publishers to match the subscriptions here
         wrong, right = np.zeros((64, 96), np.uint16), np.zeros((64, 96), np.uint16)
         wrong[48:, 32:80] = 7  # the bottom row of the columns 2 to 4

@@ -201,17 +201,14 @@ def frame_of(timeline: MaskTimeline, stamp: int, index: int, ids: tuple[int, ...
     return timeline.add_objects(objects(stamp, index, ids))
 
 
-@pytest.mark.parametrize(
-    ('stamp', 'index', 'ids'),
-    [
-        (8 * STEP, 7, (1,)),  # an index that is there already
-        (9 * STEP, 0, (1,)),
-        (4 * STEP + 1, 0, (1,)),  # between frames 4 and 5
-        (4 * STEP + 1, 5, (1,)),
-        (4 * STEP, 3, (1,)),
-        (4 * STEP, 4, (1, 2)),  # as before, but other objects
-    ],
-)
+@pytest.mark.parametrize(('stamp', 'index', 'ids'), [
+    (8 * STEP, 7, (1,)),  # an index that is there already
+    (9 * STEP, 0, (1,)),
+    (4 * STEP + 1, 0, (1,)),  # between frames 4 and 5
+    (4 * STEP + 1, 5, (1,)),
+    (4 * STEP, 3, (1,)),
+    (4 * STEP, 4, (1, 2)),  # as before, but other objects
+])
 def test_objects_that_contradict_the_known_ones(stamp: int, index: int, ids) -> None:
     timeline = MaskTimeline()
     for i in range(8):

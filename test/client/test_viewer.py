@@ -138,8 +138,7 @@ def test_options_that_cannot_work_are_refused(capsys) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec('rerun') is None, reason='rerun-sdk is not installed'
-)
+    importlib.util.find_spec('rerun') is None, reason='rerun-sdk is not installed')
 def test_a_recording_is_read_back(tmp_path) -> None:
     from detsam2_ros.viewer.screen import RerunScreen, recording
 
@@ -161,8 +160,7 @@ def test_a_recording_is_read_back(tmp_path) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec('rerun') is None, reason='rerun-sdk is not installed'
-)
+    importlib.util.find_spec('rerun') is None, reason='rerun-sdk is not installed')
 def test_a_file_that_cannot_be_written_is_told(tmp_path, capsys) -> None:
     pytest.importorskip('rclpy')
     assert command.main(['--no-web', '--save', str(tmp_path / 'no' / 'look.rrd')]) == 2

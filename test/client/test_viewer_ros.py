@@ -82,8 +82,7 @@ def test_what_a_node_publishes_is_shown() -> None:
     corrections = node.create_publisher(messages.MaskCorrection, '~/corrections', 10)
     notes, over = Notes(), threading.Event()
     thread = threading.Thread(
-        target=look, args=(notes, '/watched'), kwargs={'done': over.is_set}, daemon=True
-    )
+        target=look, args=(notes, '/watched'), kwargs={'done': over.is_set}, daemon=True)
     thread.start()
     try:
         end = time.monotonic() + 20

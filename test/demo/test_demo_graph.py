@@ -110,8 +110,7 @@ def test_the_camera_publishes_the_scene_with_its_truth(node_and_messages) -> Non
     from detsam2_ros.demo.camera import SCENE
 
     got = node_and_messages(
-        seed=5, width=96, height=64, rate=50.0, length=12, frame_id='table', encoding='bgr8'
-    )
+        seed=5, width=96, height=64, rate=50.0, length=12, frame_id='table', encoding='bgr8')
     frames = list(Scene(5, 96, 64, 12, SCENE))
     assert [len(kept) for kept in got.values()] == [12, 12, 12]
     stamps = []
@@ -137,16 +136,13 @@ def camera(*parameters: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ('parameter', 'words'),
-    [
-        ('rate:=0.0', 'rate must be above 0'),
-        ('encoding:=mono8', 'encoding must be rgb8 or bgr8'),
-        ('width:=10', 'width and height must be >= 64'),
-        ('scene.balls:=12', 'balls must be'),
-        ('seed:=many', 'seed'),
-    ],
-)
+@pytest.mark.parametrize(('parameter', 'words'), [
+    ('rate:=0.0', 'rate must be above 0'),
+    ('encoding:=mono8', 'encoding must be rgb8 or bgr8'),
+    ('width:=10', 'width and height must be >= 64'),
+    ('scene.balls:=12', 'balls must be'),
+    ('seed:=many', 'seed'),
+])
 def test_bad_parameters_of_the_camera_are_named(parameter: str, words: str) -> None:
     process = camera(parameter)
     said, _ = process.communicate(timeout=60)

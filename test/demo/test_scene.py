@@ -159,24 +159,11 @@ def test_pocketed_balls_disappear_and_come_back():
     pytest.fail('no ball fell in and came back')
 
 
-@pytest.mark.parametrize(
-    'field, value',
-    [
-        ('balls', 0),
-        ('balls', 10),
-        ('balls', 2.5),
-        ('radius', 0.5),
-        ('cloth', 'pink'),
-        ('occluders', -1),
-        ('occlusion_boost', 1.5),
-        ('shake', float('nan')),
-        ('noise', 'much'),
-        ('speed', 0),
-        ('late_ball', 2),
-        ('late_ball_frames', (9, 3)),
-        ('late_ball_frames', 8),
-    ],
-)
+@pytest.mark.parametrize('field, value', [
+    ('balls', 0), ('balls', 10), ('balls', 2.5), ('radius', 0.5), ('cloth', 'pink'),
+    ('occluders', -1), ('occlusion_boost', 1.5), ('shake', float('nan')), ('noise', 'much'),
+    ('speed', 0), ('late_ball', 2), ('late_ball_frames', (9, 3)), ('late_ball_frames', 8),
+])
 def test_bad_options_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
         SceneOptions(**{field: value})
@@ -231,8 +218,7 @@ def test_pictures_show_the_truth():
 def test_knobs_leave_the_motion_alone():
     plain = render(8, 12, 96, 96, SceneOptions(occluders=0, shake=0))
     noisy = render(
-        8, 12, 96, 96, SceneOptions(occluders=0, shake=0, noise=3, markings=1, light_change=2)
-    )
+        8, 12, 96, 96, SceneOptions(occluders=0, shake=0, noise=3, markings=1, light_change=2))
     assert all(np.array_equal(a.labels, b.labels) for a, b in zip(plain, noisy, strict=True))
     assert not np.array_equal(plain[-1].image, noisy[-1].image)
 

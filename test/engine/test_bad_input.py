@@ -118,20 +118,11 @@ def all_found(boxes: list) -> Run:
     return run
 
 
-@pytest.mark.parametrize(
-    'box',
-    [
-        (np.nan, 0, 9, 9),
-        (np.nan,) * 4,
-        (0, 0, np.inf, 9),
-        (-np.inf, -np.inf, np.inf, np.inf),
-        (500, 500, 600, 600),
-        (-90, -90, -10, -10),
-        (20, 20, 20, 20),
-        (30, 30, 10, 10),
-        (5, 5, 5.5, 40),
-    ],
-)
+@pytest.mark.parametrize('box', [
+    (np.nan, 0, 9, 9), (np.nan,) * 4, (0, 0, np.inf, 9), (-np.inf, -np.inf, np.inf, np.inf),
+    (500, 500, 600, 600), (-90, -90, -10, -10), (20, 20, 20, 20), (30, 30, 10, 10),
+    (5, 5, 5.5, 40),
+])
 def test_boxes_that_cannot_be_a_prompt_are_dropped_and_counted(box):
     run = all_found([(0, box), (0, RED)])
     assert all(run.ids(i) == [1] for i in range(12))

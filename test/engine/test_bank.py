@@ -115,15 +115,12 @@ def test_a_bank_made_now_says_so_in_utc():
 # ---- another model
 
 
-@pytest.mark.parametrize(
-    'other',
-    [
-        {'sha256': 'cd' * 32},
-        {'image_size': 128},
-        {'memory_shape': (4, 3, 3)},
-        {'pointer_dim': 16},
-    ],
-)
+@pytest.mark.parametrize('other', [
+    {'sha256': 'cd' * 32},
+    {'image_size': 128},
+    {'memory_shape': (4, 3, 3)},
+    {'pointer_dim': 16},
+])
 def test_a_bank_of_another_model_is_refused_naming_both(path: Path, other: dict):
     model = dataclasses.replace(MODEL, name='large', **other)
     bank = make_bank()
@@ -149,19 +146,16 @@ def replaced(part: str, tensor: torch.Tensor) -> MemoryBank:
     return make_bank(entries=(dataclasses.replace(first, memory=broken), *rest))
 
 
-@pytest.mark.parametrize(
-    ('part', 'tensor', 'message'),
-    [
-        ('spatial', torch.zeros(4, 3, 2), r'spatial is torch.float32 .*tiny makes torch.bfloat16'),
-        ('spatial', torch.zeros(4, 3, 3).bfloat16(), r'\[4, 3, 3\].*\[4, 3, 2\]'),
-        ('pointer', torch.zeros(9), r'pointer is .*\[9\].*\[8\]'),
-        ('score', torch.zeros(1), r'score is .*\[1\].*\[\]'),
-        ('pointer', torch.full((8,), torch.nan), 'pointer holds NaN'),
-        ('spatial', torch.full((4, 3, 2), torch.inf).bfloat16(), 'spatial holds NaN or inf'),
-        ('score', torch.tensor(-torch.inf), 'score holds NaN or infinity'),
-        ('pointer', torch.zeros(8, device='meta'), 'on meta, .* on cpu'),
-    ],
-)
+@pytest.mark.parametrize(('part', 'tensor', 'message'), [
+    ('spatial', torch.zeros(4, 3, 2), r'spatial is torch.float32 .*tiny makes torch.bfloat16'),
+    ('spatial', torch.zeros(4, 3, 3).bfloat16(), r'\[4, 3, 3\].*\[4, 3, 2\]'),
+    ('pointer', torch.zeros(9), r'pointer is .*\[9\].*\[8\]'),
+    ('score', torch.zeros(1), r'score is .*\[1\].*\[\]'),
+    ('pointer', torch.full((8,), torch.nan), 'pointer holds NaN'),
+    ('spatial', torch.full((4, 3, 2), torch.inf).bfloat16(), 'spatial holds NaN or inf'),
+    ('score', torch.tensor(-torch.inf), 'score holds NaN or infinity'),
+    ('pointer', torch.zeros(8, device='meta'), 'on meta, .* on cpu'),
+])
 def test_memories_that_do_not_fit_are_refused(part: str, tensor: torch.Tensor, message: str):
     with pytest.raises(BankError, match=message):
         replaced(part, tensor)
@@ -197,19 +191,16 @@ def test_an_entry_that_comes_twice_is_refused_but_not_two_of_one_stamp():
     make_bank(entries=(*entries, entry('cup-1', 10, 9)))
 
 
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        ({'created': 'yesterday'}, "ISO 8601 in UTC, got 'yesterday'"),
-        ({'created': '2026-01-02T03:04:05'}, 'in UTC'),
-        ({'created': '2026-01-02T03:04:05+02:00'}, 'in UTC'),
-        ({'source': 'a\0b'}, 'source must be a text'),
-        ({'model': dataclasses.replace(MODEL, sha256='xyz')}, "64 hex digits, got 'xyz'"),
-        ({'model': dataclasses.replace(MODEL, name='')}, 'model name must not be empty'),
-        ({'model': dataclasses.replace(MODEL, memory_shape=(4, 3))}, r'\[C, h, w\], got \[4, 3\]'),
-        ({'model': dataclasses.replace(MODEL, image_size=0)}, 'image size .* got 0'),
-    ],
-)
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'created': 'yesterday'}, "ISO 8601 in UTC, got 'yesterday'"),
+    ({'created': '2026-01-02T03:04:05'}, 'in UTC'),
+    ({'created': '2026-01-02T03:04:05+02:00'}, 'in UTC'),
+    ({'source': 'a\0b'}, 'source must be a text'),
+    ({'model': dataclasses.replace(MODEL, sha256='xyz')}, "64 hex digits, got 'xyz'"),
+    ({'model': dataclasses.replace(MODEL, name='')}, 'model name must not be empty'),
+    ({'model': dataclasses.replace(MODEL, memory_shape=(4, 3))}, r'\[C, h, w\], got \[4, 3\]'),
+    ({'model': dataclasses.replace(MODEL, image_size=0)}, 'image size .* got 0'),
+])
 def test_headers_that_make_no_sense_are_refused(change: dict, message: str):
     with pytest.raises(BankError, match=message):
         make_bank(**change)

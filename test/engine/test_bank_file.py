@@ -56,8 +56,7 @@ def test_a_file_over_the_limit_is_not_read(path: Path):
 
 
 @pytest.mark.parametrize(
-    'content', [b'PK\3\4' + b'0' * 99, b'\x89PNG\r\n\x1a\n' + b'0' * 99, b'\0' * 64, b'x' * 20]
-)
+    'content', [b'PK\3\4' + b'0' * 99, b'\x89PNG\r\n\x1a\n' + b'0' * 99, b'\0' * 64, b'x' * 20])
 def test_a_foreign_file(path: Path, content: bytes):
     path.write_bytes(content)
     assert 'not a safetensors file' in refusal(path)
@@ -196,8 +195,7 @@ def test_values_nested_too_deep_are_refused(path: Path, depth: int):
     own = header['__metadata__'][METADATA_KEY]
     nested = '[' * depth + ']' * depth
     header['__metadata__'][METADATA_KEY] = own.replace(
-        '"format_version":1', f'"format_version":{nested}'
-    )
+        '"format_version":1', f'"format_version":{nested}')
     rewrite(path, header, data)
     refusal(path)
 

@@ -12,21 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import bank_cases
 import pytest
-from bank_cases import (  # noqa: F401 - path is a fixture
-    MODEL,
-    change_header,
-    make_bank,
-    memory,
-    parts,
-    path,
-    rewrite,
-)
+from bank_cases import MODEL, change_header, make_bank, memory, parts, rewrite
 
 from detsam2_ros.engine.bank import tensors as bank_file
 from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank, inspect
 from detsam2_ros.engine.bank.tensors import MAX_HEADER_BYTES
 from detsam2_ros.results.errors import BankError
+
+path = bank_cases.path
 
 MIB = 1 << 20
 # What Python makes of a header, whatever it says: measured, 26 at most (empty tables).
@@ -83,7 +78,7 @@ HEADERS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize('name', HEADERS)
-def test_hostile_headers_take_bounded_memory_and_time(path, name):  # noqa: F811
+def test_hostile_headers_take_bounded_memory_and_time(path, name):
     rewrite(path, HEADERS[name](), b'\0' * 4)
     with measured() as peak, pytest.raises(BankError) as caught:
         MemoryBank.load(path)
@@ -91,7 +86,7 @@ def test_hostile_headers_take_bounded_memory_and_time(path, name):  # noqa: F811
     assert len(str(caught.value)) < 1000 and '\n' not in str(caught.value)
 
 
-def test_a_file_over_the_limit_is_not_read(path):  # noqa: F811
+def test_a_file_over_the_limit_is_not_read(path):
     make_bank().save(path)
     with path.open('r+b') as file:
         file.truncate(1 << 40)  # sparse: takes no space
@@ -101,7 +96,7 @@ def test_a_file_over_the_limit_is_not_read(path):  # noqa: F811
 
 
 @pytest.mark.parametrize('declared', [9, MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 2**63, 2**64 - 1])
-def test_a_declared_length_reserves_nothing(path, declared):  # noqa: F811
+def test_a_declared_length_reserves_nothing(path, declared):
     path.write_bytes(declared.to_bytes(8, 'little') + b'{}')
     with measured() as peak, pytest.raises(BankError):
         MemoryBank.load(path)
@@ -112,7 +107,7 @@ def test_a_declared_length_reserves_nothing(path, declared):  # noqa: F811
     ('shape', 'end'),
     [([2**40, 2**20], 4 << 60), ([2**62], 2**64), ([1 << 30], 4 << 30), ([0, 2**62], 0)],
 )
-def test_a_declared_tensor_reserves_nothing(path, shape, end):  # noqa: F811
+def test_a_declared_tensor_reserves_nothing(path, shape, end):
     make_bank().save(path)
     header, data = parts(path)
     header['0.spatial'] = {'dtype': 'F32', 'shape': shape, 'data_offsets': [0, end]}
@@ -123,7 +118,7 @@ def test_a_declared_tensor_reserves_nothing(path, shape, end):  # noqa: F811
 
 
 @pytest.mark.parametrize('entries', [10, 20_000])
-def test_declared_entries_without_tensors(path, entries):  # noqa: F811
+def test_declared_entries_without_tensors(path, entries):
     make_bank().save(path)
     given = [['cup', 1, 'cup', i] for i in range(entries)]
     change_header(path, lambda header: header.update(entries=given))
@@ -132,7 +127,7 @@ def test_declared_entries_without_tensors(path, entries):  # noqa: F811
     assert peak[0] < TIMES_HEADER * MAX_HEADER_BYTES
 
 
-def test_a_sound_bank_takes_a_few_times_its_size(path):  # noqa: F811
+def test_a_sound_bank_takes_a_few_times_its_size(path):
     large = dataclasses.replace(MODEL, memory_shape=(16, 32, 32))
     entries = tuple(BankEntry('cup', 7, 'cup', i, memory(i, large)) for i in range(40))
     MemoryBank(large, entries).save(path)
@@ -141,7 +136,7 @@ def test_a_sound_bank_takes_a_few_times_its_size(path):  # noqa: F811
     assert peak[0] < 2 * path.stat().st_size
 
 
-def test_nothing_is_read_past_the_end(path, monkeypatch):  # noqa: F811
+def test_nothing_is_read_past_the_end(path, monkeypatch):
     """Every read of every damaged file lies inside it, whatever its header says."""
     make_bank().save(path)
     header, data = parts(path)
@@ -179,7 +174,7 @@ def test_nothing_is_read_past_the_end(path, monkeypatch):  # noqa: F811
     assert reads and all(end <= size for end, size in reads)
 
 
-def test_a_file_that_shrinks_while_it_is_read(path, monkeypatch):  # noqa: F811
+def test_a_file_that_shrinks_while_it_is_read(path, monkeypatch):
     make_bank().save(path)
     original = bank_file.TensorFile.read
 

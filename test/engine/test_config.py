@@ -14,15 +14,9 @@ from detsam2_ros.engine.config_fields import parameters
 from detsam2_ros.results.errors import ConfigError
 
 WHOLE = {
-    'window_size': 1,
-    'detect_interval': 0,
-    'max_propagation': 1,
-    'max_objects': 1,
-    'max_lost_frames': 1,
-    'max_conditioned_memories': 1,
-    'encode_batch': 1,
-    'early_stop_frames': 1,
-    'bank_object_frames': 1,
+    'window_size': 1, 'detect_interval': 0, 'max_propagation': 1, 'max_objects': 1,
+    'max_lost_frames': 1, 'max_conditioned_memories': 1, 'encode_batch': 1,
+    'early_stop_frames': 1, 'bank_object_frames': 1,
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
@@ -72,8 +66,7 @@ def test_the_minimum_works(name: str, minimum: int):
 
 @pytest.mark.parametrize('name', FRACTIONS)
 @pytest.mark.parametrize(
-    'value', [-0.01, 1.01, float('nan'), float('inf'), True, '0.5', None, 1 + 0j]
-)
+    'value', [-0.01, 1.01, float('nan'), float('inf'), True, '0.5', None, 1 + 0j])
 def test_fractions(name: str, value: object):
     with pytest.raises(ConfigError, match=f'^{name} must be a number in 0..1, got '):
         EngineConfig(**{name: value})

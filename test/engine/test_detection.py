@@ -21,9 +21,7 @@ def one(box: tuple[float, ...], score: float = 0.9) -> Detections:
 def test_lists_become_arrays_of_the_declared_types():
     found = Detections([[0, 1, 2, 3]], [4], [0.5])
     assert (found.boxes.dtype, found.class_ids.dtype, found.scores.dtype) == (
-        np.float32,
-        np.int64,
-        np.float32,
+        np.float32, np.int64, np.float32
     )
     assert len(found) == 1
 
@@ -60,21 +58,10 @@ def test_boxes_are_clipped_to_the_image():
 
 
 @pytest.mark.filterwarnings('error')
-@pytest.mark.parametrize(
-    'box',
-    [
-        (np.nan, 0, 5, 5),
-        (0, 0, np.inf, 5),
-        (-np.inf, 0, 5, 5),
-        (5, 5, 5, 9),
-        (5, 5, 9, 5.5),
-        (9, 9, 5, 5),
-        (64, 0, 70, 8),
-        (-9, 0, 0.5, 8),
-        (63.5, 0, 90, 8),
-        (1e38, 0, 3e38, 5),
-    ],
-)
+@pytest.mark.parametrize('box', [
+    (np.nan, 0, 5, 5), (0, 0, np.inf, 5), (-np.inf, 0, 5, 5), (5, 5, 5, 9), (5, 5, 9, 5.5),
+    (9, 9, 5, 5), (64, 0, 70, 8), (-9, 0, 0.5, 8), (63.5, 0, 90, 8), (1e38, 0, 3e38, 5),
+])
 def test_boxes_that_cannot_be_a_prompt_are_dropped(box: tuple):
     kept, dropped = usable(one(box), height=8, width=64)
     assert (len(kept), dropped) == (0, 1)

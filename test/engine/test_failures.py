@@ -194,8 +194,7 @@ def bank() -> MemoryBank:
 
 @pytest.mark.usefixtures('both_modes')
 @pytest.mark.parametrize(
-    'harm', ['cut', 'foreign', 'empty', 'missing', 'other model', 'too large']
-)
+    'harm', ['cut', 'foreign', 'empty', 'missing', 'other model', 'too large'])
 def test_a_bank_that_cannot_be_used_leaves_the_old_one_at_work(bank, harm, tmp_path: Path):
     path = tmp_path / 'bank.safetensors'
     bank.save(path)
@@ -221,8 +220,7 @@ def test_a_bank_that_cannot_be_used_leaves_the_old_one_at_work(bank, harm, tmp_p
     }[harm]
     with pytest.raises(BankError, match=message):
         run.stream.load_bank(
-            MemoryBank.load(path, 100) if harm == 'too large' else MemoryBank.load(path)
-        )
+            MemoryBank.load(path, 100) if harm == 'too large' else MemoryBank.load(path))
     assert run.stream.bank is old
     run.push(*[GOOD] * 2)
     nothing_was_lost(run, 4)

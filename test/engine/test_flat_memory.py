@@ -25,11 +25,7 @@ K, D, M = 5, 5, 10
 MEMORIES, OBJECTS, LOST = 2, 6, 15
 POINTERS = 15  # frames whose pointers a frame reads
 NAMES = list(COLOURS)
-OPTIONS = {
-    'early_stop_iou': 0.9,
-    'early_stop_frames': 1,
-    'confirm_iou': 0.95,
-}
+OPTIONS = {'early_stop_iou': 0.9, 'early_stop_frames': 1, 'confirm_iou': 0.95}
 
 
 def frame_image(index: int) -> np.ndarray:
@@ -92,15 +88,10 @@ class Measured:
 def measured(request: pytest.FixtureRequest) -> Measured:
     """Run for FRAMES frames and measure once a round."""
     run = Run(
-        ColourDetector(NAMES),
-        mode=request.param.split()[0],
+        ColourDetector(NAMES), mode=request.param.split()[0],
+        window_size=K, detect_interval=D, max_propagation=M,
+        max_objects=OBJECTS, max_lost_frames=LOST, max_conditioned_memories=MEMORIES,
         **(OPTIONS if 'options' in request.param else {}),
-        window_size=K,
-        detect_interval=D,
-        max_propagation=M,
-        max_objects=OBJECTS,
-        max_lost_frames=LOST,
-        max_conditioned_memories=MEMORIES,
     )
     images = [frame_image(i) for i in range(PERIOD)]
     process = psutil.Process()

@@ -36,8 +36,7 @@ def failing_once(original, after: int = 0):
 
 def assert_same(one: Run, other: Run) -> None:
     assert [(r.index, r.revision) for r in one.results] == [
-        (r.index, r.revision) for r in other.results
-    ]
+        (r.index, r.revision) for r in other.results]
     for a, b in zip(one.results, other.results, strict=True):
         assert a.objects == b.objects and a.changed_ids == b.changed_ids
         np.testing.assert_array_equal(a.labels, b.labels)
@@ -171,12 +170,10 @@ def test_a_pass_that_fails_amid_its_parts_begins_anew(after, monkeypatch):
         run.take(film(8)[7], 0)
     monkeypatch.setattr(steps, 'track', failing_once(steps.track, after))
     with pytest.raises(MemoryError):
-        while runs[1].stream.backlog.due:
-            runs[1].results += runs[1].stream.step()
+        runs[1].work()
     assert runs[1].stream.backlog.frames == 4
     for run in runs:
-        while run.stream.backlog.due:
-            run.results += run.stream.step()
+        run.work()
     assert_same(*runs)
 
 

@@ -138,8 +138,7 @@ def test_a_bank_that_is_loaded_corrects_the_frames_before_it():
     run.stream.load_bank(maker.stream.export_bank(2))
     results = run.push(red(20), red(21))
     assert sorted((r.index, r.revision) for r in results) == [
-        (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 0), (7, 0)
-    ]  # fmt: skip
+        (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 0), (7, 0)]
     for index in range(8):
         assert iou(mask(run.latest()[index], 1), colour_mask(red(14 + index), 'red')) > 0.6
     # Once: what a pass has read is nothing new to the next.
@@ -275,8 +274,7 @@ def test_a_part_begun_early_closes_the_window_as_it_was_then():
     assert closing(run) == (3, True, True)
     run.take(images[3], 0)
     run.take(images[4], 0)
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.stream.backlog.frames == 2  # frames 3 and 4 are another window
     assert run.ids(0) == run.ids(1) == [1]
     run.flush()
@@ -295,8 +293,7 @@ def test_an_object_that_appears_while_a_window_is_being_closed_stays():
     run.take(both, 2)  # the pass has begun
     run.take(both, 0)  # frame 4 brings the green one
     assert run.ids(4) == [1, 2]
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.ids(3) == [1]
     run.push(*[both] * 8)
     run.flush()
@@ -329,8 +326,7 @@ def test_a_bank_that_is_loaded_amid_a_pass_acts_on_it(mode):
     run.push(*[both] * 3)
     run.take(both, 3)
     run.stream.load_bank(maker.stream.export_bank(1))
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     # The pass was restarted.
     assert [len(run.ids(i)) for i in range(4)] == [2] * 4
     run.push(both)

@@ -6,15 +6,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    disc_box,
-    iou,
-    mask,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
 from stream_cases import USUAL, film, red
 
 from detsam2_ros.engine import EngineConfig, Prompt

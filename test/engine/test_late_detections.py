@@ -8,16 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from fakes import (
-    Found,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    detections,
-    disc_box,
-    iou,
-    mask,
-)
+from fakes import Found, Run, ScriptedDetector, colour_mask, detections, disc_box, iou, mask
 from stream_cases import RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Detections, EngineError, LateDetections, PromptError, load_sam2
@@ -57,8 +48,7 @@ def same(a: Run, b: Run, revision: int | None = None) -> None:
 def boxes(frames, dropped: Sequence[int] = ()) -> list[Found]:
     """What a good detector finds of some balls of the demo scene."""
     return [
-        (0, tuple(float(v) for v in frames.boxes[i]))
-        for i in range(3)
+        (0, tuple(float(v) for v in frames.boxes[i])) for i in range(3)
         if frames.visible[i] and i not in dropped
     ]
 
@@ -150,8 +140,7 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     assert run.stream.backlog.begun
     answer = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
     assert answer.started == 1 and run.stream.backlog.begun
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.stream.conditioned_frames(1) == (2,)
     for image in film(8)[5:]:
         run.take(image, parts=1)
@@ -160,11 +149,9 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     answer = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
     answer = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
     assert answer.matched == 1 and run.stream.backlog.begun
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert run.stream.conditioned_frames(1) == (2, 5, 6)
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     for index in range(8):
         assert iou(mask(run.latest()[index], 1), colour_mask(run.images[index], 'red')) > 0.5
 

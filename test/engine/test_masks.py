@@ -16,8 +16,7 @@ from detsam2_ros.results.frames import FrameResult, Object
 from detsam2_ros.results.masks import Mask, box_iou, mask_box
 
 masks_strategy = st.tuples(st.integers(0, 4), st.integers(1, 12), st.integers(1, 19)).flatmap(
-    lambda shape: arrays(bool, shape, elements=st.booleans(), fill=st.just(False))
-)
+    lambda shape: arrays(bool, shape, elements=st.booleans(), fill=st.just(False)))
 
 
 def mask_of(*rows: str) -> np.ndarray:
@@ -88,8 +87,7 @@ def test_masks_of_one_frame_are_stacked():
 
     def result(*rows: int) -> FrameResult:
         objects = tuple(
-            Object(row + 1, 0, 'ball', 0.9, False, Mask.of(pixels[row])) for row in rows
-        )
+            Object(row + 1, 0, 'ball', 0.9, False, Mask.of(pixels[row])) for row in rows)
         return FrameResult('front', 0, 0, 0, False, objects, labels, ())
 
     np.testing.assert_array_equal(result(2, 0).masks, pixels[[2, 0]])

@@ -27,44 +27,34 @@ def detections(*rows: tuple[tuple[float, float, float, float], int, float]) -> D
 A, B, FAR = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (80.0, 80.0, 90.0, 90.0)
 
 
-def test_assign_takes_the_overlapping_object_of_the_class():
-    found = detections((B, 1, 0.9), (A, 1, 0.8), (FAR, 1, 0.9))
-    assert assign(found, np.array([A, B]), np.array([1, 1]), 0.3).tolist() == [1, 0, -1]
-
-
-def test_assign_keeps_classes_apart():
-    found = detections((A, 1, 0.9))
-    assert assign(found, np.array([A]), np.array([2]), 0.3).tolist() == [-1]
-
-
-def test_assign_is_one_to_one_and_takes_the_better_pair():
-    shifted = (2.0, 0.0, 12.0, 10.0)
-    found = detections((shifted, 1, 0.99), (A, 1, 0.5))
-    assert assign(found, np.array([A]), np.array([1]), 0.3).tolist() == [-1, 0]
-
-
-def test_assign_maximises_the_sum_not_the_single_best():
+# Detections, boxes and classes of the objects, the least IoU, and the object of each detection.
+ASSIGNED = {
+    'the overlapping one of the class': (
+        [(B, 1, 0.9), (A, 1, 0.8), (FAR, 1, 0.9)], [A, B], [1, 1], 0.3, [1, 0, -1]),
+    'classes are kept apart': ([(A, 1, 0.9)], [A], [2], 0.3, [-1]),
+    'one to one, the better pair': (
+        [((2.0, 0.0, 12.0, 10.0), 1, 0.99), (A, 1, 0.5)], [A], [1], 0.3, [-1, 0]),
     # The best single pair (detection 0, object 0) would leave the other two unmatched.
-    objects = np.array([[0, 0, 10, 10], [4, 0, 14, 10]], float)
-    found = detections(((1.0, 0.0, 11.0, 10.0), 1, 0.9), ((-3.0, 0.0, 7.0, 10.0), 1, 0.9))
-    assert assign(found, objects, np.array([1, 1]), 0.3).tolist() == [1, 0]
-
-
-def test_assign_respects_the_least_iou():
+    'the largest sum, not the single best': (
+        [((1.0, 0.0, 11.0, 10.0), 1, 0.9), ((-3.0, 0.0, 7.0, 10.0), 1, 0.9)],
+        [A, (4, 0, 14, 10)], [1, 1], 0.3, [1, 0]),
     # IoU of A and its copy shifted by 5 is 1/3.
-    found = detections(((5.0, 0.0, 15.0, 10.0), 1, 0.9))
-    assert assign(found, np.array([A]), np.array([1]), 0.33).tolist() == [0]
-    assert assign(found, np.array([A]), np.array([1]), 0.34).tolist() == [-1]
+    'above the least IoU': ([((5.0, 0.0, 15.0, 10.0), 1, 0.9)], [A], [1], 0.33, [0]),
+    'below the least IoU': ([((5.0, 0.0, 15.0, 10.0), 1, 0.9)], [A], [1], 0.34, [-1]),
+    'zero IoU still needs overlap': ([(FAR, 1, 0.9)], [A], [1], 0.0, [-1]),
+}
 
 
-def test_assign_at_zero_iou_still_needs_overlap():
-    assert assign(detections((FAR, 1, 0.9)), np.array([A]), np.array([1]), 0.0).tolist() == [-1]
+@pytest.mark.parametrize(
+    ('found', 'objects', 'ids', 'match_iou', 'expected'), ASSIGNED.values(), ids=ASSIGNED)
+def test_assign(found, objects, ids, match_iou, expected):
+    result = assign(detections(*found), np.array(objects, float), np.array(ids), match_iou)
+    assert result.tolist() == expected
 
 
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize(
-    'row', [[0, 0, 0, 0], [np.nan] * 4, [0, 0, np.inf, 10], [np.inf, 0, np.inf, 10]]
-)
+    'row', [[0, 0, 0, 0], [np.nan] * 4, [0, 0, np.inf, 10], [np.inf, 0, np.inf, 10]])
 def test_assign_never_matches_an_object_without_a_mask(row):
     objects = np.array([row, A], float)
     found = detections((A, 1, 0.9), (A, 1, 0.9))
@@ -81,10 +71,7 @@ def test_assign_without_detections_or_objects():
 
 boxes_strategy = st.lists(
     st.tuples(
-        st.integers(0, 8),
-        st.integers(0, 8),
-        st.integers(1, 6),
-        st.integers(1, 6),
+        st.integers(0, 8), st.integers(0, 8), st.integers(1, 6), st.integers(1, 6),
         st.integers(0, 1),
     ),
     max_size=4,
@@ -102,9 +89,7 @@ def test_assign_is_the_best_of_all_one_to_one_choices(found, objects, match_iou)
     found_boxes, found_ids = split(found)
     object_boxes, object_ids = split(objects)
     result = assign(
-        Detections(found_boxes, found_ids, np.ones(len(found))),
-        object_boxes,
-        object_ids,
+        Detections(found_boxes, found_ids, np.ones(len(found))), object_boxes, object_ids,
         match_iou,
     )
     iou = box_iou(found_boxes, object_boxes)
@@ -125,49 +110,38 @@ def starts(found, rows, objects=(), ids=(), score=0.5, overlap=0.5):
     return new_objects(found, np.array(rows), boxes, np.array(ids, int), score, overlap)
 
 
-def test_new_objects_come_best_score_first_and_above_the_score():
-    found = detections((A, 1, 0.6), (B, 1, 0.9), (FAR, 1, 0.49))
-    assert starts(found, [-1, -1, -1]) == [1, 0]
-
-
-def test_a_matched_detection_starts_nothing():
-    assert starts(detections((A, 1, 0.9)), [0], [A], [1]) == []
-
-
-def test_several_detections_of_one_thing_start_one_object():
-    near = (1.0, 0.0, 11.0, 10.0)
-    found = detections((near, 1, 0.7), (A, 1, 0.9), (near, 1, 0.8))
-    assert starts(found, [-1, -1, -1]) == [1]
-
-
-def test_another_class_at_the_same_place_starts_its_own_object():
-    assert starts(detections((A, 1, 0.9), (A, 2, 0.8)), [-1, -1]) == [0, 1]
-
-
-def test_a_second_detection_of_a_matched_object_starts_nothing():
-    near, tracked = (1.0, 0.0, 11.0, 10.0), (3.0, 0.0, 13.0, 10.0)
-    found = detections((A, 1, 0.9), (near, 1, 0.8))
-    assert starts(found, [0, -1], [tracked], [1]) == []
-    # Close to the matched detection alone, not to the object's drifted box.
-    assert starts(found, [0, -1], [(8.0, 0.0, 18.0, 10.0)], [1]) == []
-    # Close to the object's box alone, not to the detection it was matched to.
-    apart = detections(((-5.0, 0.0, 5.0, 10.0), 1, 0.9), ((5.0, 0.0, 15.0, 10.0), 1, 0.8))
-    assert starts(apart, [0, -1], [tracked], [1]) == []
-    assert starts(apart, [0, -1], [(-4.0, 0.0, 6.0, 10.0)], [1]) == [1]
-
-
-def test_a_suppressed_detection_does_not_suppress():
+NEAR, TRACKED = (1.0, 0.0, 11.0, 10.0), (3.0, 0.0, 13.0, 10.0)
+TWICE = [(A, 1, 0.9), (NEAR, 1, 0.8)]  # the first is matched
+APART = [((-5.0, 0.0, 5.0, 10.0), 1, 0.9), ((5.0, 0.0, 15.0, 10.0), 1, 0.8)]
+# Detections, the object that each was matched to, boxes of the objects, and what is started.
+STARTED = {
+    'best score first, above the score': (
+        [(A, 1, 0.6), (B, 1, 0.9), (FAR, 1, 0.49)], [-1, -1, -1], [], [1, 0]),
+    'a matched detection starts nothing': ([(A, 1, 0.9)], [0], [A], []),
+    'several of one thing start one': (
+        [(NEAR, 1, 0.7), (A, 1, 0.9), (NEAR, 1, 0.8)], [-1, -1, -1], [], [1]),
+    'another class in the same place': ([(A, 1, 0.9), (A, 2, 0.8)], [-1, -1], [], [0, 1]),
+    'a second one of a matched object starts nothing': (TWICE, [0, -1], [TRACKED], []),
+    'close to the matched detection, not to the drifted box of the object': (
+        TWICE, [0, -1], [(8.0, 0.0, 18.0, 10.0)], []),
+    'close to the box, not to the detection that was matched': (APART, [0, -1], [TRACKED], []),
+    'close to neither': (APART, [0, -1], [(-4.0, 0.0, 6.0, 10.0)], [1]),
     # c overlaps b, b overlaps a; a and c lie far enough apart to be two things.
-    a, b, c = (0.0, 0.0, 10.0, 10.0), (3.0, 0.0, 13.0, 10.0), (6.0, 0.0, 16.0, 10.0)
-    assert starts(detections((a, 1, 0.9), (b, 1, 0.8), (c, 1, 0.7)), [-1] * 3) == [0, 2]
+    'what is suppressed does not suppress': (
+        [(A, 1, 0.9), (TRACKED, 1, 0.8), ((6.0, 0.0, 16.0, 10.0), 1, 0.7)], [-1] * 3, [], [0, 2]),
+    'no detections': ([], np.zeros(0, int), [A], []),
+}
+
+
+@pytest.mark.parametrize(
+    ('found', 'rows', 'objects', 'expected'), STARTED.values(), ids=STARTED)
+def test_which_detections_start_objects(found, rows, objects, expected):
+    found = detections(*found) if found else Detections.empty()
+    assert starts(found, rows, objects, [1] * len(objects)) == expected
 
 
 def test_touching_objects_start_apart_even_at_overlap_zero():
     assert starts(detections((A, 1, 0.9), (B, 1, 0.8)), [-1, -1], overlap=0.0) == [0, 1]
-
-
-def test_new_objects_without_detections():
-    assert starts(Detections.empty(), np.zeros(0, int), [A], [1]) == []
 
 
 def test_by_class_the_best_score_is_the_object():
@@ -210,53 +184,43 @@ def track(id_: int, xs: list[int | None], class_id: int = 1, born: int | None = 
     return MaskTrack(id_, class_id, id_ if born is None else born, masks)
 
 
-def test_objects_on_one_mask_are_merged_and_the_older_lives():
+# The frames' squares of two tracks, the least IoU, and whether the second becomes the first.
+MERGED = {
+    'one mask': ([1, 2, 3], [1, 2, 3], 0.8, True),
+    'parted': ([1, 2, 3], [1, 2, 30], 0.8, False),
+    'parted by a bit': ([1, 2, 3], [1, 2, 6], 0.8, False),
+    'the newest frame is where both are visible': ([1, 2, 3], [1, 2, None], 0.6, True),
+    'an empty mask is not visible': ([1, 2, 3], [1, 2, -1], 0.6, True),
+    'half of the frames agree': ([1] * 4, [30, 30, 1, 1], 0.8, True),
+    'less than half of them': ([1] * 5, [30, 30, 30, 1, 1], 0.8, False),
+    'less than half, where only one is visible': ([1] * 5, [None] * 3 + [1, 1], 0.8, False),
+    'frames without both do not count': ([-1] * 3 + [1, 1], [None] * 3 + [1, 1], 0.8, True),
+    'the only frame': ([5], [5], 0.8, True),
+    'one frame of two': ([5, None], [5, None], 0.8, False),
+    'no masks, IoU zero': ([None, None], [None, None], 0.0, False),
+    'empty masks, IoU zero': ([-1, -1], [-1, -1], 0.0, False),
+    'no overlap, IoU zero': ([1, 1], [30, 30], 0.0, False),
+    'no frames': ([], [], 0.8, False),
+}
+
+
+@pytest.mark.parametrize(('first', 'second', 'iou', 'merged'), MERGED.values(), ids=MERGED)
+def test_which_tracks_are_merged(first, second, iou, merged):
+    pairs = merged_pairs([track(1, first), track(2, second)], iou)
+    assert pairs == ([(1, 2)] if merged else [])
+
+
+def test_the_older_of_merged_objects_lives():
     younger, older = track(3, [1, 2, 3], born=9), track(7, [1, 2, 3], born=4)
     assert merged_pairs([younger, older], 0.8) == [(7, 3)]
-
-
-def test_equally_old_objects_keep_the_lower_id():
+    # Of equally old ones that with the lower id; of three the oldest.
     assert merged_pairs([track(5, [1, 2], born=0), track(4, [1, 2], born=0)], 0.8) == [(4, 5)]
+    assert merged_pairs([track(i, [4, 4]) for i in (3, 1, 2)], 0.8) == [(1, 2), (1, 3)]
+    assert merged_pairs([], 0.8) == []
 
 
 def test_objects_of_two_classes_are_not_merged():
     assert merged_pairs([track(1, [1, 2]), track(2, [1, 2], class_id=2)], 0.8) == []
-
-
-def test_objects_that_parted_are_not_merged():
-    assert merged_pairs([track(1, [1, 2, 3]), track(2, [1, 2, 30])], 0.8) == []
-    assert merged_pairs([track(1, [1, 2, 3]), track(2, [1, 2, 6])], 0.8) == []
-
-
-def test_the_newest_frame_is_the_newest_where_both_are_visible():
-    assert merged_pairs([track(1, [1, 2, 3]), track(2, [1, 2, None])], 0.6) == [(1, 2)]
-    assert merged_pairs([track(1, [1, 2, 3]), track(2, [1, 2, -1])], 0.6) == [(1, 2)]
-
-
-def test_half_of_the_frames_where_one_is_visible_must_agree():
-    assert merged_pairs([track(1, [1] * 4), track(2, [30, 30, 1, 1])], 0.8) == [(1, 2)]
-    assert merged_pairs([track(1, [1] * 5), track(2, [30, 30, 30, 1, 1])], 0.8) == []
-    assert merged_pairs([track(1, [1] * 5), track(2, [None] * 3 + [1, 1])], 0.8) == []
-    # Frames on which neither is visible do not count.
-    assert merged_pairs([track(1, [-1] * 3 + [1, 1]), track(2, [None] * 3 + [1, 1])], 0.8)
-
-
-def test_one_shared_frame_is_enough_only_when_there_is_just_one():
-    assert merged_pairs([track(1, [5]), track(2, [5])], 0.8) == [(1, 2)]
-    assert merged_pairs([track(1, [5, None]), track(2, [5, None])], 0.8) == []
-
-
-def test_three_objects_on_one_mask_leave_the_oldest():
-    pairs = merged_pairs([track(i, [4, 4]) for i in (3, 1, 2)], 0.8)
-    assert pairs == [(1, 2), (1, 3)]
-
-
-def test_objects_without_masks_or_overlap_are_not_merged_even_at_iou_zero():
-    assert merged_pairs([track(1, [None, None]), track(2, [None, None])], 0.0) == []
-    assert merged_pairs([track(1, [-1, -1]), track(2, [-1, -1])], 0.0) == []
-    assert merged_pairs([track(1, [1, 1]), track(2, [30, 30])], 0.0) == []
-    assert merged_pairs([track(1, []), track(2, [])], 0.8) == []
-    assert merged_pairs([], 0.8) == []
 
 
 def test_boxes_that_overlap_do_not_mean_masks_that_do():

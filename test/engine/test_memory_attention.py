@@ -48,15 +48,10 @@ def _features(model: Sam2Model) -> stages.ImageFeatures:
 
 @pytest.mark.parametrize('fused', [False, True])
 @pytest.mark.parametrize(
-    ('spatial', 'pointers', 'objects'), [(1, 0, 1), (4, 0, 2), (3, 5, 1), (7, 9, 3)]
-)
+    ('spatial', 'pointers', 'objects'), [(1, 0, 1), (4, 0, 2), (3, 5, 1), (7, 9, 3)])
 @pytest.mark.parametrize('kind', KINDS)
 def test_it_is_the_models_own_attention(
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    spatial: int,
-    pointers: int,
-    objects: int,
+    monkeypatch: pytest.MonkeyPatch, kind: str, spatial: int, pointers: int, objects: int,
     fused: bool,
 ) -> None:
     model, _ = random_models(kind, 1)
@@ -135,22 +130,18 @@ def test_keys_are_kept_while_frames_read_them() -> None:
         cache.advance()
     # 0 and 1 had to be made again: two frames in a row had not read them.
     assert [next(i for i, m in enumerate(memories) if m is one) for one in made] == [
-        0, 1, 2, 0, 1,
-    ]  # fmt: skip
+        0, 1, 2, 0, 1]
     cache.advance()
     assert len(cache) == 0
 
 
-@pytest.mark.parametrize(
-    ('where', 'name', 'value'),
-    [
-        ('layer', 'pos_enc_at_attn', True),
-        ('layer', 'pos_enc_at_cross_attn_queries', True),
-        ('layer', 'pos_enc_at_cross_attn_keys', False),
-        ('cross', 'num_heads', 2),
-        ('module', 'batch_first', False),
-    ],
-)
+@pytest.mark.parametrize(('where', 'name', 'value'), [
+    ('layer', 'pos_enc_at_attn', True),
+    ('layer', 'pos_enc_at_cross_attn_queries', True),
+    ('layer', 'pos_enc_at_cross_attn_keys', False),
+    ('cross', 'num_heads', 2),
+    ('module', 'batch_first', False),
+])
 def test_other_rules_are_left_to_the_model(where: str, name: str, value: object) -> None:
     model, _ = random_models('sam21', 1)
     module = copy.deepcopy(model.module.memory_attention)

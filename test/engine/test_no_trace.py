@@ -24,19 +24,7 @@ from failing import (
 )
 from fakes import BrokenDetector
 from stream_cases import RED
-from trace_cases import (
-    ONLINE,
-    TWO,
-    Case,
-    add,
-    cases,
-    close,
-    film,
-    in_turn,
-    late,
-    load,
-    prompt,
-)
+from trace_cases import ONLINE, TWO, Case, add, cases, close, film, in_turn, late, load, prompt
 
 from detsam2_ros.engine import Stream
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -23,10 +23,7 @@ TYPICAL = 1e-4
 WORST = 2e-2
 
 _BOXES = {
-    1: (8, 8, 52, 50),
-    2: (60, 18, 112, 82),
-    3: (30, 48, 74, 92),
-    4: (84, 4, 124, 40),
+    1: (8, 8, 52, 50), 2: (60, 18, 112, 82), 3: (30, 48, 74, 92), 4: (84, 4, 124, 40),
     5: (4, 60, 40, 94),
 }
 
@@ -63,16 +60,11 @@ class Scenario:
     def config(self) -> EngineConfig:
         """Return the engine's parameters; nothing is forgotten unless options say so."""
         settings = {
-            'mode': 'window',
-            'association': 'class',
-            'max_conditioned_memories': 1000,
-            'max_lost_frames': 10_000,
-            'merge_iou': 1.0,
-            **self.options,
+            'mode': 'window', 'association': 'class', 'max_conditioned_memories': 1000,
+            'max_lost_frames': 10_000, 'merge_iou': 1.0, **self.options,
         }
         return EngineConfig(
-            window_size=self.K, detect_interval=self.D, max_propagation=self.M, **settings
-        )
+            window_size=self.K, detect_interval=self.D, max_propagation=self.M, **settings)
 
 
 SCENARIOS = {
@@ -107,38 +99,32 @@ SCENARIOS = {
 # The models are chaotic to some degree; of these the predictor itself, given images with a
 # noise of 1e-6, changes its logits by less than 1/100. One model carries each rule somewhere.
 RUNS = [
-    ('usual', 'sam21', 8),
-    ('usual', 'sam20', 8),
-    ('usual', 'odd', 7),
-    ('shortest_reach', 'sam21', 4),
-    ('uneven', 'sam21', 8),
-    ('uneven', 'odd', 1),
-    ('few_detections', 'sam20', 1),
-    ('many_detections', 'sam21', 1),
-    ('one_by_one', 'sam21', 4),
-    ('one_by_one', 'odd', 1),
-    ('flushed', 'sam21', 1),
-    ('flushed', 'odd', 7),
-    ('encoded_in_batches', 'sam21', 8),
-    ('late_start', 'sam20', 8),
-    ('capped', 'sam21', 4),
-    ('capped', 'odd', 1),
-    ('capped_at_one', 'sam20', 1),
-    ('long', 'sam21', 1),
-    ('long', 'sam20', 1),
-    ('stopped_early', 'sam21', 8),
-    ('stopped_early', 'sam20', 8),
-    ('instances', 'sam21', 4),
+    ('usual', 'sam21', 8), ('usual', 'sam20', 8), ('usual', 'odd', 7),
+    ('shortest_reach', 'sam21', 4), ('uneven', 'sam21', 8), ('uneven', 'odd', 1),
+    ('few_detections', 'sam20', 1), ('many_detections', 'sam21', 1),
+    ('one_by_one', 'sam21', 4), ('one_by_one', 'odd', 1), ('flushed', 'sam21', 1),
+    ('flushed', 'odd', 7), ('encoded_in_batches', 'sam21', 8), ('late_start', 'sam20', 8),
+    ('capped', 'sam21', 4), ('capped', 'odd', 1), ('capped_at_one', 'sam20', 1),
+    ('long', 'sam21', 1), ('long', 'sam20', 1), ('stopped_early', 'sam21', 8),
+    ('stopped_early', 'sam20', 8), ('instances', 'sam21', 4),
 ]
 
 
-def run(name: str, kind: str, seed: int) -> Pair:
-    """Run a scenario through the engine and the oracle."""
-    scenario = SCENARIOS[name]
+def beside(
+    config: EngineConfig, script: Script, kind: str, seed: int, pair_type: type[Pair] = Pair
+) -> Pair:
+    """Put an engine with scripted detections beside the oracle, on a random model."""
     model, predictor = random_models(kind, seed)
-    script = scenario.script()
-    detector = ScriptedDetector(script, scenario.D)
-    pair = Pair(Engine(model, detector, scenario.config()), predictor, script)
+    detector = ScriptedDetector(script, config.detect_interval)
+    return pair_type(Engine(model, detector, config), predictor, script)
+
+
+def run(
+    scenario: Scenario, kind: str, seed: int, pair_type: type[Pair] = Pair, mode: str = 'window'
+) -> Pair:
+    """Run a scenario through the engine and the oracle."""
+    config = replace(scenario.config(), mode=mode)
+    pair = beside(config, scenario.script(), kind, seed, pair_type)
     for frame, image in enumerate(random_sam2.images(scenario.frames, seed=seed)):
         pair.push(image)
         if frame + 1 in scenario.flush:
@@ -152,14 +138,12 @@ def differences(seen: list[Seen]) -> np.ndarray:
     return np.array(
         [
             float((s.engine - s.oracle).abs().max() / s.oracle.std().clamp_min(1e-3))
-            for s in seen
-            if s.visible
+            for s in seen if s.visible
         ]
     )
 
 
 def check(seen: list[Seen], typical: float = TYPICAL) -> None:
-    """Assert that masks and logits agree."""
     apart = [
         (s.newest, s.frame, s.name) for s in seen if s.visible != bool((s.engine > -1000).any())
     ]
@@ -173,8 +157,8 @@ def check(seen: list[Seen], typical: float = TYPICAL) -> None:
 
 @pytest.mark.parametrize(('name', 'kind', 'seed'), RUNS)
 def test_same_as_predictor(name: str, kind: str, seed: int) -> None:
-    pair = run(name, kind, seed)
     scenario = SCENARIOS[name]
+    pair = run(scenario, kind, seed)
     check(pair.seen)
     assert sorted(pair.published) == list(range(scenario.frames))
     # Every frame of every pass, for every object that was known by then.

@@ -30,10 +30,7 @@ def film(seed: int = 3) -> list[SceneFrame]:
 
 
 def run(
-    association: str,
-    dtype: str,
-    pair_type: type[Pair] = Pair,
-    mode: str = 'window',
+    association: str, dtype: str, pair_type: type[Pair] = Pair, mode: str = 'window',
     seed: int = 3,
 ) -> Pair:
     """Run the scene through the engine and the oracle, with boxes of the truth."""
@@ -47,16 +44,14 @@ def run(
     classes = list(dict.fromkeys(frames[0].class_ids.tolist()))[:3]
     script = {
         frame.index: {
-            c: frame.boxes[row].tolist()
-            for c in classes
+            c: frame.boxes[row].tolist() for c in classes
             for row in [frame.class_ids.tolist().index(c)]
             if frame.visible_fraction[row] > 0.3 and (c, frame.index) != (classes[0], 4)
         }
         for frame in frames[::4]
     }
     config = EngineConfig(
-        4, 4, 8, mode=mode, association=association, max_conditioned_memories=1000
-    )
+        4, 4, 8, mode=mode, association=association, max_conditioned_memories=1000)
     pair = pair_type(Engine(model, ScriptedDetector(script, 4), config), predictor, script)
     with model.inference():  # the predictor needs the same precision
         for frame in frames:

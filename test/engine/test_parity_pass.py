@@ -17,12 +17,7 @@ from detsam2_ros.engine.sam2 import steps
 from detsam2_ros.engine.sam2.attended_memories import Context, ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.steps import (
-    ImageFeatures,
-    decode_points,
-    encode_image,
-    encode_memory,
-)
+from detsam2_ros.engine.sam2.steps import ImageFeatures, decode_points, encode_image, encode_memory
 from detsam2_ros.engine.tracking.reverse_pass import (
     PassInput,
     PassOutput,
@@ -50,9 +45,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
     conditioned: Mapping[int, Memory] = {}
 
     def run(
-        model: Sam2Model,
-        features: Mapping[int, ImageFeatures],
-        objects: list[PassInput],
+        model: Sam2Model, features: Mapping[int, ImageFeatures], objects: list[PassInput],
         **options,
     ) -> Steps[list[PassOutput]]:
         nonlocal conditioned
@@ -98,14 +91,12 @@ def test_what_frames_read_in_the_example_of_the_design() -> None:
     # K=10, D=10, M=20, newest frame 39; detected on 10, 20 and 30.
     model, _ = random_models('sam21', 1)
     config = EngineConfig(
-        10, 10, 20, mode='window', association='class', max_lost_frames=1000
-    )
+        10, 10, 20, mode='window', association='class', max_lost_frames=1000)
     script = {frame: {1: _BOXES[0]} for frame in (10, 20, 30)}
     stream = Engine(model, ScriptedDetector(script, 10), config).open_stream('x')
     film = random_sam2.images(40)
     reads = _spied_reads(
-        [lambda i=i, image=image: stream.push(image, i) for i, image in enumerate(film)]
-    )
+        [lambda i=i, image=image: stream.push(image, i) for i, image in enumerate(film)])
 
     # Exactly M frames, of which 20 and 30 keep their prompted mask.
     assert list(reads) == [f for f in range(39, 19, -1) if f not in (20, 30)]
@@ -154,8 +145,7 @@ def prompted(
 def run_pass(model, features, objects, newest, oldest, **options) -> list[PassOutput]:
     with model.inference():
         return reverse_pass(
-            model, features, objects, range(oldest, newest + 1), newest + 1, **options
-        )
+            model, features, objects, range(oldest, newest + 1), newest + 1, **options)
 
 
 def _failing(stage: Callable, after: int) -> Callable:
@@ -178,13 +168,11 @@ def _same(one: list[PassOutput], other: list[PassOutput]) -> bool:
         and a.memories.keys() == b.memories.keys()
         and all(
             torch.equal(a.tracked[f].logits, b.tracked[f].logits)
-            and torch.equal(a.tracked[f].score, b.tracked[f].score)
-            for f in a.tracked
+            and torch.equal(a.tracked[f].score, b.tracked[f].score) for f in a.tracked
         )
         and all(
             torch.equal(a.memories[f].spatial, b.memories[f].spatial)
-            and torch.equal(a.memories[f].pointer, b.memories[f].pointer)
-            for f in a.memories
+            and torch.equal(a.memories[f].pointer, b.memories[f].pointer) for f in a.memories
         )
         for a, b in zip(one, other, strict=True)
     )
@@ -237,13 +225,9 @@ def test_objects_in_one_batch_are_as_one_by_one(kind: str) -> None:
 
 def _results_equal(one: list[FrameResult], other: list[FrameResult]) -> bool:
     return len(one) == len(other) and all(
-        a.index == b.index
-        and a.revision == b.revision
-        and a.objects == b.objects
-        and a.changed_ids == b.changed_ids
-        and np.array_equal(a.masks, b.masks)
-        and np.array_equal(a.labels, b.labels)
-        for a, b in zip(one, other, strict=True)
+        a.index == b.index and a.revision == b.revision and a.objects == b.objects
+        and a.changed_ids == b.changed_ids and np.array_equal(a.masks, b.masks)
+        and np.array_equal(a.labels, b.labels) for a, b in zip(one, other, strict=True)
     )
 
 

@@ -89,8 +89,7 @@ def test_points_that_correct_a_mask(side):
     before = side.expected('add_new_points_or_box', box=BOX)
     assert (before > 0).any()
     expected = side.expected(
-        'add_new_points_or_box', points=POINTS[1:2], labels=LABELS[1:2]
-    )
+        'add_new_points_or_box', points=POINTS[1:2], labels=LABELS[1:2])
     found = correction(side.model, side.features, side.size, before.clamp(-32, 32))
     close(found.logits[0], expected)
     assert not torch.equal(side.ours(Prompt(points=POINTS[1:2], labels=[1])), expected)

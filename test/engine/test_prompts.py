@@ -6,15 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    disc_box,
-    iou,
-    mask,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
 from stream_cases import EMPTY, GOOD, RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Prompt, PromptError, load_sam2
@@ -94,14 +86,12 @@ def test_frames_that_came_during_a_pass_are_corrected_by_the_one_after_it():
         run.take(image, parts=1)  # the pass of frames 0 to 3 is under way
     assert run.stream.backlog.begun
     run.stream.prompt(run.stream.find_frame(2000), Prompt(box=box_at(2)), 'ball')
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert right(run, 1, range(4))
     assert run.ids(4) == run.ids(5) == []
     for image in film(8)[6:]:
         run.take(image, parts=0)
-    while run.stream.backlog.due:
-        run.results += run.stream.step()
+    run.work()
     assert right(run, 1, range(8))
 
 

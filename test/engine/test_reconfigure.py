@@ -66,16 +66,13 @@ def test_all_streams_take_the_change_and_later_ones_too():
     assert run.engine.config == replace(run.config, detect_interval=0, match_iou=0.9)
 
 
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'detect_interval': 1, 'match_iou': 2.0}, r'^match_iou must be a number in 0\.\.1, got'),
-        ({'detect_interval': -1}, '^detect_interval must be a whole number >= 0, got -1'),
-        ({'window_size': 2}, '^window_size cannot change while streams are open; detect_interval'),
-        ({'match_iou': 0.1, 'encode_batch': 2}, '^encode_batch cannot change while streams'),
-        ({'speed': 1}, '^speed is no parameter; there are window_size'),
-    ],
-)
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'detect_interval': 1, 'match_iou': 2.0}, r'^match_iou must be a number in 0\.\.1, got'),
+    ({'detect_interval': -1}, '^detect_interval must be a whole number >= 0, got -1'),
+    ({'window_size': 2}, '^window_size cannot change while streams are open; detect_interval'),
+    ({'match_iou': 0.1, 'encode_batch': 2}, '^encode_batch cannot change while streams'),
+    ({'speed': 1}, '^speed is no parameter; there are window_size'),
+])
 def test_what_cannot_change_is_refused_by_name_and_changes_nothing(changes, message):
     run = Run(None, **USUAL)
     before = run.engine.config

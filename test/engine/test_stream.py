@@ -6,16 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    disc_box,
-    iou,
-    mask,
-    scene,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask, scene
 from stream_cases import EMPTY, SIZE, USUAL, film, red
 
 from detsam2_ros.results.detections import Detections
@@ -31,8 +22,7 @@ def test_frames_accumulate_until_the_window_is_full():
     results = run.push(EMPTY)
     assert run.stream.backlog.frames == 0
     assert [(r.index, r.revision, r.stamp) for r in results] == [
-        (i, 0, 1000 * i) for i in range(4)
-    ]
+        (i, 0, 1000 * i) for i in range(4)]
     assert {r.stream for r in results} == {'front'}
 
 
@@ -57,26 +47,16 @@ class WatchingDetector:
         return [Detections.empty() for _ in images]
 
 
-@pytest.mark.parametrize(
-    ('K', 'D', 'batches'),
-    [
-        (4, 2, [[0, 2], [4, 6], [8, 10]]),
-        (4, 3, [[0, 3], [6], [9]]),
-        (4, 4, [[0], [4], [8]]),
-        (4, 5, [[0], [5], [10]]),
-        (4, 8, [[0], [8]]),
-        (1, 1, [[i] for i in range(12)]),
-        (4, 0, []),
-    ],
-)
+@pytest.mark.parametrize(('K', 'D', 'batches'), [
+    (4, 2, [[0, 2], [4, 6], [8, 10]]), (4, 3, [[0, 3], [6], [9]]), (4, 4, [[0], [4], [8]]),
+    (4, 5, [[0], [5], [10]]), (4, 8, [[0], [8]]), (1, 1, [[i] for i in range(12)]),
+    (4, 0, []),
+])
 @pytest.mark.parametrize('encode_batch', [1, 3, 4])
 def test_the_detector_sees_every_detection_frame_once_a_window(K, D, batches, encode_batch):
     detector = WatchingDetector()
     run = Run(
-        detector,
-        window_size=K,
-        detect_interval=D,
-        max_propagation=2 * K,
+        detector, window_size=K, detect_interval=D, max_propagation=2 * K,
         encode_batch=min(encode_batch, K),
     )
     run.push(*[np.full((*SIZE, 3), i, np.uint8) for i in range(12)])
@@ -202,8 +182,7 @@ def test_when_a_pass_covers_one_window_everything_is_final_at_once():
 def test_a_promise_of_finality_holds_after_an_early_flush():
     """A short window must not let a pass reach back behind what was promised."""
     script = ScriptedDetector(
-        lambda frame: [(0, disc_box(12 + frame, 24))] if frame > 7 else [], 1
-    )
+        lambda frame: [(0, disc_box(12 + frame, 24))] if frame > 7 else [], 1)
     run = Run(script, window_size=4, detect_interval=1, max_propagation=8)
     run.push(*film(8))
     horizon = run.stream.horizon
@@ -234,8 +213,7 @@ def test_the_cost_is_that_of_the_design():
     assert stats.conditioned_frames == 2
     assert stats.objects == 2
     assert set(stats.seconds) == {
-        'encode', 'detect', 'associate', 'decode_prompt', 'track', 'encode_memory', 'masks'
-    }  # fmt: skip
+        'encode', 'detect', 'associate', 'decode_prompt', 'track', 'encode_memory', 'masks'}
 
 
 @pytest.mark.parametrize('encode_batch', [1, 2, 3, 4, 9])

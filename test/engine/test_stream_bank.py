@@ -32,8 +32,7 @@ def test_a_bank_holds_what_was_seen():
     bank = make_bank('red', 'green', entries=3)
     objects = bank.objects()
     assert {key: (o.class_id, o.class_name, len(o.entries)) for key, o in objects.items()} == {
-        'red-1': (0, 'red', 3), 'green-2': (1, 'green', 3)
-    }  # fmt: skip
+        'red-1': (0, 'red', 3), 'green-2': (1, 'green', 3)}
     assert list(objects) == ['red-1', 'green-2']
     assert [len(o.entries) for o in objects.values()] == [3, 3]
     assert {e.stamp for e in bank.entries} <= {0, 4000, 8000, 12000}

@@ -7,18 +7,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask, scene
+from stream_cases import EMPTY, SIZE, USUAL, picture
 
 pytestmark = pytest.mark.usefixtures('both_modes')
 
-SIZE = (48, 64)
-EMPTY = scene(size=SIZE)
-USUAL = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
 RED, GREEN = disc_box(14, 24), disc_box(48, 24)
-
-
-def picture(*names: str, shift: float = 0) -> np.ndarray:
-    places = {'red': (14 + shift, 24), 'green': (48 - shift, 24)}
-    return scene(*[(name, *places[name]) for name in names], size=SIZE)
 
 
 # ---- tracked, lost, retired
@@ -71,10 +64,7 @@ def test_what_was_published_of_a_retired_object_stays():
     """A correction for another object must not erase one that retired in between."""
     script = {0: [(0, RED)], 16: [(1, GREEN)]}
     run = Run(
-        ScriptedDetector(script, 4),
-        window_size=4,
-        detect_interval=4,
-        max_propagation=16,
+        ScriptedDetector(script, 4), window_size=4, detect_interval=4, max_propagation=16,
         max_lost_frames=4,
     )
     run.push(*[picture('red', 'green')] * 8, *[picture('green')] * 8)

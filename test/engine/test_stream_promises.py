@@ -20,14 +20,9 @@ steps = st.tuples(
 
 @settings(max_examples=40)
 @given(
-    st.integers(1, 5),
-    st.integers(0, 4),
-    st.integers(0, 6),
-    st.sampled_from(['instance', 'class']),
-    st.integers(1, 3),
-    st.sampled_from([1.0, 0.7]),
-    st.sampled_from(['window', 'online']),
-    st.booleans(),
+    st.integers(1, 5), st.integers(0, 4), st.integers(0, 6),
+    st.sampled_from(['instance', 'class']), st.integers(1, 3), st.sampled_from([1.0, 0.7]),
+    st.sampled_from(['window', 'online']), st.booleans(),
     st.lists(steps, min_size=1, max_size=26),
 )
 def test_promises_hold_for_any_course_of_events(
@@ -45,16 +40,10 @@ def test_promises_hold_for_any_course_of_events(
         return [b for b, n in zip(boxes, ('red', 'green'), strict=True) if n in names and there]
 
     run = Run(
-        ScriptedDetector(detector, D),
-        window_size=K,
-        detect_interval=D,
-        max_propagation=K + extra,
-        mode=mode,
-        association=association,
-        encode_batch=batch if mode == 'window' else 1,
-        correction_iou=limit,
-        max_lost_frames=6,
-        max_conditioned_memories=2,
+        ScriptedDetector(detector, D), window_size=K, detect_interval=D,
+        max_propagation=K + extra, mode=mode, association=association,
+        encode_batch=batch if mode == 'window' else 1, correction_iou=limit,
+        max_lost_frames=6, max_conditioned_memories=2,
     )
     published: dict[int, object] = {}
     final: set[int] = set()

@@ -70,8 +70,7 @@ def test_takes_rgb_and_not_bgr(detector, frames, images) -> None:
     swapped = [np.ascontiguousarray(image[..., ::-1]) for image in images]
     right = np.mean([correct(*pair) for pair in zip(detector.detect(images), frames, strict=True)])
     wrong = np.mean(
-        [correct(*pair) for pair in zip(detector.detect(swapped), frames, strict=True)]
-    )
+        [correct(*pair) for pair in zip(detector.detect(swapped), frames, strict=True)])
     assert right > wrong + 0.2
 
 
@@ -150,19 +149,16 @@ def test_confidence_and_number_of_boxes(images) -> None:
     assert sum(len(found) for found in sure) < len(images)
 
 
-@pytest.mark.parametrize(
-    ('options', 'part'),
-    [
-        ({'classes': ['unicorn']}, "knows no class 'unicorn'; it knows 0 white"),
-        ({'classes': [77]}, 'knows no class 77'),
-        ({'classes': []}, 'classes is empty'),
-        ({'confidence': 1.5}, 'confidence must be a number in 0..1'),
-        ({'confidence': float('nan')}, 'confidence must be'),
-        ({'iou': -1}, 'iou must be'),
-        ({'max_detections': 0}, 'max_detections must be'),
-        ({'image_size': 8}, 'image_size must be'),
-    ],
-)
+@pytest.mark.parametrize(('options', 'part'), [
+    ({'classes': ['unicorn']}, "knows no class 'unicorn'; it knows 0 white"),
+    ({'classes': [77]}, 'knows no class 77'),
+    ({'classes': []}, 'classes is empty'),
+    ({'confidence': 1.5}, 'confidence must be a number in 0..1'),
+    ({'confidence': float('nan')}, 'confidence must be'),
+    ({'iou': -1}, 'iou must be'),
+    ({'max_detections': 0}, 'max_detections must be'),
+    ({'image_size': 8}, 'image_size must be'),
+])
 def test_bad_parameters_are_named(options: dict, part: str) -> None:
     with pytest.raises(ConfigError, match=part):
         YoloDetector('demo', device='cpu', **options)
@@ -295,11 +291,6 @@ def python(script: str, folder: Path) -> subprocess.CompletedProcess:
     for name in ('XDG_CONFIG_HOME', 'YOLO_CONFIG_DIR'):
         environment.pop(name, None)
     return subprocess.run(
-        [sys.executable, '-c', script],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        [sys.executable, '-c', script], cwd=folder, env=environment, capture_output=True,
+        text=True, timeout=120, check=False,
     )

@@ -80,8 +80,7 @@ def test_a_task_that_fails_is_told_of_and_stops_no_other() -> None:
         raise RuntimeError('out of memory')
 
     outcome = run_within(
-        [Task('bad', 1, 10, fail), Task('good', 1, 10, clock.work(5))], 100, said.append, clock
-    )
+        [Task('bad', 1, 10, fail), Task('good', 1, 10, clock.work(5))], 100, said.append, clock)
     assert outcome.failed == {'bad': 'RuntimeError: out of memory'}
     assert list(outcome.done) == ['good'] and 'FAILED bad' in said[0]
 
@@ -235,8 +234,7 @@ def test_a_journal_measures_what_is_not_there(tmp_path, capsys) -> None:
     # The newest line of a job counts, and is the same whether it was read or just measured.
     read = Journal(path, lambda line: line['job'])
     assert read.of([3, 2, 7]) == again.of([3, 2]) == [
-        {'job': 3, 'found': [3, 3]}, {'job': 2, 'found': [2, 4]},
-    ]  # fmt: skip
+        {'job': 3, 'found': [3, 3]}, {'job': 2, 'found': [2, 4]}]
     assert '1/1 2 (0 s)' in capsys.readouterr().err
 
 
@@ -286,8 +284,7 @@ def test_every_section_runs_and_has_its_table(tmp_path, capsys) -> None:
     page.parent.mkdir()
     names = ['machine', 'aims', *(name for name in SECTIONS if name != 'node')]  # ROS is not here
     page.write_text(
-        ''.join(f'<!-- table: {n} begin -->\n<!-- table: {n} end -->\n' for n in names)
-    )
+        ''.join(f'<!-- table: {n} begin -->\n<!-- table: {n} end -->\n' for n in names))
     results = tmp_path / 'r.jsonl'
     options = ['--rehearse', '--results', str(results), '--page', str(page)]
     assert performance.main(options) == 0

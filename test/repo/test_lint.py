@@ -15,10 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = (
-    '# Copyright 2026 detsam2_ros maintainers',
-    '# SPDX-License-Identifier: Apache-2.0',
-)
+HEADER = ('# Copyright 2026 detsam2_ros maintainers', '# SPDX-License-Identifier: Apache-2.0')
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_ARGUMENTS = 7
@@ -47,7 +44,6 @@ def our_files() -> list[Path]:
 
 
 def our_texts() -> list[tuple[Path, str]]:
-    """Read the files of the repository that are text."""
     texts = []
     for path in our_files():
         data = path.read_bytes()
@@ -57,15 +53,13 @@ def our_texts() -> list[tuple[Path, str]]:
 
 
 def python_files() -> list[Path]:
-    """List the Python files of the repository."""
     return [path for path in our_files() if path.suffix == '.py']
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a tool of this environment in the checkout."""
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_ruff() -> None:
@@ -109,25 +103,21 @@ def test_no_machine_is_named() -> None:
     hosts = ('pypi' + '.org', 'python' + 'hosted', 'deb.' + 'debian', 'registry.' + 'npmjs')
     pattern = re.compile(rf'(?<![\w.$}}~/-])/(?:{folders})/|{"|".join(map(re.escape, hosts))}')
     found = [
-        f'{path}:{number}: {line.strip()}'
-        for path, text in our_texts()
-        for number, line in enumerate(text.splitlines(), 1)
-        if pattern.search(line)
+        f'{path}:{number}: {line.strip()}' for path, text in our_texts()
+        for number, line in enumerate(text.splitlines(), 1) if pattern.search(line)
     ]
     assert not found, '\n'.join(found)
 
 
 def test_files_stay_short() -> None:
     long = {
-        str(path.relative_to(ROOT)): count
-        for path in python_files()
+        str(path.relative_to(ROOT)): count for path in python_files()
         if (count := len(path.read_text(encoding='utf-8').splitlines())) > MAX_LINES
     }
     assert not long, f'files of more than {MAX_LINES} lines: {long}'
 
 
 def package_files() -> list[Path]:
-    """List the Python files of the package."""
     return sorted((ROOT / 'detsam2_ros').rglob('*.py'))
 
 
@@ -238,7 +228,6 @@ NO_TORCH = (
 
 
 def room_files(room: str) -> list[Path]:
-    """List the Python files of a room."""
     files = sorted((ROOT / 'detsam2_ros').joinpath(*room.split('.')).rglob('*.py'))
     assert files, f'there is no room {room}'
     return files
@@ -248,10 +237,8 @@ def room_files(room: str) -> list[Path]:
 def test_no_arrow_leads_back(room: str) -> None:
     own = f'detsam2_ros.{room}'
     found = [
-        f'{path.relative_to(ROOT)} imports {name}'
-        for path in room_files(room)
-        for name in sorted(imported(path))
-        if not under(name, own)
+        f'{path.relative_to(ROOT)} imports {name}' for path in room_files(room)
+        for name in sorted(imported(path)) if not under(name, own)
         and any(under(name, other) for other in NEVER[room])
     ]
     assert not found, '\n'.join(found)
@@ -261,8 +248,7 @@ def test_nobody_imports_the_demo() -> None:
     found = [
         f'{path.relative_to(ROOT)} imports {name}'
         for path in sorted((ROOT / 'detsam2_ros').rglob('*.py'))
-        if path.relative_to(ROOT).parts[1] != 'demo'
-        for name in sorted(imported(path))
+        if path.relative_to(ROOT).parts[1] != 'demo' for name in sorted(imported(path))
         if under(name, OF_NOBODY)
     ]
     assert not found, '\n'.join(found)

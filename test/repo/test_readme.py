@@ -36,7 +36,6 @@ def without_code(text: str) -> str:
 
 
 def links(path: Path) -> list[str]:
-    """List the targets of the links and pictures of a page."""
     text = re.sub(r'`[^`\n]*`', '', without_code(path.read_text(encoding='utf-8')))
     return re.findall(r'\]\(([^)\s]+)\)', text)
 
@@ -97,15 +96,13 @@ def test_lines_have_one_width(path: Path) -> None:
     generated = r'^<!-- table: (.*) begin -->.*?^<!-- table: \1 end -->$'
     text = re.sub(generated, '', text, flags=re.MULTILINE | re.DOTALL)
     long = [
-        line
-        for line in text.splitlines()
+        line for line in text.splitlines()
         if len(line) > MAX_WIDTH and not line.lstrip().startswith('|') and '](' not in line
     ]
     assert not long, f'{name_of(path)} has lines over {MAX_WIDTH} characters:\n' + '\n'.join(long)
 
 
 def programs(path: Path) -> list[str]:
-    """List the Python blocks of a page."""
     text = path.read_text(encoding='utf-8')
     return re.findall(r'^```python\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
 
@@ -121,8 +118,7 @@ def test_the_program_of_the_engine_page_runs() -> None:
     """It is complete, and needs nothing but what the package ships."""
     program = programs(ROOT / 'docs' / 'engine.md')[0]
     result = subprocess.run(
-        [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert 'image 0 revision 0' in result.stdout
     assert 'revision 1' in result.stdout, 'the clip shows no correction'

@@ -93,7 +93,6 @@ def test_clicks_prompt_objects(start, run, graph):
 
 
 def example(name: str) -> Any:
-    """Import an example."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f'{name}.py')
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -135,7 +134,6 @@ def test_the_colour_detector_finds_most_balls_of_the_demo():
 
 
 def overlap(a: Any, b: Any) -> float:
-    """Return the IoU of two boxes."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(width, 0) * max(height, 0)
     sizes = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]

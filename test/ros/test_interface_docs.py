@@ -139,7 +139,6 @@ def test_qos(node: Any, direction: str) -> None:
 
 
 def check_qos(node: Any, direction: str, page: dict[str, list[str]]) -> None:
-    """Compare the QoS of topics with the page."""
     from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
     for topic, (_, qos) in page.items():

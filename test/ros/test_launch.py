@@ -74,14 +74,10 @@ def of_kind(name: str, kind: str) -> list[Recorded]:
 
 
 def calls(path: Path, function: str) -> list[ast.Call]:
-    """Find the calls of a name in a file."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
     return [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == function
+        node for node in ast.walk(tree) if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name) and node.func.id == function
     ]
 
 
@@ -232,10 +228,8 @@ def test_image_topics_are_remapped_raw_and_compressed(stand_ins: None) -> None:
     ]
     several = node(cameras='front,rear', image='/f/image,/r/image')['remappings']
     assert dict(several) == {
-        '~/front/image': '/f/image',
-        '~/front/image/compressed': '/f/image/compressed',
-        '~/rear/image': '/r/image',
-        '~/rear/image/compressed': '/r/image/compressed',
+        '~/front/image': '/f/image', '~/front/image/compressed': '/f/image/compressed',
+        '~/rear/image': '/r/image', '~/rear/image/compressed': '/r/image/compressed',
     }
 
 
@@ -245,18 +239,15 @@ def test_detections_are_remapped_beside_the_images(stand_ins: None) -> None:
     assert several == [('~/front/detections', '/f'), ('~/rear/detections', '/r')]
 
 
-@pytest.mark.parametrize(
-    ('given', 'told'),
-    [
-        ({'cameras': 'a,b', 'detections': '/d'}, "'detections' names 1 topics .* for 2 cameras"),
-        ({'window_size': 'ten'}, "'window_size' must be a whole number, got 'ten'"),
-        ({'autostart': 'perhaps'}, "'autostart' must be true or false, got 'perhaps'"),
-        ({'respawn': '2'}, "'respawn' must be true or false"),
-        ({'image': '/a,/b'}, 'names 2 topics .* for 1 cameras'),
-        ({'cameras': 'front,rear', 'image': '/a'}, 'names 1 topics .* for 2 cameras'),
-        ({'params_file': '/nowhere/x.yaml'}, "'params_file': there is no file /nowhere/x.yaml"),
-    ],
-)
+@pytest.mark.parametrize(('given', 'told'), [
+    ({'cameras': 'a,b', 'detections': '/d'}, "'detections' names 1 topics .* for 2 cameras"),
+    ({'window_size': 'ten'}, "'window_size' must be a whole number, got 'ten'"),
+    ({'autostart': 'perhaps'}, "'autostart' must be true or false, got 'perhaps'"),
+    ({'respawn': '2'}, "'respawn' must be true or false"),
+    ({'image': '/a,/b'}, 'names 2 topics .* for 1 cameras'),
+    ({'cameras': 'front,rear', 'image': '/a'}, 'names 1 topics .* for 2 cameras'),
+    ({'params_file': '/nowhere/x.yaml'}, "'params_file': there is no file /nowhere/x.yaml"),
+])
 def test_a_wrong_argument_is_named(stand_ins: None, given: dict[str, str], told: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=told):
         node(**given)

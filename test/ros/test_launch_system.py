@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 launch_pytest = pytest.importorskip(
-    'launch_pytest', reason='launch_pytest is not installed; a ROS 2 installation has it'
-)
+    'launch_pytest', reason='launch_pytest is not installed; a ROS 2 installation has it')
 rclpy = pytest.importorskip('rclpy')
 
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler  # noqa: E402

@@ -58,7 +58,6 @@ class Detector:
 
 
 def detections(stamp: int, boxes: list[tuple[str, Any, float]]) -> Any:
-    """Make a Detection2DArray of (class, box, score)."""
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
     message = Detection2DArray()

@@ -25,7 +25,6 @@ pytest_plugins = ['node_fixtures']
 
 
 def compressed(image: np.ndarray, extension: str, format_: str) -> CompressedImage:
-    """Encode an RGB image."""
     done, data = cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done
     return CompressedImage(format=format_, data=array.array('B', data.tobytes()))

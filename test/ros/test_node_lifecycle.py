@@ -28,9 +28,7 @@ ALLOWED = {
     'finalized': {},
 }
 WAYS = {
-    'unconfigured': [],
-    'inactive': ['configure'],
-    'active': ['configure', 'activate'],
+    'unconfigured': [], 'inactive': ['configure'], 'active': ['configure', 'activate'],
     'finalized': ['configure', 'activate', 'shutdown active'],
 }
 

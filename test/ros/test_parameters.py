@@ -122,22 +122,19 @@ def test_descriptors_tell_type_range_and_meaning(make_node):
 # ---- what YAML files say
 
 
-@pytest.mark.parametrize(
-    ('given', 'name', 'value'),
-    [
-        ('match_iou:=1', 'match_iou', 1.0),
-        ('max_window_delay:=0', 'max_window_delay', 0.0),
-        ('cameras:=[]', 'cameras', ()),
-        ("cameras:=['']", 'cameras', ()),
-        ('cameras:=[front, rear_2]', 'cameras', ('front', 'rear_2')),
-        ('detector_classes:=[0, 3]', 'detector_classes', ('0', '3')),
-        ('detector_model:=""', 'detector_model', ''),
-        ('device:=cuda:1', 'device', 'cuda:1'),
-        ('memory_bank:=kitchen/cups.safetensors', 'memory_bank', 'kitchen/cups.safetensors'),
-        ('window_size:=20', 'window_size', 20),
-        ('overlay:=false', 'overlay', False),
-    ],
-)
+@pytest.mark.parametrize(('given', 'name', 'value'), [
+    ('match_iou:=1', 'match_iou', 1.0),
+    ('max_window_delay:=0', 'max_window_delay', 0.0),
+    ('cameras:=[]', 'cameras', ()),
+    ("cameras:=['']", 'cameras', ()),
+    ('cameras:=[front, rear_2]', 'cameras', ('front', 'rear_2')),
+    ('detector_classes:=[0, 3]', 'detector_classes', ('0', '3')),
+    ('detector_model:=""', 'detector_model', ''),
+    ('device:=cuda:1', 'device', 'cuda:1'),
+    ('memory_bank:=kitchen/cups.safetensors', 'memory_bank', 'kitchen/cups.safetensors'),
+    ('window_size:=20', 'window_size', 20),
+    ('overlay:=false', 'overlay', False),
+])
 def test_given_values_are_taken(read, given: str, name: str, value: object):
     parameters = read(given)
     found = getattr(parameters.engine if hasattr(parameters.engine, name) else parameters, name)
@@ -152,28 +149,25 @@ def test_a_list_is_a_list_of_strings_for_other_nodes_too(make_node):
         assert (parameter.type_, parameter.value) == (Parameter.Type.STRING_ARRAY, value)
 
 
-@pytest.mark.parametrize(
-    ('given', 'message'),
-    [
-        ('window_size:=0', 'window_size must be >= 1, got 0'),
-        ('window_size:=5.0', r'window_size must be a whole number, got 5\.0'),
-        ('window_size:=[]', 'window_size must be a whole number, got None'),
-        ('max_objects:=65536', r'max_objects must be in 1\.\.65535, got 65536'),
-        ('merge_iou:=1.5', r'merge_iou must be in 0\.\.1, got 1\.5'),
-        ('merge_iou:=.nan', r'merge_iou must be in 0\.\.1, got nan'),
-        ('merge_iou:=high', "merge_iou must be a number, got 'high'"),
-        ('merge_iou:=true', 'merge_iou must be a number, got True'),
-        ('max_window_delay:=-1', r'max_window_delay must be in 0\.\.3600 s, got -1'),
-        ('overlay:=1', 'overlay must be true or false, got 1'),
-        ('cameras:=front', r"cameras must be a list of strings such as \[a, b\], got 'front'"),
-        ('cameras:=[1.5]', r'cameras must be a list of strings such as \[a, b\], got '),
-        ('memory_bank:=2026', r"memory_bank must be a string \(in YAML, put '' around"),
-        ('image_transport:=theora', "image_transport must be one of raw, compressed, got '"),
-        ('association:=best', "association must be one of instance, class, got 'best'"),
-        ('dtype:=float16', "dtype must be one of auto, float32, bfloat16, got 'float16'"),
-        ('queue_size:=0', r'queue_size must be in 1\.\.10000 frames, got 0'),
-    ],
-)
+@pytest.mark.parametrize(('given', 'message'), [
+    ('window_size:=0', 'window_size must be >= 1, got 0'),
+    ('window_size:=5.0', r'window_size must be a whole number, got 5\.0'),
+    ('window_size:=[]', 'window_size must be a whole number, got None'),
+    ('max_objects:=65536', r'max_objects must be in 1\.\.65535, got 65536'),
+    ('merge_iou:=1.5', r'merge_iou must be in 0\.\.1, got 1\.5'),
+    ('merge_iou:=.nan', r'merge_iou must be in 0\.\.1, got nan'),
+    ('merge_iou:=high', "merge_iou must be a number, got 'high'"),
+    ('merge_iou:=true', 'merge_iou must be a number, got True'),
+    ('max_window_delay:=-1', r'max_window_delay must be in 0\.\.3600 s, got -1'),
+    ('overlay:=1', 'overlay must be true or false, got 1'),
+    ('cameras:=front', r"cameras must be a list of strings such as \[a, b\], got 'front'"),
+    ('cameras:=[1.5]', r'cameras must be a list of strings such as \[a, b\], got '),
+    ('memory_bank:=2026', r"memory_bank must be a string \(in YAML, put '' around"),
+    ('image_transport:=theora', "image_transport must be one of raw, compressed, got '"),
+    ('association:=best', "association must be one of instance, class, got 'best'"),
+    ('dtype:=float16', "dtype must be one of auto, float32, bfloat16, got 'float16'"),
+    ('queue_size:=0', r'queue_size must be in 1\.\.10000 frames, got 0'),
+])
 def test_bad_values_are_refused_by_name_when_declared(make_node, given: str, message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):
         declare_parameters(make_node('-p', given))
@@ -197,24 +191,21 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
 # ---- together
 
 
-@pytest.mark.parametrize(
-    ('given', 'message'),
-    [
-        (['window_size:=30'], r'max_propagation \(20\) must be >= window_size \(30\)'),
-        (['device:=gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
-        (['sam2_model:=" "'], "sam2_model is empty; 'demo' is the shipped model"),
-        (['cameras:=[a, b, a]'], "cameras: 'a' is there more than once"),
-        (['cameras:=[masks]'], "cameras: 'masks' is a name of the node itself"),
-        (['memory_bank_directory:=banks'], 'memory_bank_directory must be an absolute path or'),
-        (['memory_bank:=/tmp/a'], 'memory_bank must be a path inside memory_bank_directory'),
-        (['memory_bank:=a/../../b'], 'memory_bank must be a path inside memory_bank_directory'),
-        (['memory_bank:=~/b'], 'memory_bank must be a path inside memory_bank_directory'),
-        (
-            ['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
-            "cameras: 'A' cannot .*; device must .*; max_propagation .20. must",
-        ),
-    ],
-)
+@pytest.mark.parametrize(('given', 'message'), [
+    (['window_size:=30'], r'max_propagation \(20\) must be >= window_size \(30\)'),
+    (['device:=gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
+    (['sam2_model:=" "'], "sam2_model is empty; 'demo' is the shipped model"),
+    (['cameras:=[a, b, a]'], "cameras: 'a' is there more than once"),
+    (['cameras:=[masks]'], "cameras: 'masks' is a name of the node itself"),
+    (['memory_bank_directory:=banks'], 'memory_bank_directory must be an absolute path or'),
+    (['memory_bank:=/tmp/a'], 'memory_bank must be a path inside memory_bank_directory'),
+    (['memory_bank:=a/../../b'], 'memory_bank must be a path inside memory_bank_directory'),
+    (['memory_bank:=~/b'], 'memory_bank must be a path inside memory_bank_directory'),
+    (
+        ['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
+        "cameras: 'A' cannot .*; device must .*; max_propagation .20. must",
+    ),
+])
 def test_values_that_do_not_fit_are_refused(read, given: list[str], message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):
         read(*given)

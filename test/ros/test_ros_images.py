@@ -12,13 +12,7 @@ import pytest
 
 pytest.importorskip('sensor_msgs')
 
-from ros_cases import (
-    BAD_IMAGES,
-    MALFORMED_IMAGES,
-    UNSUPPORTED_IMAGES,
-    image_of,
-    image_of_bytes,
-)
+from ros_cases import BAD_IMAGES, MALFORMED_IMAGES, UNSUPPORTED_IMAGES, image_of, image_of_bytes
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 

@@ -17,13 +17,7 @@ from detsam2_ros.results.frames import Object
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.detections import read_detections
 from detsam2_ros.ros.images import class_image
-from detsam2_ros.ros.standard import (
-    UNLABELED,
-    LabelInfo,
-    class_mask,
-    label_info,
-    tracked,
-)
+from detsam2_ros.ros.standard import UNLABELED, LabelInfo, class_mask, label_info, tracked
 
 pytestmark = pytest.mark.ros
 needs_vision_msgs = pytest.mark.skipif(LabelInfo is None, reason='vision_msgs is not installed')

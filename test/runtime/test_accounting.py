@@ -68,8 +68,7 @@ def test_times_of_the_last_image_and_mask():
 
 
 @pytest.mark.parametrize(('share', 'expected'), [
-    (0.0, 0), (0.5, 50), (0.99, 99), (1.0, 99), (0.25, 25),
-])
+    (0.0, 0), (0.5, 50), (0.99, 99), (1.0, 99), (0.25, 25)])
 def test_quantiles_of_latencies(share, expected):
     accounts = FrameAccounts()
     for value in [*range(50, 100), *range(50)]:

@@ -22,13 +22,11 @@ def refuse(*_) -> None:
 
 
 def real(detector, mode: str) -> Engine:
-    """Make an engine that segments colours."""
     return Engine(colour_sam2(), detector, EngineConfig(
         window_size=4, detect_interval=4, max_propagation=8, mode=mode))
 
 
 def restart(film: Film, cause: str) -> None:
-    """Make a stream restart."""
     if cause == 'asked':
         film.stream.restart('it was asked to')
     else:

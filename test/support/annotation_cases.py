@@ -93,10 +93,8 @@ def write_scene(folder: Path, seed: int, frames: int, every: int) -> list:
             x0, y0, x1, y1 = map(float, frame.boxes[i])
             mask, class_id = frame.labels == frame.ids[i], int(frame.class_ids[i])
             annotation = {
-                'id': len(table['annotations']),
-                'image_id': frame.index,
-                'category_id': class_id,
-                'bbox': [x0, y0, x1 - x0, y1 - y0],
+                'id': len(table['annotations']), 'image_id': frame.index,
+                'category_id': class_id, 'bbox': [x0, y0, x1 - x0, y1 - y0],
             }
             segmentation = segmentation_of(mask, i % 4)
             if segmentation is not None:
@@ -136,7 +134,6 @@ def segmentation_of(mask: np.ndarray, kind: int) -> object:
         return {'size': size, 'counts': counts_of(mask)}
     if kind == 2:
         found, _ = cv2.findContours(
-            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
+            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         return [part.ravel().tolist() for part in found if len(part) > 2] or None
     return None

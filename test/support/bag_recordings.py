@@ -39,13 +39,11 @@ def drawn(index: int, late: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray
 
 
 def header(stamp: int) -> Any:
-    """Make a std_msgs/Header of rosbags with a stamp in ns."""
     time = T['builtin_interfaces/msg/Time'](sec=stamp // 10**9, nanosec=stamp % 10**9)
     return T['std_msgs/msg/Header'](stamp=time, frame_id='optical')
 
 
 def raw(image: np.ndarray, stamp: int, **changed: Any) -> bytes:
-    """Serialize a bgr8 sensor_msgs/Image of an RGB picture."""
     height, width = image.shape[:2]
     fields = {
         'height': height, 'width': width, 'encoding': 'bgr8', 'is_bigendian': 0,
@@ -55,7 +53,6 @@ def raw(image: np.ndarray, stamp: int, **changed: Any) -> bytes:
 
 
 def png(image: np.ndarray, stamp: int) -> bytes:
-    """Serialize a sensor_msgs/CompressedImage, without loss."""
     data = cv2.imencode('.png', image[..., ::-1])[1].reshape(-1)
     made = T[COMPRESSED](header=header(stamp), format='bgr8; png compressed bgr8', data=data)
     return bytes(STORE.serialize_cdr(made, COMPRESSED))
@@ -93,7 +90,6 @@ def recording(tmp_path: Path) -> Path:
 
 
 def engine(config: EngineConfig = CONFIG) -> Engine:
-    """Make an engine that segments by colour, and detects by it."""
     return Engine(fakes.colour_sam2(128), fakes.ColourDetector(['red', 'green']), config)
 
 

@@ -35,8 +35,7 @@ def entry(key: str, stamp: int, seed: int, class_id: int = 7, name: str = 'cup')
 def make_bank(**changes: object) -> MemoryBank:
     entries = (entry('cup-1', 10, 1), entry('cup-1', 20, 2), entry('ball', 10, 3, 0, 'bäll'))
     return dataclasses.replace(
-        MemoryBank(MODEL, entries, '2026-01-02T03:04:05+00:00', 'video.mp4'), **changes
-    )
+        MemoryBank(MODEL, entries, '2026-01-02T03:04:05+00:00', 'video.mp4'), **changes)
 
 
 @pytest.fixture

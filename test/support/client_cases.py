@@ -14,8 +14,7 @@ STEP = SECOND // 10
 
 def header(stamp: int, frame_id: str = 'camera') -> Message:
     return Message(
-        stamp=Message(sec=stamp // SECOND, nanosec=stamp % SECOND), frame_id=frame_id
-    )
+        stamp=Message(sec=stamp // SECOND, nanosec=stamp % SECOND), frame_id=frame_id)
 
 
 def image(labels: np.ndarray, stamp: int = 0, padding: int = 0, bigendian: int = 0) -> Message:
@@ -47,20 +46,14 @@ def objects(
 
 
 def correction(
-    before: np.ndarray,
-    after: np.ndarray,
-    stamp: int,
-    index: int,
-    revision: int = 1,
-    final: bool = False,
-    ids: tuple[int, ...] = (1,),
+    before: np.ndarray, after: np.ndarray, stamp: int, index: int, revision: int = 1,
+    final: bool = False, ids: tuple[int, ...] = (1,),
 ) -> Message:
     """Make a correction whose patch is the smallest that turns before into after."""
     rows, columns = np.nonzero(before != after)
     roi = Message(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
     patch = Message(
-        header=header(0), height=0, width=0, encoding='', is_bigendian=0, step=0, data=b''
-    )
+        header=header(0), height=0, width=0, encoding='', is_bigendian=0, step=0, data=b'')
     if len(rows):
         x, y = int(columns.min()), int(rows.min())
         cut = after[y : int(rows.max()) + 1, x : int(columns.max()) + 1]

@@ -44,11 +44,8 @@ class Stage:
 
 # What runs when an operation has been committed already, and computes nothing of it.
 _AFTER_COMMIT = {
-    ('StatsRecorder', None),
-    ('ResultCollector', None),
-    ('Pace', 'keep'),
-    ('PassRunner', 'restart'),
-    ('ClassTable', 'take_over'),
+    ('StatsRecorder', None), ('ResultCollector', None), ('Pace', 'keep'),
+    ('PassRunner', 'restart'), ('ClassTable', 'take_over'),
 }
 
 
@@ -81,7 +78,6 @@ def _methods(owner: type) -> Iterator[str]:
 
 @contextlib.contextmanager
 def counted(stages: Sequence[Stage]) -> Iterator[Counter[Stage]]:
-    """Count the calls of stages."""
     calls: Counter[Stage] = Counter()
 
     def counting(stage: Stage, original: Callable) -> Callable:
@@ -142,7 +138,6 @@ class WatchedHolder(StateHolder):
         return holder
 
     def commit(self, state: StreamState) -> None:
-        """Commit, then take the fingerprint."""
         super().commit(state)
         self.commits.append(state)
         self.fingerprint = fingerprint(state)

@@ -25,13 +25,8 @@ Box = tuple[float, float, float, float]
 Found = tuple[int, Box] | tuple[int, Box, float]
 
 COLOURS = {
-    'red': (255, 0, 0),
-    'green': (0, 255, 0),
-    'blue': (0, 0, 255),
-    'yellow': (255, 255, 0),
-    'cyan': (0, 255, 255),
-    'magenta': (255, 0, 255),
-    'white': (255, 255, 255),
+    'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255), 'yellow': (255, 255, 0),
+    'cyan': (0, 255, 255), 'magenta': (255, 0, 255), 'white': (255, 255, 255),
 }
 
 
@@ -76,8 +71,7 @@ class ColourDetector:
         return [
             detections(
                 [
-                    (i, box)
-                    for i, name in self.class_names.items()
+                    (i, box) for i, name in self.class_names.items()
                     if (box := colour_box(image, name)) is not None
                 ]
             )
@@ -134,7 +128,6 @@ def scene(
 
 
 def disc_box(x: float, y: float, radius: float = 8) -> Box:
-    """Return the box around a disc."""
     return (x - radius, y - radius, x + radius, y + radius)
 
 
@@ -265,12 +258,8 @@ class _ColourPrompt(torch.nn.Module):
 
 class _ColourAttention(torch.nn.Module):
     def forward(
-        self,
-        curr: list[torch.Tensor],
-        curr_pos: list[torch.Tensor],
-        memory: torch.Tensor,
-        memory_pos: torch.Tensor,
-        num_obj_ptr_tokens: int,
+        self, curr: list[torch.Tensor], curr_pos: list[torch.Tensor], memory: torch.Tensor,
+        memory_pos: torch.Tensor, num_obj_ptr_tokens: int,
     ) -> torch.Tensor:
         spatial = memory[: len(memory) - num_obj_ptr_tokens]
         weight = spatial[:, :, 3:4]  # 1 where the memory saw the object
@@ -284,14 +273,9 @@ class _ColourAttention(torch.nn.Module):
 
 class _ColourDecoder(torch.nn.Module):
     def forward(
-        self,
-        image_embeddings: torch.Tensor,
-        image_pe: torch.Tensor,
-        sparse_prompt_embeddings: torch.Tensor,
-        dense_prompt_embeddings: torch.Tensor,
-        multimask_output: bool,
-        repeat_image: bool,
-        high_res_features: list[torch.Tensor],
+        self, image_embeddings: torch.Tensor, image_pe: torch.Tensor,
+        sparse_prompt_embeddings: torch.Tensor, dense_prompt_embeddings: torch.Tensor,
+        multimask_output: bool, repeat_image: bool, high_res_features: list[torch.Tensor],
     ) -> tuple[torch.Tensor, ...]:
         small = high_res_features[0]
         if bool(image_embeddings[0, _TRACKED, 0, 0] > 0):
@@ -336,10 +320,7 @@ class Run:
     mode = 'window'
 
     def __init__(
-        self,
-        detector: Detector | None,
-        model: Sam2Model | None = None,
-        name: str = 'front',
+        self, detector: Detector | None, model: Sam2Model | None = None, name: str = 'front',
         **config: object,
     ):
         # What a bank knows shows up on the first frame: tests count fewer frames.
@@ -372,8 +353,12 @@ class Run:
         self.results += out
         return out
 
+    def work(self) -> None:
+        """Do all parts that are due."""
+        while self.stream.backlog.due:
+            self.results += self.stream.step()
+
     def flush(self) -> list[FrameResult]:
-        """Close the window; returns what came out."""
         out = self.stream.flush()
         self.results += out
         return out

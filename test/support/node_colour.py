@@ -34,13 +34,11 @@ class ScoredColourDetector:
         self._control = control
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Return the boxes, after what the test ordered."""
         if self._control is not None:
             self._control.reach(DETECTING)
         return [
             fakes.detections([
-                (i, box, SCORES[name])
-                for i, name in self.class_names.items()
+                (i, box, SCORES[name]) for i, name in self.class_names.items()
                 if SCORES[name] >= self.confidence
                 and (box := fakes.colour_box(image, name)) is not None
             ])
@@ -60,9 +58,7 @@ class _ControlledModel(Sam2Model):
 
 
 def colour_engine(
-    config: EngineConfig,
-    confidence: float = 0.25,
-    detecting: bool = True,
+    config: EngineConfig, confidence: float = 0.25, detecting: bool = True,
     control: Control | None = None,
 ) -> Engine:
     """Make the engine that the node below runs, to compare with: the same frames, same masks."""
@@ -79,7 +75,6 @@ def identity() -> ModelIdentity:
 
 
 def engine_factory(parameters: Any) -> Engine:
-    """Make the engine from the node's parameters."""
     control = Control.of_environment()
     if control is not None:
         control.reach(LOADING)

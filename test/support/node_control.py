@@ -35,7 +35,6 @@ class Control:
         self._file('hold', place).touch()
 
     def wait_held(self, place: str, timeout: float = 30.0) -> None:
-        """Wait until the node is held at a place."""
         deadline = time.monotonic() + timeout
         while not self._file('held', place).exists():
             assert time.monotonic() < deadline, f'the node did not come to {place}'
@@ -50,7 +49,6 @@ class Control:
         self._write('busy' if busy else 'delay', place, str(seconds))
 
     def fail(self, place: str, message: str) -> None:
-        """Let each visit of a place raise a RuntimeError."""
         self._write('fail', place, message)
 
     def recover(self, place: str) -> None:
@@ -83,7 +81,6 @@ class Control:
             raise RuntimeError(message)
 
     def count(self, place: str) -> None:
-        """Count that this place was reached."""
         with open(self._file('count', place), 'ab') as file:
             file.write(b'.')
 

@@ -28,13 +28,8 @@ _numbers = itertools.count(1)
 # A small window, frames that cannot get lost, and windows that close when they are full only.
 # Mode window: which results come of which frames does not depend on how fast the machine is.
 PARAMETERS: dict[str, Any] = {
-    'autostart': False,
-    'mode': 'window',
-    'window_size': 4,
-    'detect_interval': 4,
-    'max_propagation': 12,
-    'max_window_delay': 0.0,
-    'queue_size': 1000,
+    'autostart': False, 'mode': 'window', 'window_size': 4, 'detect_interval': 4,
+    'max_propagation': 12, 'max_window_delay': 0.0, 'queue_size': 1000,
     'diagnostics_period': 0.1,
 }
 # Images must not get lost between publisher and node, when a test counts on each.
@@ -98,21 +93,11 @@ def start(
 
 
 def _start(
-    graph: Graph,
-    server: NodeServer,
-    folder: Path,
-    environment: dict[str, str],
-    *,
-    command: Sequence[str] = (),
-    namespace: str | None = None,
-    name: str = 'detsam2',
-    lossless: bool = True,
-    qos: QoSProfile | None = None,
-    arguments: Sequence[str] = (),
-    more_environment: Mapping[str, str] | None = None,
-    keep: int | None = None,
-    image_topic: str = '',
-    **parameters: Any,
+    graph: Graph, server: NodeServer, folder: Path, environment: dict[str, str], *,
+    command: Sequence[str] = (), namespace: str | None = None, name: str = 'detsam2',
+    lossless: bool = True, qos: QoSProfile | None = None, arguments: Sequence[str] = (),
+    more_environment: Mapping[str, str] | None = None, keep: int | None = None,
+    image_topic: str = '', **parameters: Any,
 ) -> RunningNode:
     """Start a node with PARAMETERS changed by `parameters`.
 

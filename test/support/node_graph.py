@@ -25,7 +25,6 @@ PATIENCE = float(os.environ.get('DETSAM2_TEST_PATIENCE', '60'))
 def quality(
     reliable: bool = True, depth: int = 1000, transient: bool = False
 ) -> QoSProfile:
-    """Return a QoS profile."""
     return QoSProfile(
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
@@ -60,12 +59,10 @@ class Inbox:
 
     @property
     def messages(self) -> list[Any]:
-        """All that came so far."""
         with self._came:
             return list(self._messages)
 
     def add(self, message: Any) -> None:
-        """Take a message."""
         with self._came:
             self._messages.append(message)
             self._count += 1
@@ -111,19 +108,14 @@ class Graph:
             self._executor.spin()
 
     def close(self) -> None:
-        """Leave the graph."""
         self._executor.shutdown()
         self._thread.join(10.0)
         self.node.destroy_node()
         self._context.try_shutdown()
 
     def inbox(
-        self,
-        kind: type[Any],
-        topic: str,
-        qos: QoSProfile | None = None,
-        callback: Callable[[Any], object] | None = None,
-        keep: int | None = None,
+        self, kind: type[Any], topic: str, qos: QoSProfile | None = None,
+        callback: Callable[[Any], object] | None = None, keep: int | None = None,
     ) -> Inbox:
         """Collect a topic from now on; callback: gets each message too. keep: see Inbox."""
         box = Inbox(keep)
@@ -159,11 +151,9 @@ class Graph:
         return client
 
     def call(self, kind: type[Any], name: str, **fields: Any) -> Any:
-        """Call a service and return the answer."""
         return self.answer(self.start_call(kind, name, **fields), name)
 
     def answer(self, future: Any, what: str = 'a service') -> Any:
-        """Wait for the answer of a call."""
         wait_until(future.done, f'answer of {what}')
         return future.result()
 

@@ -126,14 +126,12 @@ class RunningNode:
 
     @property
     def camera(self) -> CameraSide:
-        """The only camera."""
         (camera,) = self.cameras.values()
         return camera
 
     # ---- lifecycle -----------------------------------------------------------------------------
 
     def state(self) -> str:
-        """Ask for the lifecycle state."""
         return self.call(GetState, 'get_state').current_state.label
 
     def change_state(self, transition: str) -> bool:
@@ -186,11 +184,9 @@ class RunningNode:
     # ---- services, parameters, diagnostics -----------------------------------------------------
 
     def call(self, kind: type[Any], service: str, **fields: Any) -> Any:
-        """Call a service of the node and return the answer."""
         return self.graph.call(kind, f'{self.name}/{service}', **fields)
 
     def trigger(self, service: str) -> Any:
-        """Call a std_srvs/Trigger service of the node."""
         return self.call(Trigger, service)
 
     def timed_call(self, kind: type[Any], service: str, **fields: Any) -> tuple[Any, float]:
@@ -204,7 +200,6 @@ class RunningNode:
         return answer, came[0] - begin
 
     def get(self, *names: str) -> list[Any]:
-        """Return the values of parameters."""
         answer = self.call(GetParameters, 'get_parameters', names=list(names))
         return [parameter_value_to_python(value) for value in answer.values]
 

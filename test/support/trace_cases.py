@@ -134,7 +134,6 @@ def both_modes(name: str, case: Case) -> dict[str, Case]:
 
 
 def cases() -> dict[str, Case]:
-    """Return the cases by name."""
     return {**_of_frames(), **_of_prompts(), **_of_detections(), **_of_objects_and_banks()}
 
 

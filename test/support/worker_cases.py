@@ -139,7 +139,6 @@ class Rig:
             gate.pass_on()
 
     def windows(self, camera: str = '') -> list[int]:
-        """Return the lengths of the windows that closed."""
         return self.engine.windows[camera or 'camera']
 
     def wait_for_windows(self, *lengths: int, camera: str = '') -> None:
@@ -240,7 +239,6 @@ class Film:
 
     @property
     def windows(self) -> list[int]:
-        """The lengths of the windows that closed."""
         return self.engine.windows['camera']
 
     @property
