@@ -80,6 +80,23 @@ class EngineConfig:
         at_least(1),
         live=True,
     )
+    confirm_detections: int = parameter(
+        2,
+        'Detection frames on which detections must have been an object, the first included, for '
+        'it to be confirmed; until then it is tentative. 0 = it is at once.',
+        at_least(0),
+        live=True,
+    )
+    confirm_score: float = parameter(
+        1.0, 'A detection with at least this score confirms its object.', fraction, live=True
+    )
+    withdraw_detections: int = parameter(
+        2,
+        'A tentative object is withdrawn once it was visible on this many detection frames '
+        'without being detected.',
+        at_least(1),
+        live=True,
+    )
     max_conditioned_memories: int = parameter(
         4, 'Maximum number of conditioned memories that an object keeps and reads.', at_least(1)
     )

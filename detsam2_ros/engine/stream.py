@@ -26,7 +26,7 @@ from detsam2_ros.engine.tracking.bank_objects import (
     rebanked,
 )
 from detsam2_ros.engine.tracking.collector import ResultCollector
-from detsam2_ros.engine.tracking.corrections import revise
+from detsam2_ros.engine.tracking.corrections import Vanished, revise
 from detsam2_ros.engine.tracking.edits import StreamEdit
 from detsam2_ros.engine.tracking.forward_step import ForwardStep
 from detsam2_ros.engine.tracking.frames import Frame, check_image, check_stamp
@@ -380,7 +380,7 @@ class Stream:
         with self._model.inference():
             found = step.finish(frame)
             with self._stats.clock('masks'):
-                result = revise(tools, frame, found, (), final=False)
+                result = revise(tools, frame, found, Vanished(), final=False)
         assert result is not None
         masks = found.published_masks() if self._config.early_stop_iou > 0 else {}
         state = state.with_frames([frame.with_result(result, masks)])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ import numpy as np
 from detsam2_ros.results.masks import Mask
 
 FloatBox = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels; x1 and y1 exclusive
+
+
+class ObjectState(IntEnum):
+    """How sure it is that an object is there; the values are those of detsam2_msgs."""
+
+    TENTATIVE = 1  # a detection started it, and later ones have neither confirmed nor refuted it
+    CONFIRMED = 2
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class ObjectInfo:
     box: FloatBox | None  # around the mask; None without one
     visible: bool  # the mask has pixels
     conditioned: bool  # this frame's mask came from a prompt, not from memory
+    state: ObjectState = ObjectState.CONFIRMED
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Object:
     score: float
     conditioned: bool
     mask: Mask
+    state: ObjectState = ObjectState.CONFIRMED
 
     @property
     def visible(self) -> bool:
@@ -66,6 +76,8 @@ class FrameResult:
     # Ids whose mask differs from the revision before, vanished ones included; all visible ones
     # at revision 0.
     changed_ids: tuple[int, ...]
+    # Ids shown before that are taken back: a detector erred, and they stood for nothing.
+    withdrawn_ids: tuple[int, ...] = ()
     tag: Any = field(default=None, repr=False, compare=False)  # as given with the image
 
     @property

@@ -78,25 +78,27 @@ class Mask:
             pixels[y0:y1, x0:x1] = self.crop()
         return pixels
 
+    def overlap(self, other: Mask) -> int:
+        """Return the number of pixels shared with a mask of the same image size."""
+        if self.box is None or other.box is None:
+            return 0
+        a, b = self.crop(), other.crop()
+        ax, ay, bx, by = *self.box[:2], *other.box[:2]
+        x0, y0 = max(ax, bx), max(ay, by)
+        x1, y1 = min(self.box[2], other.box[2]), min(self.box[3], other.box[3])
+        if x1 <= x0 or y1 <= y0:
+            return 0
+        shared = a[y0 - ay : y1 - ay, x0 - ax : x1 - ax] & b[y0 - by : y1 - by, x0 - bx : x1 - bx]
+        return int(np.count_nonzero(shared))
+
     def iou(self, other: Mask) -> float:
         """Return the IoU with a mask of the same image size; two empty masks agree: 1."""
         if self == other:
             return 1.0
         if self.box is None or other.box is None:
             return 0.0
-        a, b = self.crop(), other.crop()
-        ax, ay, bx, by = *self.box[:2], *other.box[:2]
-        x0, y0 = max(ax, bx), max(ay, by)
-        x1, y1 = min(self.box[2], other.box[2]), min(self.box[3], other.box[3])
-        both = 0
-        if x1 > x0 and y1 > y0:
-            both = int(
-                np.count_nonzero(
-                    a[y0 - ay : y1 - ay, x0 - ax : x1 - ax]
-                    & b[y0 - by : y1 - by, x0 - bx : x1 - bx]
-                )
-            )
-        return both / (int(np.count_nonzero(a)) + int(np.count_nonzero(b)) - both)
+        both = self.overlap(other)
+        return both / (self.area + other.area - both)
 
 
 def mask_box(mask: np.ndarray) -> Box | None:

@@ -35,6 +35,7 @@ def bank_objects(
             id=None,
             class_id=banked.class_id,
             class_name=banked.class_name,
+            confirmed=True,
             bank=BankView(
                 (key,), tuple(entry.memory.to(device) for entry in banked.entries), since
             ),

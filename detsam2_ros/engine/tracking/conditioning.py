@@ -82,6 +82,7 @@ class Conditioner:
             # A frame keeps its first prompt: somebody may have set it.
             if confirmed or frame.index in obj.prompts:
                 obj.last_seen = max(obj.last_seen, frame.index)
+                obj.match(frame.index, float(detections.scores[i]), self.tools.config)
                 left[i] = -1
         self.tools.stats.add(confirmed_detections=int((left != rows).sum()))
         return left
@@ -159,7 +160,8 @@ class Conditioner:
             boxes = detections.boxes[[i for i, _ in prompted]]
             predicted = decode_boxes(tools.model, frame.encoded, boxes, tools.resizer.size)
             memories = encode_memory(tools.model, frame.encoded, predicted, prompted=True)
-        for (_, obj), memory, logits in zip(prompted, memories, predicted.logits, strict=True):
+        for (i, obj), memory, logits in zip(prompted, memories, predicted.logits, strict=True):
+            obj.match(frame.index, float(detections.scores[i]), tools.config)
             if not obj.is_known:  # a bank object, detected before it was seen
                 obj.born = frame.index
             prompt = ConditioningFrame.of(frame, memory, logits, self.tracked_until)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,12 +17,23 @@ from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.frames import FrameResult, Object
 
 
+@dataclass(frozen=True)
+class Vanished:
+    """Ids whose masks vanish from a frame."""
+
+    withdrawn: Collection[int] = ()  # they stood for nothing
+    other: Collection[int] = ()  # that went into others, were removed, or must not become final
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self.withdrawn or id_ in self.other
+
+
 def revise(
-    tools: Toolbox, frame: Frame, masks: FrameMasks, gone: Collection[int], final: bool
+    tools: Toolbox, frame: Frame, masks: FrameMasks, gone: Vanished, final: bool
 ) -> FrameResult | None:
     """Return the frame's next revision, or None when its masks are as published.
 
-    gone: ids that went into others or were removed; their masks vanish. Objects that are not in
+    Objects that are not in
     `masks`, retired ones say, keep what was published of them; where masks overlap they yield.
     """
     found = {
@@ -52,6 +64,7 @@ def revise(
         objects=tuple(objects),
         labels=labels,
         changed_ids=tuple(sorted(changed)),
+        withdrawn_ids=tuple(sorted(changed.intersection(gone.withdrawn))),
         tag=frame.tag,
     )
 
@@ -80,6 +93,7 @@ def _describe(obj: TrackedObject, found: FoundMask, index: int) -> Object:
         score=found.score,
         conditioned=index in obj.prompts,
         mask=found.mask,
+        state=obj.state,
     )
 
 

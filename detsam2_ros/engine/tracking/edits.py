@@ -73,6 +73,7 @@ class StreamEdit:
             obj = TrackedObject(None, class_id, class_name, by_hand=True)
             objects.append(obj)
         obj.prompt(frame.index, conditioning)
+        obj.confirmed = True
         # What was tracked after it was tracked without it, and may have been of something else.
         obj.tracked_memories = {
             at: memory for at, memory in obj.tracked_memories.items() if at < frame.index
@@ -80,7 +81,7 @@ class StreamEdit:
         state = self._with_ids([obj], frame, objects)
         tools.stats.add(conditioned_frames=1, prompts=1)
         assert obj.id is not None
-        shown = Object(obj.id, obj.class_id, obj.class_name, score, True, mask)
+        shown = Object(obj.id, obj.class_id, obj.class_name, score, True, mask, obj.state)
         return state, Prompted(frame.index, frame.stamp, shown, frame.tag)
 
     def detections(self, frame: Frame, given: Detections) -> tuple[StreamState, LateDetections]:
@@ -89,7 +90,7 @@ class StreamEdit:
         found, rejected = usable(given, *tools.resizer.size)
         tools.stats.add(detections=len(given), rejected_detections=rejected)
         if frame.published is None:
-            frame = replace(frame, detections=_together(frame.detections, found))
+            frame = replace(frame, detections=_together(frame.detections, found), searched=True)
             return state.with_frames([frame]), LateDetections(waiting=True)
         objects = [obj.draft() for obj in state.objects]
         known = {obj.serial for obj in objects}
@@ -115,7 +116,10 @@ class StreamEdit:
             state = replace(state, objects=tuple(objects))
         started = sum(obj.serial not in known for obj in left)
         matched = len(matched_or_new) - started
-        return state, LateDetections(matched, started, len(given) - matched - started)
+        # What the detector did not find there counts too, when the next window closes.
+        frame = replace(frame, detections=_together(frame.detections, found), searched=True)
+        late = LateDetections(matched, started, len(given) - matched - started)
+        return state.with_frames([frame]), late
 
     def remove(self, object_id: int) -> tuple[StreamState, Object]:
         """Forget an object, and what the bank in use holds of it."""
@@ -146,9 +150,11 @@ class StreamEdit:
             published = self.state.frames[index].published
             shown = None if published is None else published.objects.get(obj.id)
             if shown is not None:
-                return replace(shown, class_id=obj.class_id, class_name=obj.class_name)
+                return replace(
+                    shown, class_id=obj.class_id, class_name=obj.class_name, state=obj.state
+                )
         mask = Mask(self.tools.resizer.size)
-        return Object(obj.id, obj.class_id, obj.class_name, 0.0, False, mask)
+        return Object(obj.id, obj.class_id, obj.class_name, 0.0, False, mask, obj.state)
 
     def _find(self, objects: Sequence[TrackedObject], object_id: int) -> TrackedObject:
         """Return a living object; PromptError, naming those that there are."""

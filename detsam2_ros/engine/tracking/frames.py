@@ -36,6 +36,7 @@ class Frame:
     is_detection_frame: bool = False
     features: ImageFeatures | None = None  # None until the image is encoded
     detections: Detections | None = None  # None before detection, and on all other frames
+    searched: bool = False  # a detector looked for all that it knows, and did not fail
     published: Published | None = None
     # By object id: bool [S/4, S/4], the published mask as decoded; where passes may stop early.
     published_masks: Mapping[int, torch.Tensor] = field(default_factory=dict)

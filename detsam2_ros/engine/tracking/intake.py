@@ -61,7 +61,7 @@ def detect(tools: Toolbox, frames: Sequence[Frame]) -> tuple[list[Frame], str | 
     seen: dict[int, Frame] = {}
     for frame, detections in zip(new, found, strict=True):
         kept, rejected = usable(detections, *tools.resizer.size)
-        seen[frame.index] = replace(frame, detections=kept, image=None)
+        seen[frame.index] = replace(frame, detections=kept, image=None, searched=failure is None)
         stats.add(detections=len(detections), rejected_detections=rejected)
     stats.add(detector_frames=len(new))
     return [seen.get(frame.index, frame) for frame in frames], failure

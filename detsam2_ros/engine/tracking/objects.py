@@ -14,6 +14,7 @@ from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.sam2.attended_memories import ObjectMemory, choose
 from detsam2_ros.engine.sam2.memory import Memory, summary
 from detsam2_ros.engine.tracking.frames import Frame
+from detsam2_ros.results.frames import ObjectState
 
 _serials = itertools.count()
 
@@ -81,6 +82,9 @@ class TrackedObject:
     # (mode online).
     sightings: int = 0
     by_hand: bool = False  # somebody said that it is one of its own
+    # Frames on which a detection was this object, until it is confirmed: then nobody asks.
+    matched: frozenset[int] = frozenset()
+    confirmed: bool = False  # it is there; see tentative.py
     serial: int = field(default_factory=_serials.__next__)  # the same for all drafts of one object
 
     def draft(self, newest: int | None = None) -> TrackedObject:
@@ -148,6 +152,17 @@ class TrackedObject:
         }
         self.bank = replace(self.bank, since=None)
 
+    def match(self, index: int, score: float, config: EngineConfig) -> None:
+        """Note that a detection on a frame was this object, which may confirm it."""
+        self.matched |= {index}
+        enough = len(self.matched) >= config.confirm_detections
+        self.confirmed |= enough or score >= config.confirm_score
+
+    @property
+    def state(self) -> ObjectState:
+        """What is said of it in results."""
+        return ObjectState.CONFIRMED if self.confirmed else ObjectState.TENTATIVE
+
     def forget(self, cap: int, reach: int, newest: int) -> None:
         """Drop prompted frames beyond the cap that nothing later reads (before `reach`).
 
@@ -164,6 +179,12 @@ class TrackedObject:
         self.follow(other, frames)
         self.last_seen = max(self.last_seen, other.last_seen)
         self.bank = self.bank.joined(other.bank)
+        self.learn(other)
+
+    def learn(self, other: TrackedObject) -> None:
+        """Take over how sure it is that another object is there, which is this one."""
+        self.matched |= other.matched
+        self.confirmed |= other.confirmed
 
     def follow(self, other: TrackedObject, frames: set[int]) -> None:
         """Take over another object's prompts on some frames, and its trail if that is as new.

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from detsam2_ros.engine.tracking.bank_objects import look_for_bank
-from detsam2_ros.engine.tracking.corrections import revise
+from detsam2_ros.engine.tracking.corrections import Vanished, revise
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAssigner
 from detsam2_ros.engine.tracking.intake import detect, encode
 from detsam2_ros.engine.tracking.reverse_pass import Steps
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
+from detsam2_ros.engine.tracking.tentative import decides_in_time
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.errors import DetectorError
@@ -149,10 +150,10 @@ class PassRunner:
         results, frames = {}, []
         with tools.stats.clock('masks'), tools.model.inference():
             run.finish(state.objects, ids)
-            gone = run.merged_ids | state.merged_or_removed_ids
             for index, masks in run.masks.items():
-                frame = state.frames[index]
-                result = revise(tools, frame, masks, gone, final=index < horizon)
+                frame, final = state.frames[index], index < horizon
+                gone = self._vanished(run, final)
+                result = revise(tools, frame, masks, gone, final)
                 if result is not None:
                     results[index] = result
                 settled = masks.published_masks() if config.early_stop_iou > 0 else {}
@@ -166,6 +167,16 @@ class PassRunner:
         )
         tools.stats.settle()
         return list(results.values())
+
+    def _vanished(self, run: WindowPass, final: bool) -> Vanished:
+        """Return which ids vanish from a frame; final: no later pass can take them back."""
+        state, other = self._holder.state, set(run.merged_ids)
+        if final and decides_in_time(run.tools.config):
+            other |= {obj.id for obj in run.objects if obj.id is not None and not obj.confirmed}
+        return Vanished(
+            withdrawn=run.withdrawn_ids | state.withdrawn_ids,
+            other=other | state.merged_or_removed_ids,
+        )
 
     def _taken_over(
         self, state: StreamState, run: WindowPass, ids: IdAssigner, horizon: int, closed: int
@@ -186,8 +197,12 @@ class PassRunner:
             objects=look_for_bank(state.bank, run.objects, model.device),
         )
         # Ids that went into others still show on frames that came since; the next pass cleans up.
-        gone = (state.merged_or_removed_ids | run.merged_ids) & state.shown_ids()
-        return replace(state, merged_or_removed_ids=frozenset(gone))
+        shown = state.shown_ids()
+        return replace(
+            state,
+            merged_or_removed_ids=(state.merged_or_removed_ids | run.merged_ids) & shown,
+            withdrawn_ids=(state.withdrawn_ids | run.withdrawn_ids) & shown,
+        )
 
 
 def _inside_inference(tools: Toolbox, steps: Steps[None]) -> Steps[None]:

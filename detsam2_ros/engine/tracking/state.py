@@ -35,6 +35,7 @@ class StreamState:
     objects: tuple[TrackedObject, ...] = ()
     # Ids that went into others, or were removed, and still show on frames in reach.
     merged_or_removed_ids: frozenset[int] = frozenset()
+    withdrawn_ids: frozenset[int] = frozenset()  # the same, of ids that stood for nothing
     cache: KeyCache = field(default_factory=KeyCache)  # of forward tracking; saves time only
 
     def with_frames(self, frames: Iterable[Frame]) -> StreamState:
@@ -73,13 +74,14 @@ class StreamState:
             return False
         if any(index in self.frames for tracked in self.objects for index in tracked.unread):
             return True
-        if not self.merged_or_removed_ids:  # the usual case, asked several times a frame
+        gone = self.merged_or_removed_ids | self.withdrawn_ids
+        if not gone:  # the usual case, asked several times a frame
             return False
         return any(
             shown.visible
             for frame in published
             for shown in frame.objects.values()
-            if shown.id in self.merged_or_removed_ids
+            if shown.id in gone
         )
 
     def id_assigner(self) -> IdAssigner:

@@ -23,6 +23,7 @@ from detsam2_ros.engine.tracking.merging import shared_frames, shared_masks
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.reidentification import same_before_birth
 from detsam2_ros.engine.tracking.reverse_pass import PassInput, Steps, StopRule, reverse_steps
+from detsam2_ros.engine.tracking.tentative import missed
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.masks import Mask
 
@@ -42,6 +43,7 @@ class WindowPass:
     objects: list[TrackedObject]  # the stream's; after `steps` the drafts to take over
     oldest: int  # the last frame of the pass
     merged_ids: set[int] = field(default_factory=set)  # ids that went into others
+    withdrawn_ids: set[int] = field(default_factory=set)  # ids that stood for nothing
     masks: dict[int, FrameMasks] = field(default_factory=dict)  # what was found, by frame index
     _absorbed: dict[int, TrackedObject] = field(default_factory=dict)  # by serial: into which
     _known: dict[int, Mapping[int, ConditioningFrame]] = field(default_factory=dict)  # by serial
@@ -80,6 +82,7 @@ class WindowPass:
             ids.note(obj, seen, obj.id is not None or self._surely_seen(obj))
         if self.tools.config.association == 'instance':
             self._merge()
+        self._withdraw()
         self._retire()
 
     def _surely_seen(self, obj: TrackedObject) -> bool:
@@ -200,6 +203,7 @@ class WindowPass:
                 draft.id, draft.born = obj.id, obj.born
                 draft.last_seen = max(draft.last_seen, obj.last_seen)
                 draft.tracked_memories = dict(obj.tracked_memories)
+                draft.learn(obj)
                 draft.sightings = obj.sightings
                 if obj.bank.since is not None and obj.bank.since > self.newest:
                     draft.bank = replace(draft.bank, since=obj.bank.since)
@@ -238,6 +242,17 @@ class WindowPass:
             return mask
         shown = published.objects.get(obj.id)
         return None if shown is None else shown.mask
+
+    def _withdraw(self) -> None:
+        """Let go of tentative objects that the detector does not find where they are."""
+        frames = [self.frames[index] for index in self.masks]
+        for obj in [obj for obj in self.objects if not obj.confirmed]:
+            config = self.tools.config
+            count = missed(obj, frames, self.objects, self._mask, config.match_iou)
+            if count >= config.withdraw_detections:
+                self.objects.remove(obj)
+                if obj.id is not None:
+                    self.withdrawn_ids.add(obj.id)
 
     def _retire(self) -> None:
         """Let go of objects that were not seen for long; their ids are not given again soon."""
