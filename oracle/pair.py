@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine and the reference side by side, window by window."""
 
-from __future__ import annotations
-
 import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,6 @@ would still give the right masks. Here the parts that memory passes through are 
 until reversing the temporal codes changes most masks (`test_random_sam2.py` checks it).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag with masks: whole, in its times, the same each time, and right for a subscriber."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

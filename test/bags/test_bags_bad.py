@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags as they come: broken files, messages of all kinds, every one counted or named."""
 
-from __future__ import annotations
-
 import random
 import sqlite3
 from collections import Counter

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What bags hold is what the node publishes: the same types, the same content."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Ray example: its actor alone, and, where Ray is installed, two of them on this machine."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """segment_video from the command line to its files, on small drawn videos."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arguments of segment_video: what cannot be used is refused in one line that names it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cli_cases

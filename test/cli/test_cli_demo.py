@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The offline demo: its scores, and that it leaves what it says."""
 
-from __future__ import annotations
-
 import cv2
 import fakes
 import numpy as np

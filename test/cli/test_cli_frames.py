@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frames of segment_video: read from a file, in order through the engine, into a video."""
 
-from __future__ import annotations
-
 import re
 
 import cli_cases

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """segment_bag from the command line to its bag."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

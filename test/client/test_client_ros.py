@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`subscribe` and the example planner with real messages over the middleware."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The example planner: a corrected mask must do what the right mask would have done."""
 
-from __future__ import annotations
-
 import importlib.util
 import random
 import sys

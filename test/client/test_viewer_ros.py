@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The viewer beside a node: it finds the topics, and shows what comes over them."""
 
-from __future__ import annotations
-
 import threading
 import time
 

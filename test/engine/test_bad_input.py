@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad images and detections give one clear error; the stream goes on and no frame is lost."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, iou, mask, scene

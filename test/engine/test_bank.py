@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory banks: exact round trips through a file, and banks that must not come to be."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A memory bank and a detector together: who is who, whose class is which, what is new."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory bank files that must be refused: foreign, cut short, or with a header that lies."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

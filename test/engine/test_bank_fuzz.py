@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory bank files with random damage: loaded or refused, never anything else."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

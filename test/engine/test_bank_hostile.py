@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bank files made to hurt: refused in bounded memory and time, and never read past their end."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import signal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing memory bank files: whole or not at all, whatever happens meanwhile."""
 
-from __future__ import annotations
-
 import errno
 import os
 import resource

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Passes that do less: when they stop early, whom they leave out, and what stays right."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, iou, mask

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A detector, model, bank or disk that fails: one clear error, and no frame is lost."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

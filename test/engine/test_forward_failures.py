@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online when a detector, a forward step or a pass fails: no frame and no mask is lost."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import BrokenDetector, ColourDetector, Run, ScriptedDetector, detections

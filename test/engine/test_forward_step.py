@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online: masks on arrival, corrections from passes that may be done between frames."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

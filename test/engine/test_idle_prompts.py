@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts on frames that no other frame follows: a camera that paused, a bag that was stopped."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A detector elsewhere leads as one within does, in time or late; and whatever it may send."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

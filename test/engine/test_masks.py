@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed masks say what the masks themselves say."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections to objects: assignment, duplicates, ids, merging."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

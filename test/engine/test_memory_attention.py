@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared memory attention is sam2's own, up to rounding, and keeps no more than what is read."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

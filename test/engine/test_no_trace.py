@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An operation that fails, at whatever stage, leaves no trace, and succeeds when tried again."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 from collections.abc import Iterator, Sequence

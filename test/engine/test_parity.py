@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine gives the masks of sam2's own video predictor, given the same prompts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A memory bank counts as conditioned memories from before the first frame, to sam2 as to us."""
 
-from __future__ import annotations
-
 import pytest
 from test_parity import beside, check
 

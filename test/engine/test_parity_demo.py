@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped model, trained, on the procedural scene: the masks of sam2's own predictor."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online gives the masks of sam2's own predictor, running forward and then in reverse."""
 
-from __future__ import annotations
-
 import pytest
 from test_parity import SCENARIOS, TYPICAL, check, run
 from test_parity_bank import SCRIPTS, run_with_bank

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reverse pass by itself: what it attends to, that it is pure, that batching is no rule."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from unittest import mock
 

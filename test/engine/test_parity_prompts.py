@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts by hand give the masks that sam2's own predictor gives for them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

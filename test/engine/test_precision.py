@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """bfloat16: weights that are cast once give what autocast gives, and banks stay the same."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

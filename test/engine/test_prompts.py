@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects that somebody points out, corrects, takes away and renames, in both modes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts that cannot be: one sentence, and the stream goes on as if there had been none."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, colour_sam2, disc_box, scene

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters that change while streams run."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """New objects that are older ones: which may be, and what becomes of their prompts."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

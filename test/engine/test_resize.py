@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logits to masks and labels: both ways to compute them agree, and nothing to draw is fine."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Windows, revisions and finality: what comes out of a stream, and when."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask, scene

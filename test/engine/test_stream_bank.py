@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory banks in a stream: made on one video, they find the objects in another."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams of one engine: apart from one another, repeatable, opened, closed and reset."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, scene, tiny_sam2

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """FrameResult.to_supervision against the real package, where it is installed."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

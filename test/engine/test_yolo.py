@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The YOLO detector, on the small model that is shipped and a drawn scene."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

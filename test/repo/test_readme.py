@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """README and guides: how long they are, how wide, and where their links lead."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

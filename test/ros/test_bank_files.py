@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The directory of memory banks: no path leaves it, and its list tells of every file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection2DArray messages, good and bad, as boxes; with stand-ins where vision_msgs lacks."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 

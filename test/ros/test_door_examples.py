@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples of the doors: a click that prompts an object, a detector that leads the node."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import signal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/interfaces.md against a running node: topics, types, QoS, services, diagnostics."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, without the package `launch`: stand-ins record what they would start."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, really launched; needs launch_pytest, which a ROS 2 installation has."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path

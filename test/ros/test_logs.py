@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the engine logs arrives in the node's log, and nothing is said too often."""
 
-from __future__ import annotations
-
 import logging
 import threading
 

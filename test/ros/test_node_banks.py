@@ -205,8 +205,7 @@ def test_saving_does_not_overwrite_unless_told(start, control, tmp_path):
     assert not list((tmp_path).glob('*.safetensors'))
     # While frames come and a pass runs, too: the answer comes after the pass.
     control.hold(DETECTING)
-    for i, image in enumerate(scene(8)):
-        node.camera.send(image, (100 + i) * SECOND)
+    node.camera.send_all(scene(8), 100 * SECOND)
     control.wait_held(DETECTING)
     future = node.graph.start_call(
         SaveMemoryBank, f'{node.name}/save_memory_bank', path='later')

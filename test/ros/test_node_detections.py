@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections of another node lead a running node: early, in time, late, wrong and far too many."""
 
-from __future__ import annotations
-
 import importlib.util
 from typing import Any
 
@@ -120,16 +118,14 @@ def test_late_ones_correct_the_past(start, mode):
     """M = 12: a detection 5 frames late shows on frames that were published without it."""
     node, detector = start_led(start, mode=mode)
     images = steady_scene(20, 'red', 'green')
-    for i, image in enumerate(images[:8]):
-        node.camera.send(image, (i + 1) * SECOND)
+    node.camera.send_all(images[:8])
     node.wait_taken()
     node.camera.objects.wait(8)
     assert not any(m.ids for m in node.camera.objects.messages)
     detector.find(images[3], 4 * SECOND)
     values = detector.settle()
     assert values['detections_used'] == '1' and values['boxes_started'] == '2'
-    for i, image in enumerate(images[8:]):
-        node.camera.send(image, (i + 9) * SECOND)
+    node.camera.send_all(images[8:], 9 * SECOND)
     node.finish()
     for i, image in enumerate(images[:16]):
         labels = node.camera.timeline.at((i + 1) * SECOND).labels

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """/diagnostics says how the node fares, and what to do where it does not."""
 
-from __future__ import annotations
-
 import importlib.util
 
 import pytest
@@ -23,8 +21,7 @@ OK, WARN, ERROR = (level[0] for level in (
 def send(node: RunningNode, count: int, first: int = 1, camera: str | None = None) -> None:
     """Send frames without waiting for masks."""
     side = node.camera if camera is None else node.cameras[camera]
-    for i, image in enumerate(steady_scene(count, 'red', 'green')):
-        side.send(image, (first + i) * SECOND)
+    side.send_all(steady_scene(count, 'red', 'green'), first * SECOND)
 
 
 def test_what_a_healthy_node_says(start):

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images as cameras send them: any encoding, compressed, of changing size, and broken ones."""
 
-from __future__ import annotations
-
 import array
 from collections import Counter
 
@@ -13,7 +11,14 @@ import pytest
 from node_control import DRAWING
 from node_graph import Inbox, quality, wait_until
 from node_running import SECOND
-from node_scenes import check_same, engine_results, engine_streams, scene, steady_scene
+from node_scenes import (
+    check_same,
+    engine_results,
+    engine_streams,
+    finish_and_check,
+    scene,
+    steady_scene,
+)
 from ros_cases import BAD_IMAGES, image_of
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -49,8 +54,7 @@ def test_the_encoding_makes_no_difference(start):
     stamps = [(i + 1) * SECOND for i in range(14)]
     for i, (stamp, image) in enumerate(zip(stamps, frames, strict=True)):
         node.camera.send_message(makers[i % len(makers)](image), stamp)
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, frames, strict=True)))
+    finish_and_check(node, zip(stamps, frames, strict=True))
 
 
 def test_compressed_images(start):
@@ -64,8 +68,7 @@ def test_compressed_images(start):
         shown.append(compressed_to_rgb(message))
         node.camera.send_message(message, stamp)
     assert all(np.array_equal(a, b) for a, b in zip(shown[1::2], frames[1::2], strict=True))
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, shown, strict=True)))
+    finish_and_check(node, zip(stamps, shown, strict=True))
 
 
 def test_broken_compressed_images(start):
@@ -81,10 +84,9 @@ def test_broken_compressed_images(start):
     for i, (stamp, image) in enumerate(zip(stamps, good, strict=True)):
         node.camera.send_message(bad[i % 4], stamp - SECOND // 2)
         node.camera.send_message(compressed(image, '.png', 'png'), stamp)
-    node.finish()
     node.camera.expected_drops = {'malformed_image': 6, 'unsupported_encoding': 2}
+    finish_and_check(node, zip(stamps, good, strict=True))
     assert len(node.process.lines('[ERROR]')) == 4
-    check_same(node.camera, engine_results(zip(stamps, good, strict=True)))
 
 
 def test_bad_messages_between_good_ones(start):
@@ -105,29 +107,23 @@ def test_bad_messages_between_good_ones(start):
             node.camera.objects.wait(i - 7)
         node.camera.send_message(message, stamp - SECOND // 2)
         node.camera.send(image, stamp)
-    node.finish()
     node.camera.expected_drops = dict(reasons)
+    finish_and_check(node, zip(stamps, good, strict=True))
     assert len(reasons) == 2
     errors = node.process.lines('[ERROR]')
     assert len(errors) == len(told)
     for text in told:
         (line,) = (line for line in errors if text in line)
         assert node.camera.input_topic in line
-    check_same(node.camera, engine_results(zip(stamps, good, strict=True)))
 
 
 def test_a_size_that_changes_in_a_window_starts_a_new_stream(start):
     node = start()
     sizes = [(64, 96), (48, 64), (96, 64)]
-    stamp, streams = SECOND, []
-    for i, size in enumerate(sizes):
-        frames = scene(7, seed=i, size=size)
-        shown = []
-        for image in frames:
-            stamp += SECOND // 10
-            node.camera.send(image, stamp)
-            shown.append((stamp, image))
-        streams.append(shown)
+    streams = [
+        node.camera.send_all(scene(7, seed=i, size=size), (i + 1) * SECOND, SECOND // 10)
+        for i, size in enumerate(sizes)
+    ]
     node.finish()
     check_same(node.camera, *engine_streams(*streams))
     assert [m.frame_index for m in node.camera.objects.messages] == [*range(7)] * 3

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The managed node: every transition from every state, refused ones, and failures on the way."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 
@@ -13,7 +11,7 @@ from lifecycle_msgs.srv import GetAvailableTransitions
 from node_control import DETECTING, LOADING
 from node_graph import wait_until
 from node_running import SECOND, SHUTDOWN, TRANSITIONS, RunningNode
-from node_scenes import check_same, engine_results, scene
+from node_scenes import check_same, engine_results, finish_and_check, scene
 
 from detsam2_ros.paths import shared_file
 
@@ -90,16 +88,14 @@ def test_a_stream_goes_on_where_it_was_deactivated(start):
     assert node.change_state('deactivate') and node.change_state('activate')
     node.wait_connected()
     stamps += node.camera.stream(frames[8:], first=stamps[-1] + SECOND)
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, frames, strict=True)))
+    finish_and_check(node, zip(stamps, frames, strict=True))
 
 
 def test_deactivate_publishes_the_unfinished_window_and_then_takes_nothing(start):
     node = start()
     frames = scene(7)
     stamps = node.camera.stream(frames)
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, frames, strict=True)))
+    finish_and_check(node, zip(stamps, frames, strict=True))
     assert node.camera.publisher.get_subscription_count() == 0
     node.camera.send(frames[0], 100 * SECOND)  # to nobody
     node.camera.sent.pop()
@@ -112,8 +108,7 @@ def test_it_comes_up_by_itself(start):
     assert node.state() == 'active'
     frames = scene(9)
     stamps = node.camera.stream(frames)
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, frames, strict=True)))
+    finish_and_check(node, zip(stamps, frames, strict=True))
 
 
 def test_transitions_are_announced(start, graph):
@@ -185,9 +180,7 @@ def test_deactivate_waits_for_the_running_pass_and_answers_meanwhile(start, cont
     node = start()
     control.hold(DETECTING)
     frames = scene(6)
-    stamps = [(i + 1) * SECOND for i in range(6)]
-    for stamp, image in zip(stamps, frames, strict=True):
-        node.camera.send(image, stamp)
+    pairs = node.camera.send_all(frames)
     control.wait_held(DETECTING)
     node.wait_status(lambda status: status.values['received'] == '6', '')
     deactivated = node.start_change_state('deactivate')
@@ -197,7 +190,7 @@ def test_deactivate_waits_for_the_running_pass_and_answers_meanwhile(start, cont
     assert node.graph.answer(deactivated).success
     # The two that waited behind the pass are dropped: the node shall stop.
     node.camera.expected_drops = {'inactive': 2}
-    check_same(node.camera, engine_results(zip(stamps[:4], frames[:4], strict=True)))
+    check_same(node.camera, engine_results(pairs[:4]))
 
 
 def test_nodes_of_one_kind_live_side_by_side(start):
@@ -205,5 +198,4 @@ def test_nodes_of_one_kind_live_side_by_side(start):
     scenes = [scene(8, seed=1), scene(8, seed=2)]
     stamps = [n.camera.stream(f) for n, f in zip(nodes, scenes, strict=True)]
     for node, frames, given in zip(nodes, scenes, stamps, strict=True):
-        node.finish()
-        check_same(node.camera, engine_results(zip(given, frames, strict=True)))
+        finish_and_check(node, zip(given, frames, strict=True))

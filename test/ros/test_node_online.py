@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online on a running node: masks at once, corrections between frames, nothing lost."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program as it is installed, with the shipped models, against the engine alone."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services answer at once while inference runs, unless they wait for what they are asked for."""
 
-from __future__ import annotations
-
 import statistics
 import time
 
@@ -39,8 +37,7 @@ QUICK = [
 
 def fill(node: RunningNode, count: int) -> None:
     """Send frames without waiting for masks."""
-    for i, image in enumerate(steady_scene(count, 'red', 'green')):
-        node.camera.send(image, (i + 1) * SECOND)
+    node.camera.send_all(steady_scene(count, 'red', 'green'))
 
 
 def latencies(node: RunningNode) -> dict[str, float]:
@@ -88,8 +85,7 @@ def test_answers_that_wait_come_when_it_is_done(start, control, tmp_path):
     # There from the start: which of the calls below comes first is not known.
     assert node.graph.call(SaveMemoryBank, f'{name}/save_memory_bank', path='zero').success
     control.hold(DETECTING)
-    for i, image in enumerate(steady_scene(5, 'red', 'green')):
-        node.camera.send(image, (100 + i) * SECOND)
+    node.camera.send_all(steady_scene(5, 'red', 'green'), 100 * SECOND)
     control.wait_held(DETECTING)
     waiting = [
         node.graph.start_call(SaveMemoryBank, f'{name}/save_memory_bank', path='one'),
@@ -110,16 +106,13 @@ def test_answers_that_wait_come_when_it_is_done(start, control, tmp_path):
 def test_reset_restarts_the_stream_and_loses_nothing(start):
     node = start()
     frames = scene(13, seed=1)
-    pairs = [((i + 1) * SECOND, image) for i, image in enumerate(frames)]
-    for stamp, image in pairs[:6]:
-        node.camera.send(image, stamp)
+    pairs = node.camera.send_all(frames[:6])
     node.wait_taken()
     assert node.trigger('reset').success
     wait_until(lambda: node.status('').values['resets'] == '1', 'the reset')
-    for stamp, image in pairs[6:]:
-        node.camera.send(image, stamp)
+    more = node.camera.send_all(frames[6:], 7 * SECOND)
     node.finish()
-    check_same(node.camera, *engine_streams(pairs[:6], pairs[6:]))
+    check_same(node.camera, *engine_streams(pairs, more))
 
 
 def test_reset_while_frames_come_loses_none(start, control):

@@ -5,8 +5,6 @@
 NodeProcess.end checks the time, the exit code 0 and that there is no traceback.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 
@@ -27,8 +25,7 @@ BOTH = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 
 def send(node: RunningNode, count: int) -> None:
     """Send frames without waiting for masks."""
-    for i, image in enumerate(scene(count)):
-        node.camera.send(image, (i + 1) * SECOND)
+    node.camera.send_all(scene(count))
 
 
 @BOTH
@@ -123,8 +120,7 @@ def test_while_services_wait_for_a_pass(start, control, tmp_path):
     node.camera.stream(scene(4))
     node.camera.objects.wait(4)
     control.hold(DETECTING)
-    for i, image in enumerate(scene(4)):
-        node.camera.send(image, (20 + i) * SECOND)
+    node.camera.send_all(scene(4), 20 * SECOND)
     control.wait_held(DETECTING)
     for kind, service, fields in (
         (SaveMemoryBank, 'save_memory_bank', {'path': 'bank'}),

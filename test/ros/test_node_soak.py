@@ -5,8 +5,6 @@
 20 seconds; DETSAM2_SOAK_SECONDS=600 makes it ten minutes, and prints what it measured.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 import time

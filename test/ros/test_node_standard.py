@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a running node says to programs that know vision_msgs, or a mask of classes, only."""
 
-from __future__ import annotations
-
 import importlib.util
 
 import numpy as np

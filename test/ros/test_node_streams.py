@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images in, masks and corrections out: exactly what the engine alone makes of the same frames."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's parameters: declared, read, refused, changed, and documented as they are."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable, Iterator

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as messages: a correction on top of revision 0 gives exactly the later labels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

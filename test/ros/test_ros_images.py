@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image messages: true colours from every encoding and layout; a sentence for bad messages."""
 
-from __future__ import annotations
-
 import sys
 
 import cv2

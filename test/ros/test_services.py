@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the services say is loaded is what the streams use, whatever the order of requests."""
 
-from __future__ import annotations
-
 import threading
 import time
 from types import SimpleNamespace

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configured node's machinery: how it is made, taken down, and what it says of its frames."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as messages that others know: vision_msgs, and a mask of classes."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

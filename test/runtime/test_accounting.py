@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The counts of a camera: they add up at every moment, and latencies are quantiles."""
 
-from __future__ import annotations
-
 import threading
 import time
 

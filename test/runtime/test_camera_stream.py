@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One camera's frames through its stream: what restarts it, and what fails."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import BrokenDetector, ColourDetector, colour_sam2, scene

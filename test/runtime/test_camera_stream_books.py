@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One camera's stream over long and odd runs: nothing piles up, every frame is accounted for."""
 
-from __future__ import annotations
-
 import weakref
 
 import pytest

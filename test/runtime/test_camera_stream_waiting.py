@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What waits in one camera's stream and since when, and which window is due."""
 
-from __future__ import annotations
-
 import pytest
 from fakes import ColourDetector, colour_sam2, detections, disc_box, scene
 from fault_engine import FaultEngine, fail

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections on their way to their frames: matched by stamp, bounded, every message counted."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fault_engine import FaultEngine, well

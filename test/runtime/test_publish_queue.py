@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The publishing thread: order, back pressure, failures, and an end in bounded time."""
 
-from __future__ import annotations
-
 import threading
 import time
 import weakref

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inference thread: order, dropping, windows that close by time, activation."""
 
-from __future__ import annotations
-
 import threading
 import time
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inference thread when a window fails, and when it is to end amid a pass."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

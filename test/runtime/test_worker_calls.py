@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What other threads ask of the inference thread is done between two steps."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

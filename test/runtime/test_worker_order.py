@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the inference thread does first: frames, windows part by part, and none falls behind."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

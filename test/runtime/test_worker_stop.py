@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inference thread ends from every state: nobody is left waiting, no frame uncounted."""
 
-from __future__ import annotations
-
 import threading
 import weakref
 

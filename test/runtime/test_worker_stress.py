@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several cameras, failures and transitions at once: the books agree at every moment."""
 
-from __future__ import annotations
-
 import random
 import threading
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same drawn objects as label masks, COCO JSON and YOLO labels; images on the disk."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

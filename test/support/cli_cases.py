@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small drawn videos for tests of segment_video, and its files read back."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stand-ins for tests: detectors that follow a script, and a SAM 2 that segments by colour."""
 
-from __future__ import annotations
-
 import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence

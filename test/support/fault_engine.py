@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real engine with places to fail and to wait in, for tests of the inference thread."""
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence

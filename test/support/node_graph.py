@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test's side of the ROS graph: messages sent, collected and waited for, services called."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node under test and all that a test does with it: images, masks, services, lifecycle."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +90,15 @@ class CameraSide:
         message.header.frame_id = self.frame_id(stamp)
         self.sent.append(stamp)
         self.publisher.publish(message)
+
+    def send_all(
+        self, images: Iterable[np.ndarray], first: int = SECOND, step: int = SECOND
+    ) -> list[tuple[int, np.ndarray]]:
+        """Publish images, stamped `step` nanoseconds apart; returns (stamp, image) of each."""
+        pairs = [(first + i * step, image) for i, image in enumerate(images)]
+        for stamp, image in pairs:
+            self.send(image, stamp)
+        return pairs
 
     def stream(
         self, images: Sequence[np.ndarray], first: int = SECOND, step: int = SECOND // 10,

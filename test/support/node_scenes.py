@@ -2,15 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes for the system tests, and what an engine alone makes of them, to compare with."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from fakes import disc
 from node_colour import colour_engine
-from node_running import CameraSide, stamp_of
+from node_running import CameraSide, RunningNode, stamp_of
 
 from detsam2_ros.engine import EngineConfig, FrameResult
 from detsam2_ros.engine.stream import Stream
@@ -113,6 +111,15 @@ def check_same(camera: CameraSide, *streams: Sequence[FrameResult]) -> None:
         assert message.objects.header == message.header
         check_objects(message.objects, result)
     check_timeline(camera, streams[-1])
+
+
+def finish_and_check(
+    node: RunningNode, frames: Iterable[tuple[int, np.ndarray]],
+    closes_after: Collection[int] = (), **config: Any,
+) -> None:
+    """Let the node close its last window; check that all was as with an engine alone."""
+    node.finish()
+    check_same(node.camera, engine_results(frames, closes_after, **config))
 
 
 def check_timeline(camera: CameraSide, results: Sequence[FrameResult]) -> None:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of streams share: settings, pictures of a red disc, what holds for every run."""
 
-from __future__ import annotations
-
 import numpy as np
 from fakes import ColourDetector, Run, disc_box, scene
 
