@@ -10,9 +10,12 @@ import bag_recordings as made
 import numpy as np
 import pytest
 from bag_recordings import DELAY, FRAMES, START, STEP, drawn, engine, raw, read, stamp_of
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from detsam2_ros import bags
 from detsam2_ros.bags.types import COMPRESSED, IMAGE, OBJECTS
+from detsam2_ros.engine.stream import Stream
 
 recording = made.recording
 TOPIC = '/camera'
@@ -96,8 +99,6 @@ def test_another_size_and_time_that_goes_back_start_new_streams(tmp_path) -> Non
 
 def test_inference_that_fails_is_counted(tmp_path, monkeypatch) -> None:
     """As the node does: the window is tried again, then the stream restarts."""
-    from detsam2_ros.engine.stream import Stream
-
     add = Stream.add
 
     def out_of_memory(self, image, stamp, tag):
@@ -144,9 +145,6 @@ def test_of_raw_and_compressed_pictures_only_one_is_taken(tmp_path) -> None:
 
 
 def test_another_version_of_our_messages_is_not_mixed_in(tmp_path) -> None:
-    from rosbags.rosbag2 import StoragePlugin, Writer
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
     old = get_typestore(Stores.ROS2_KILTED)
     old.register(get_types_from_msg('uint16[] ids', OBJECTS))
     with Writer(tmp_path / 'in', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -232,8 +230,6 @@ def test_a_bag_with_wrong_bytes_never_crashes(tmp_path, sqlite) -> None:
 
 
 def test_a_full_disk_is_told(recording, tmp_path, monkeypatch) -> None:
-    from rosbags.rosbag2 import Writer
-
     write = Writer.write
 
     def full(self, connection, time, data) -> None:

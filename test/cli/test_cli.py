@@ -16,6 +16,7 @@ from cli_cases import FRAMES, SIZE, SMALL, drawn, frames_of, late_detector, mask
 
 from detsam2_ros.cli import options, segment_video
 from detsam2_ros.engine import Engine, MemoryBank, load_sam2
+from oracle import random_sam2
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,8 +166,6 @@ def test_a_memory_bank_leads_where_there_is_no_detector(folder, tmp_path, monkey
 
 def test_a_random_sam2_from_a_checkpoint(folder, tmp_path, monkeypatch) -> None:
     """Loads a model by path as a user does; its masks mean nothing, but all files come out."""
-    from oracle import random_sam2
-
     checkpoint, config = random_sam2.save(tmp_path, 'sam21', 0, 64)
     monkeypatch.setattr(options, 'YoloDetector', lambda *_, **__: late_detector())
     model = ['--sam2', str(checkpoint), '--sam2-config', str(config), '--dtype', 'float32']

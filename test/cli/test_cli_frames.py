@@ -12,6 +12,7 @@ import pytest
 from cli_cases import FRAMES, SIZE, SMALL, drawn, records_of
 
 from detsam2_ros.cli import loop, segment_video
+from detsam2_ros.cli.summary import Summary
 from detsam2_ros.engine import DetectorError, Engine, EngineConfig
 from detsam2_ros.media.video import CODECS, InputError, VideoWriter, open_source
 
@@ -21,8 +22,6 @@ WINDOW = EngineConfig(window_size=5, max_propagation=10, mode='window')
 
 def test_frames_wait_no_longer_than_they_have_to(folder) -> None:
     """Memory is bounded: never more than M frames wait to become final."""
-    from detsam2_ros.cli.summary import Summary
-
     engine = Engine(fakes.colour_sam2(64), None, WINDOW)
     order, waiting, summary = [], [], Summary()
     run = loop.run(
@@ -34,8 +33,6 @@ def test_frames_wait_no_longer_than_they_have_to(folder) -> None:
 
 
 def test_results_of_a_failed_window_are_used(folder) -> None:
-    from detsam2_ros.cli.summary import Summary
-
     engine = Engine(fakes.colour_sam2(64), None, WINDOW)
     stream = engine.open_stream('s')
 

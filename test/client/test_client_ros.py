@@ -20,6 +20,10 @@ rclpy = pytest.importorskip('rclpy')
 messages = pytest.importorskip('detsam2_msgs.msg')
 pytestmark = pytest.mark.ros
 
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSProfile  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+
 FIRST = labels_of(0, 0, 1, 1, 0, 0, 1, 1)
 AFTER = labels_of(0, 1, 1, 1, 0, 0, 2, 1)
 
@@ -38,9 +42,6 @@ class Sender:
     """Publishes as the detsam2 node does, and spins what listens."""
 
     def __init__(self, context, executor, prefix: str):
-        from rclpy.qos import QoSProfile
-        from sensor_msgs.msg import Image
-
         self.node = rclpy.create_node('detsam2_sender', context=context)
         self.executor = executor
         executor.add_node(self.node)
@@ -74,8 +75,6 @@ class Sender:
 
 @pytest.fixture(params=['single', 'multi'])
 def context_and_executor(request):
-    from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
-
     context = rclpy.Context()
     rclpy.init(context=context)
     kind = SingleThreadedExecutor if request.param == 'single' else MultiThreadedExecutor

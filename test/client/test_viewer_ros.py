@@ -5,6 +5,7 @@
 import threading
 import time
 
+import client_cases
 import pytest
 from client_cases import STEP
 from test_viewer import AFTER, FIRST, Notes
@@ -67,8 +68,6 @@ def test_of_several_cameras_one_must_be_named() -> None:
 
 
 def test_what_a_node_publishes_is_shown() -> None:
-    import client_cases
-
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node('watched', context=context)

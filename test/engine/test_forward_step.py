@@ -15,11 +15,9 @@ from fakes import (
     mask,
     tiny_sam2,
 )
-from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red
+from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red, same_results
 
-from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.tracking.pass_runner import Pace
-from detsam2_ros.results.errors import ConfigError
 
 ONLINE = {**USUAL, 'mode': 'online'}
 
@@ -174,11 +172,6 @@ def test_an_object_of_another_colour_is_not_taken_for_the_lost_one():
     assert [run.ids(i) for i in (0, 3, 4, 7)] == [[1, 2]] * 4
 
 
-def test_encoding_in_batches_is_refused():
-    with pytest.raises(ConfigError, match=r'^encode_batch \(2\) must be 1 in mode online'):
-        EngineConfig(mode='online', encode_batch=2)
-
-
 # ---- passes between frames
 
 
@@ -196,8 +189,9 @@ def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
     for run in runs:
         run.flush()
         nothing_was_lost(run, 18)
+    last = [run.latest() for run in runs]
     for i in range(18):
-        one, other = (run.latest()[i] for run in runs)
+        one, other = (results[i] for results in last)
         assert one.objects == other.objects  # their masks included
         np.testing.assert_array_equal(one.labels, other.labels)
     passes = [run.engine.stats().tracked_frames for run in runs]
@@ -216,8 +210,7 @@ def test_a_pass_reads_nothing_that_forward_tracking_wrote():
         obj.tracked_memories.clear()
     for run in runs:
         assert run.flush()
-    for a, b in zip(*(run.results for run in runs), strict=True):
-        assert a.objects == b.objects
+    same_results(*(run.results for run in runs))
 
 
 def test_a_part_is_about_one_frame_of_a_pass():

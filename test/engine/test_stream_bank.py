@@ -17,7 +17,7 @@ from fakes import (
     mask,
     tiny_sam2,
 )
-from stream_cases import EMPTY, SIZE, USUAL, make_bank, picture
+from stream_cases import EMPTY, SIZE, USUAL, make_bank, picture, same_results
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.results.errors import BankError
@@ -69,8 +69,7 @@ def test_a_bank_from_a_file_gives_the_very_same_masks(tmp_path: Path):
         run.push(*random_sam2.images(8, *SIZE, seed=2))
         runs.append(run)
     assert any(run.ids(i) for run in runs for i in range(8))
-    for a, b in zip(*(run.results for run in runs), strict=True):
-        assert a.objects == b.objects
+    same_results(*(run.results for run in runs))
 
 
 def test_a_bank_object_that_is_detected_keeps_its_id_and_gets_prompts():

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams of one engine: apart from one another, repeatable, opened, closed and reset."""
 
-import numpy as np
 import pytest
-from fakes import ColourDetector, Run, scene, tiny_sam2
-from stream_cases import EMPTY, USUAL, film
+from fakes import ColourDetector, Run, colour_sam2, scene, tiny_sam2
+from stream_cases import EMPTY, USUAL, film, same_results
 
 from detsam2_ros.engine.engine import Engine
 from detsam2_ros.results.errors import ConfigError, EngineError
@@ -33,14 +32,9 @@ def interleaved(model) -> tuple[list, list]:
 @pytest.mark.usefixtures('both_modes')
 @pytest.mark.parametrize('kind', ['colour', 'random'])
 def test_streams_do_not_know_of_one_another(kind):
-    from fakes import colour_sam2
-
     alone, mixed = interleaved(colour_sam2() if kind == 'colour' else tiny_sam2())
     for one, other in zip(alone, mixed, strict=True):
-        assert [(r.index, r.revision) for r in one] == [(r.index, r.revision) for r in other]
-        for a, b in zip(one, other, strict=True):
-            assert a.objects == b.objects  # their masks included
-            np.testing.assert_array_equal(a.labels, b.labels)
+        same_results(one, other)
     assert {r.stream for r in mixed[1]} == {'rear'}
 
 
@@ -49,8 +43,7 @@ def test_the_same_input_gives_the_same_results():
     runs = [Run(ColourDetector(['red', 'green']), tiny_sam2(), **USUAL) for _ in range(2)]
     for run in runs:
         run.push(*film(8, ('green', 50, 10)))
-    for a, b in zip(*(run.results for run in runs), strict=True):
-        assert a.objects == b.objects  # their masks included
+    same_results(*(run.results for run in runs))
 
 
 def test_streams_are_opened_and_closed_by_name():

@@ -18,6 +18,8 @@ from detsam2_ros.scene.scene import CLASS_NAMES, Scene
 
 pytest.importorskip('ultralytics', reason='the YOLO detector needs ultralytics')
 
+from ultralytics.utils import downloads
+
 
 @pytest.fixture(scope='module')
 def detector() -> YoloDetector:
@@ -177,8 +179,6 @@ def test_a_missing_file_is_named_and_nothing_is_downloaded(tmp_path, monkeypatch
 
 
 def test_a_published_name_without_network_says_so(tmp_path, monkeypatch) -> None:
-    from ultralytics.utils import downloads
-
     def offline(*_: object, **__: object) -> str:
         raise ConnectionError('no route to host')
 
@@ -194,8 +194,6 @@ def test_a_published_name_without_network_says_so(tmp_path, monkeypatch) -> None
 def test_a_published_name_goes_to_the_cache_and_not_to_the_working_directory(
     detector, tmp_path, monkeypatch
 ) -> None:
-    from ultralytics.utils import downloads
-
     def fetch(file: Path, **_: object) -> str:
         Path(file).write_bytes(detector.path.read_bytes())
         return str(file)

@@ -8,13 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip('rclpy')
+rclpy = pytest.importorskip('rclpy')
 
-from hypothesis import given
-from hypothesis import strategies as st
-from std_msgs.msg import Header
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from rclpy.lifecycle import LifecycleNode  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
 
-from detsam2_ros.ros.detections import MAX_BOXES, REFUSALS, read_detections
+from detsam2_ros.ros import detections as detection_message  # noqa: E402
+from detsam2_ros.ros.detections import MAX_BOXES, REFUSALS, read_detections  # noqa: E402
+from detsam2_ros.ros.parameters import declare  # noqa: E402
+from detsam2_ros.ros.session import Session  # noqa: E402
 
 try:
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
@@ -120,26 +125,14 @@ def test_anything_becomes_finite_boxes_or_a_reason(given_ones):
 
 
 def test_without_the_package_configure_says_how_to_get_it(monkeypatch):
-    import rclpy
-    from rclpy.lifecycle import LifecycleNode
-    from rclpy.parameter import Parameter
-
-    from detsam2_ros.ros import detections as detection_message
-    from detsam2_ros.ros.parameters.declare import (
-        ParameterError,
-        declare_parameters,
-        read_parameters,
-    )
-    from detsam2_ros.ros.session import Session
-
     monkeypatch.setattr(detection_message, 'Detection2DArray', None)
     monkeypatch.setenv('ROS_DISTRO', 'kilted')
     context = rclpy.Context()
     rclpy.init(context=context)
     node = LifecycleNode('lacking', context=context, parameter_overrides=[
         Parameter('detector', value='topic')])
-    declare_parameters(node)
-    with pytest.raises(ParameterError, match='sudo apt install ros-kilted-vision-msgs'):
-        Session(node, read_parameters(node), lambda _: None)
+    declare.declare_parameters(node)
+    with pytest.raises(declare.ParameterError, match='sudo apt install ros-kilted-vision-msgs'):
+        Session(node, declare.read_parameters(node), lambda _: None)
     node.destroy_node()
     rclpy.shutdown(context=context)

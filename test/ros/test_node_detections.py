@@ -9,7 +9,8 @@ import fakes
 import numpy as np
 import pytest
 from node_colour import SCORES
-from node_graph import quality
+from node_fixtures import LOSSLESS
+from node_graph import quality, wait_until
 from node_running import SECOND, RunningNode
 from node_scenes import check_same, engine_results, scene, steady_scene
 
@@ -73,17 +74,14 @@ def detections(stamp: int, boxes: list[tuple[str, Any, float]]) -> Any:
 
 def start_led(start: Any, **parameters: Any) -> tuple[RunningNode, Detector]:
     """Start a node that is led by a detector of the test, whose messages cannot get lost."""
-    lossless = {'history': 'keep_last', 'depth': 1000, 'reliability': 'reliable'}
     namespace = f'/led{start_led.count}'  # type: ignore[attr-defined]
     start_led.count += 1  # type: ignore[attr-defined]
     node = start(
         detector='topic', namespace=namespace,
-        qos_overrides={f'{namespace}/detsam2/{topic}': {'subscription': dict(lossless)}
+        qos_overrides={f'{namespace}/detsam2/{topic}': {'subscription': dict(LOSSLESS)}
                        for topic in ('image', 'detections')},
         **parameters)
     detector = Detector(node)
-    from node_graph import wait_until
-
     wait_until(detector.publisher.get_subscription_count, 'subscription of the node')
     return node, detector
 
@@ -215,8 +213,6 @@ def test_malformed_ones_are_counted_and_told_once(start):
 def test_several_cameras_have_a_topic_each(start):
     node = start(detector='topic', cameras=['front', 'rear'])
     images = steady_scene(8, 'red')
-    from node_graph import wait_until
-
     detectors = {camera: Detector(node, camera) for camera in ('front', 'rear')}
     for detector in detectors.values():
         wait_until(detector.publisher.get_subscription_count, 'subscription of the node')

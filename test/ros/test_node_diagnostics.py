@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from node_control import DETECTING, ENCODING
 from node_graph import quality, wait_until
 from node_running import SECOND, RunningNode
-from node_scenes import check_same, engine_results, scene, steady_scene
+from node_scenes import check_same, engine_results, hold, scene, steady_scene
 
 pytestmark = pytest.mark.ros
 pytest_plugins = ['node_fixtures']
@@ -104,9 +104,7 @@ def test_a_publisher_of_another_quality(start):
 
 def test_inference_that_is_too_slow(start, control):
     node = start(queue_size=5)
-    control.hold(DETECTING)
-    send(node, 4)
-    control.wait_held(DETECTING)
+    hold(node, control, steady_scene(4, 'red', 'green'))
     send(node, 12, first=5)
     status = node.wait_status(lambda s: s.values['dropped'] == '7', '')
     assert status.values['dropped_queue_full'] == '7'

@@ -11,7 +11,7 @@ from lifecycle_msgs.srv import GetAvailableTransitions
 from node_control import DETECTING, LOADING
 from node_graph import wait_until
 from node_running import SECOND, SHUTDOWN, TRANSITIONS, RunningNode
-from node_scenes import check_same, engine_results, finish_and_check, scene
+from node_scenes import check_same, engine_results, finish_and_check, hold, scene
 
 from detsam2_ros.paths import shared_file
 
@@ -178,10 +178,7 @@ def test_it_answers_while_models_load(start, control):
 
 def test_deactivate_waits_for_the_running_pass_and_answers_meanwhile(start, control):
     node = start()
-    control.hold(DETECTING)
-    frames = scene(6)
-    pairs = node.camera.send_all(frames)
-    control.wait_held(DETECTING)
+    pairs = hold(node, control, scene(6))
     node.wait_status(lambda status: status.values['received'] == '6', '')
     deactivated = node.start_change_state('deactivate')
     wait_until(lambda: node.state() == 'deactivating', 'deactivating')

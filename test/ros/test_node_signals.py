@@ -11,8 +11,8 @@ import sys
 import pytest
 from node_control import DETECTING, ENCODING, LOADING
 from node_graph import wait_until
-from node_running import SECOND, RunningNode
-from node_scenes import check_same, engine_results, scene
+from node_running import SECOND
+from node_scenes import check_same, engine_results, hold, scene
 from std_srvs.srv import Trigger
 
 from detsam2_msgs.srv import LoadMemoryBank, SaveMemoryBank
@@ -21,11 +21,6 @@ pytestmark = pytest.mark.ros
 pytest_plugins = ['node_fixtures']
 
 BOTH = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-
-
-def send(node: RunningNode, count: int) -> None:
-    """Send frames without waiting for masks."""
-    node.camera.send_all(scene(count))
 
 
 @BOTH
@@ -70,10 +65,8 @@ def test_an_unfinished_window_is_published_first(start, number):
 @pytest.mark.parametrize('number, place', [
     (signal.SIGINT, DETECTING), (signal.SIGTERM, ENCODING)])
 def test_in_the_middle_of_a_pass(start, control, number, place):
-    control.hold(place)  # for ever
     node = start()
-    send(node, 4)
-    control.wait_held(place)
+    hold(node, control, scene(4), place)  # for ever
     node.process.end(number)
 
 
@@ -81,7 +74,7 @@ def test_under_load_with_a_full_queue(start, control):
     control.delay(DETECTING, 0.5)
     control.delay(ENCODING, 0.05)
     node = start(queue_size=8, max_window_delay=1.0)
-    send(node, 60)
+    node.camera.send_all(scene(60))
     node.wait_status(lambda status: int(status.values['dropped']) > 20, '')
     node.process.end()
     assert node.process.lines('inference is slower than the camera')
@@ -90,16 +83,14 @@ def test_under_load_with_a_full_queue(start, control):
 def test_under_load_of_python_code(start, control):
     control.delay(ENCODING, 0.2, busy=True)
     node = start(queue_size=50)
-    send(node, 60)
+    node.camera.send_all(scene(60))
     node.camera.objects.wait(4)
     node.process.end()
 
 
 def test_while_deactivate_waits_for_a_pass(start, control):
-    control.hold(DETECTING)
     node = start()
-    send(node, 4)
-    control.wait_held(DETECTING)
+    hold(node, control, scene(4))
     node.start_change_state('deactivate')
     wait_until(lambda: node.state() == 'deactivating', 'deactivating')
     node.process.end()
@@ -107,9 +98,7 @@ def test_while_deactivate_waits_for_a_pass(start, control):
 
 def test_while_cleanup_waits_for_inference(start, control):
     node = start()
-    control.hold(DETECTING)
-    send(node, 4)
-    control.wait_held(DETECTING)
+    hold(node, control, scene(4))
     node.start_change_state('shutdown active')
     wait_until(lambda: node.state() == 'shuttingdown', 'shuttingdown')
     node.process.end()
@@ -119,9 +108,7 @@ def test_while_services_wait_for_a_pass(start, control, tmp_path):
     node = start(memory_bank_directory=str(tmp_path / 'banks'))
     node.camera.stream(scene(4))
     node.camera.objects.wait(4)
-    control.hold(DETECTING)
-    node.camera.send_all(scene(4), 20 * SECOND)
-    control.wait_held(DETECTING)
+    hold(node, control, scene(4), first=20 * SECOND)
     for kind, service, fields in (
         (SaveMemoryBank, 'save_memory_bank', {'path': 'bank'}),
         (SaveMemoryBank, 'save_memory_bank', {'path': 'other'}),
@@ -134,10 +121,8 @@ def test_while_services_wait_for_a_pass(start, control, tmp_path):
 
 
 def test_several_signals_in_a_row(start, control):
-    control.hold(DETECTING)
     node = start()
-    send(node, 4)
-    control.wait_held(DETECTING)
+    hold(node, control, scene(4))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         node.process.send_signal(number)
     node.process.end()

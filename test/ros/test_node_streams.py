@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from node_graph import Graph, quality, wait_until
 from node_running import SECOND, CameraSide, RunningNode, stamp_of
-from node_scenes import check_same, check_timeline, engine_results, scene, steady_scene
+from node_scenes import (
+    check_same,
+    check_timeline,
+    engine_results,
+    scene,
+    steady_scene,
+    two_cameras,
+)
 
 from detsam2_ros.client import subscribe
 
@@ -59,19 +66,8 @@ def test_a_scene_without_objects_has_masks_too(start):
 
 def test_two_cameras_are_streams_of_their_own(start):
     node = start(cameras=['front', 'rear'])
-    scenes = {'front': scene(26, seed=1), 'rear': scene(19, seed=2, size=(48, 64))}
-    stamps: dict[str, list[int]] = {'front': [], 'rear': []}
-    for i in range(26):  # interleaved, with the same stamps
-        for name, frames in scenes.items():
-            if i < len(frames):
-                camera = node.cameras[name]
-                if i >= 8:
-                    camera.objects.wait(i - 7)
-                camera.send(frames[i], (i + 1) * SECOND // 30)
-                stamps[name].append((i + 1) * SECOND // 30)
-    node.finish()
-    for name, camera in node.cameras.items():
-        check_same(camera, engine_results(zip(stamps[name], scenes[name], strict=True)))
+    for camera, pairs in two_cameras(node, ahead=8, rate=30):
+        check_same(camera, engine_results(pairs))
 
 
 @pytest.mark.parametrize('reliable', [False, True])

@@ -4,6 +4,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ rclpy = pytest.importorskip('rclpy', reason='parameters need rclpy')
 from rcl_interfaces.msg import SetParametersResult  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
 
 from detsam2_ros.engine import EngineConfig  # noqa: E402
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES  # noqa: E402
@@ -217,8 +220,6 @@ def test_cameras_are_parts_of_topic_names(make_node, read, name: str):
 
 @pytest.mark.parametrize('name', ['front', 'a', 'cam2', 'rear_left_2'])
 def test_topics_of_an_allowed_camera_are_valid(make_node, read, name: str):
-    from sensor_msgs.msg import Image
-
     assert read(f'cameras:=[{name}]').camera_names == (name,)
     make_node().create_publisher(Image, f'~/{name}/masks', 1)
 
@@ -352,9 +353,6 @@ def test_the_generator_says_how_it_is_used(capsys, monkeypatch):
 
 def test_the_table_needs_no_ros():
     """It may be read where there is no ROS: to make the documentation."""
-    import subprocess
-    import sys
-
     program = (
         'import sys; sys.modules["rclpy"] = None\n'
         'from detsam2_ros.ros.parameters import docs; print(len(docs.markdown()))'

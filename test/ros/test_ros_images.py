@@ -81,11 +81,13 @@ def mosaic_of(pattern: str, rgb: np.ndarray) -> np.ndarray:
     return np.take_along_axis(rgb, channel[..., None], axis=2)[..., 0]
 
 
-def is_ours(rgb: np.ndarray, message: Image) -> None:
-    """Check form, and that the message may change without changing the picture."""
+def converted(message: Image) -> np.ndarray:
+    """Convert; check the form, and that the message may change without changing the picture."""
+    rgb = to_rgb(message)
     assert rgb.dtype == np.uint8 and rgb.shape == (message.height, message.width, 3)
     assert rgb.flags.c_contiguous and rgb.flags.writeable
     assert not np.shares_memory(rgb, np.frombuffer(message.data, np.uint8))
+    return rgb
 
 
 @pytest.mark.parametrize('padding', [0, 1, 4, 64])
@@ -94,9 +96,7 @@ def is_ours(rgb: np.ndarray, message: Image) -> None:
 def test_colours_of_8_bits(encoding: str, big: bool, padding: int) -> None:
     rgb = noise()
     message = image_of(encoding, channels_of(encoding.strip(), rgb), padding, big)
-    result = to_rgb(message)
-    is_ours(result, message)
-    np.testing.assert_array_equal(result, rgb)
+    np.testing.assert_array_equal(converted(message), rgb)
 
 
 @pytest.mark.parametrize('padding', [0, 2, 7])
@@ -105,9 +105,7 @@ def test_colours_of_8_bits(encoding: str, big: bool, padding: int) -> None:
 def test_colours_of_16_bits(encoding: str, big: bool, padding: int) -> None:
     rgb = noise().astype(np.uint16) * 257
     message = image_of(encoding, channels_of(encoding, rgb), padding, big)
-    result = to_rgb(message)
-    is_ours(result, message)
-    np.testing.assert_array_equal(result, noise())
+    np.testing.assert_array_equal(converted(message), noise())
 
 
 def test_16_bits_are_scaled_and_rounded() -> None:
@@ -127,9 +125,7 @@ def test_grey_and_opencv_types(encoding: str, channels: int, padding: int) -> No
     pixels = noise(channels=channels)
     message = image_of(encoding, pixels, padding)
     expected = np.repeat(pixels, 3, axis=2) if channels == 1 else pixels[..., 2::-1]
-    result = to_rgb(message)
-    is_ours(result, message)
-    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(converted(message), expected)
 
 
 @pytest.mark.parametrize('padding', [0, 6])
@@ -145,9 +141,7 @@ def test_yuv_4_2_2(encoding: str, order: str, padding: int) -> None:
     colours = pairs.reshape(15, 24)
     pixels = np.stack((colours, luma) if order == 'uyvy' else (luma, colours), axis=2)
     message = image_of(encoding, pixels, padding, big=True)
-    result = to_rgb(message)
-    is_ours(result, message)
-    assert np.abs(result.astype(int) - rgb).max() <= 3
+    assert np.abs(converted(message).astype(int) - rgb).max() <= 3
 
 
 @pytest.mark.parametrize('padding', [0, 8])
@@ -166,9 +160,7 @@ def test_planes(encoding: str, padding: int) -> None:
         + np.pad(rows, ((0, 0), (0, extra)), constant_values=9).tobytes()
     )
     message = image_of_bytes(encoding, width, height, width + padding, data)
-    result = to_rgb(message)
-    is_ours(result, message)
-    assert np.abs(result.astype(int) - rgb).max() <= 3
+    assert np.abs(converted(message).astype(int) - rgb).max() <= 3
 
 
 @pytest.mark.parametrize('bits', [8, 16])
@@ -181,8 +173,7 @@ def test_bayer(pattern: str, bits: int, height: int, width: int, padding: int) -
         mosaic = mosaic.astype(np.uint16) * 257
     for big in (False, True):
         message = image_of(f'bayer_{pattern}{bits}', mosaic, padding, big)
-        result = to_rgb(message)
-        is_ours(result, message)
+        result = converted(message)
         assert np.abs(inside(result.astype(int) - rgb)).max() <= 1
 
 
@@ -193,7 +184,7 @@ def test_every_encoding_at_its_smallest(encoding: str) -> None:
     step = side * (layout.channels * layout.sample_bytes if layout else 1)
     size = int(step * side * shared.PLANAR.get(encoding, 1))
     message = image_of_bytes(encoding.upper(), side, side, step, bytes(size))
-    is_ours(to_rgb(message), message)
+    converted(message)
 
 
 def test_there_are_twenty_kinds_of_bad_images() -> None:

@@ -20,7 +20,7 @@ PATIENCE = 60.0  # seconds for what takes milliseconds: a busy machine fails no 
 Fault = Callable[[Stream], None]
 
 
-def fail(*_: object) -> None:
+def fail(*_: object, **__: object) -> None:
     """Fail as a GPU does whose memory is full."""
     raise MemoryError('full')
 
