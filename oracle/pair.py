@@ -191,14 +191,12 @@ class Pair:
         seen = []
         for name, logits in expected.items():
             mask = oracle.masks(logits).cpu().numpy()
-            seen.append(
-                Seen(
-                    newest=newest, frame=frame, name=name,
-                    prompted=frame in oracle.conditioned(name),
-                    engine=found[name].float().cpu(), oracle=logits.cpu(),
-                    iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
-                )
-            )
+            seen.append(Seen(
+                newest=newest, frame=frame, name=name,
+                prompted=frame in oracle.conditioned(name),
+                engine=found[name].float().cpu(), oracle=logits.cpu(),
+                iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
+            ))
         return seen
 
 

@@ -66,11 +66,8 @@ def test_rclpy_reads_the_same_messages_that_the_node_makes() -> None:
     for data, kind, expected in (
         (make.masks(of_bags, first), Image, label_image(of_ros, first.labels)),
         (make.objects(of_bags, first), messages.ObjectArray, object_array(first, of_ros)),
-        (
-            make.correction(of_bags, later, kept),
-            messages.MaskCorrection,
-            correction(later, of_ros, kept),
-        ),
+        (make.correction(of_bags, later, kept), messages.MaskCorrection,
+         correction(later, of_ros, kept)),
     ):
         assert deserialize_message(data, kind) == expected
 

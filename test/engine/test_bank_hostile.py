@@ -94,8 +94,7 @@ def test_a_file_over_the_limit_is_not_read(path):
 
 
 @pytest.mark.parametrize('declared', [
-    9, MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 1 << 40, 2**63, 2**64 - 1,
-])
+    9, MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 1 << 40, 2**63, 2**64 - 1])
 @pytest.mark.parametrize('rest', [b'{}', b'{}' + b'0' * 100])
 def test_a_declared_length_reserves_nothing(path, declared, rest):
     path.write_bytes(declared.to_bytes(8, 'little') + rest)

@@ -133,12 +133,10 @@ def run(
 
 def differences(seen: list[Seen]) -> np.ndarray:
     """Return the largest difference of the logits of each, relative to their spread."""
-    return np.array(
-        [
-            float((s.engine - s.oracle).abs().max() / s.oracle.std().clamp_min(1e-3))
-            for s in seen if s.visible
-        ]
-    )
+    return np.array([
+        float((s.engine - s.oracle).abs().max() / s.oracle.std().clamp_min(1e-3))
+        for s in seen if s.visible
+    ])
 
 
 def check(seen: list[Seen], typical: float = TYPICAL) -> None:

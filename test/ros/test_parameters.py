@@ -202,10 +202,8 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
     (['memory_bank:=/tmp/a'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=a/../../b'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=~/b'], 'memory_bank must be a path inside memory_bank_directory'),
-    (
-        ['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
-        "cameras: 'A' cannot .*; device must .*; max_propagation .20. must",
-    ),
+    (['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
+     "cameras: 'A' cannot .*; device must .*; max_propagation .20. must"),
 ])
 def test_values_that_do_not_fit_are_refused(read, given: list[str], message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):

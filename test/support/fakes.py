@@ -67,12 +67,10 @@ class ColourDetector:
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Return a box around the pixels of each colour, one pixel wider on each side."""
         return [
-            detections(
-                [
-                    (i, box) for i, name in self.class_names.items()
-                    if (box := colour_box(image, name)) is not None
-                ]
-            )
+            detections([
+                (i, box) for i, name in self.class_names.items()
+                if (box := colour_box(image, name)) is not None
+            ])
             for image in images
         ]
 
