@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from client_cases import STEP, correction, labels_of, masks, objects
 
+pytest.importorskip('rclpy')
+pytest.importorskip('detsam2_msgs.msg')
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from detsam2_msgs import msg as messages
 from detsam2_ros.client import MaskTimeline, TimelineFrame, subscribe
 
-rclpy = pytest.importorskip('rclpy')
-messages = pytest.importorskip('detsam2_msgs.msg')
 pytestmark = pytest.mark.ros
-
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor  # noqa: E402
-from rclpy.qos import QoSProfile  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
 
 FIRST = labels_of(0, 0, 1, 1, 0, 0, 1, 1)
 AFTER = labels_of(0, 1, 1, 1, 0, 0, 2, 1)

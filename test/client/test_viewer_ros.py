@@ -8,18 +8,20 @@ import time
 import client_cases
 import pytest
 from client_cases import STEP
+
+pytest.importorskip('rclpy')
+pytest.importorskip('detsam2_msgs.msg')
+
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from test_client_ros import fill
 from test_viewer import AFTER, FIRST, Notes
 
-rclpy = pytest.importorskip('rclpy')
-messages = pytest.importorskip('detsam2_msgs.msg')
+from detsam2_msgs import msg as messages
+from detsam2_ros.viewer.node import ViewerError, _found, look
+
 pytestmark = pytest.mark.ros
-
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from test_client_ros import fill  # noqa: E402
-
-from detsam2_ros.viewer.node import ViewerError, _found, look  # noqa: E402
-
 STRING = 'std_msgs/msg/String'
 IMAGE, OBJECTS = 'sensor_msgs/msg/Image', 'detsam2_msgs/msg/ObjectArray'
 

@@ -95,12 +95,13 @@ def test_flush_reports_a_broken_detector_too():
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
-def test_a_detector_does_not_keep_a_program_from_ending(error):
-    run = Run(BrokenDetector(error()), **USUAL)
-    run.push(*[GOOD] * 3)
+@pytest.mark.parametrize(('mode', 'taken'), [('window', 4), ('online', 0)])
+def test_a_detector_does_not_keep_a_program_from_ending(error, mode, taken):
+    run = Run(BrokenDetector(error()), mode=mode, **USUAL)
+    run.push(*[GOOD] * max(taken - 1, 0))  # it is asked with the window's last frame, or at once
     with pytest.raises(error):
         run.push(GOOD)
-    assert run.stream.backlog.frames == 4
+    assert (run.stream.backlog.frames, run.engine.stats().frames) == (taken, taken)
 
 
 # ---- a model that fails

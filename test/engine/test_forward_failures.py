@@ -65,14 +65,6 @@ def test_objects_are_tracked_through_a_failure_of_the_detector():
     assert all(run.ids(i) == [1] for i in range(8))
 
 
-@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
-def test_a_detector_does_not_keep_a_program_from_ending(error):
-    run = Run(BrokenDetector(error()), **ONLINE)
-    with pytest.raises(error):
-        run.push(GOOD)
-    assert (run.stream.backlog.frames, run.engine.stats().frames) == (0, 0)
-
-
 # ---- forward steps
 
 

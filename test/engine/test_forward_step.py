@@ -2,19 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online: masks on arrival, corrections from passes that may be done between frames."""
 
+import fakes
 import numpy as np
 import pytest
 import torch
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    disc_box,
-    iou,
-    mask,
-    tiny_sam2,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
 from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red, same_results
 
 from detsam2_ros.engine.tracking.pass_runner import Pace
@@ -76,7 +68,7 @@ def test_the_newest_frame_comes_before_what_its_window_corrects():
 
 def test_frames_after_the_newest_prompt_keep_the_masks_of_their_arrival():
     config = {**ONLINE, 'detect_interval': 5}
-    run = Run(ScriptedDetector({5: [(0, RED)]}, 5), tiny_sam2(), **config)
+    run = Run(ScriptedDetector({5: [(0, RED)]}, 5), fakes.tiny_sam2(), **config)
     run.push(*film(8))
     corrected = {result.index for result in run.results if result.revision}
     assert corrected and max(corrected) < 5
@@ -182,7 +174,7 @@ def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
     boxes = [(0, (4.0, 4.0, 30.0, 40.0)), (1, (30.0, 8.0, 60.0, 44.0))]
     script = {0: boxes[:1], 4: boxes, 8: boxes[1:], 12: boxes}
     config = {**USUAL, 'mode': mode, 'association': 'class', 'max_conditioned_memories': 2}
-    runs = [Run(ScriptedDetector(script, 4), tiny_sam2(), **config) for _ in range(2)]
+    runs = [Run(ScriptedDetector(script, 4), fakes.tiny_sam2(), **config) for _ in range(2)]
     for image in film(18, ('green', 50, 10)):
         runs[0].push(image)
         runs[1].take(image, parts)
@@ -200,8 +192,8 @@ def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
 
 def test_a_pass_reads_nothing_that_forward_tracking_wrote():
     boxes = [(0, (4.0, 4.0, 30.0, 40.0)), (1, (30.0, 8.0, 60.0, 44.0))]
-    runs = [Run(ScriptedDetector({6: boxes}, 6), tiny_sam2(), **{**ONLINE, 'detect_interval': 6})
-            for _ in range(2)]  # fmt: skip
+    config = {**ONLINE, 'detect_interval': 6}
+    runs = [Run(ScriptedDetector({6: boxes}, 6), fakes.tiny_sam2(), **config) for _ in range(2)]
     for run in runs:
         run.push(*film(7))
         run.take(film(8)[7], 0)

@@ -3,8 +3,7 @@
 """Mode online gives the masks of sam2's own predictor, running forward and then in reverse."""
 
 import pytest
-from test_parity import SCENARIOS, TYPICAL, check, run
-from test_parity_bank import SCRIPTS, run_with_bank
+from test_parity import SCENARIOS, SCRIPTS, TYPICAL, check, run, run_with_bank
 from test_parity_demo import run as run_demo
 
 from oracle.online import OnlinePair

@@ -8,17 +8,11 @@ import pytest
 import torch
 
 from detsam2_ros.engine.sam2 import model as sam2_model
+from detsam2_ros.engine.sam2 import steps
 from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.model import Sam2Model
-from detsam2_ros.engine.sam2.steps import (
-    MaskPrediction,
-    decode_masks,
-    decode_points,
-    encode_image,
-    encode_memory,
-    track,
-)
+from detsam2_ros.engine.sam2.steps import decode_points, encode_image, encode_memory, track
 from oracle import random_sam2
 from oracle.pair import random_models
 
@@ -37,14 +31,14 @@ def _all_stages(model: Sam2Model) -> list[torch.Tensor]:
         prompted = decode_points(model, features, box, labels)
         given = torch.zeros(1, 1, model.image_size, model.image_size)
         given[..., 20:60, 20:60] = 1
-        masked = decode_masks(model, features, given)
+        masked = steps.decode_masks(model, features, given)
         memories = []
         for decoded in (prompted, masked):
             memories += encode_memory(model, features, decoded, prompted=True)
         context = Context(tuple((m, 3) for m in memories), tuple((m, 0.2) for m in memories))
         tracked = track(model, features, [context], KeyCache())
 
-    def parts(decoded: MaskPrediction) -> list[torch.Tensor]:
+    def parts(decoded: steps.MaskPrediction) -> list[torch.Tensor]:
         return [decoded.logits, decoded.pointer, decoded.score]
 
     return [features.top, *parts(prompted), *parts(masked), memories[0].spatial, *parts(tracked)]

@@ -5,12 +5,11 @@
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
-from stream_cases import EMPTY, GOOD, RED, USUAL, film, nothing_was_lost, red
+from stream_cases import EMPTY, GOOD, MODES, RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Prompt, PromptError, load_sam2
 from detsam2_ros.scene.scene import SceneFrame, render
 
-MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 BALL = 1  # of the demo scene
 
 

@@ -5,18 +5,9 @@
 import dataclasses
 from pathlib import Path
 
+import fakes
 import pytest
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    colour_sam2,
-    disc_box,
-    iou,
-    mask,
-    tiny_sam2,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
 from stream_cases import EMPTY, SIZE, USUAL, make_bank, picture, same_results
 
 from detsam2_ros.engine.bank.bank import MemoryBank
@@ -56,7 +47,7 @@ def test_a_bank_segments_another_video_without_any_detection(tmp_path: Path):
 
 
 def test_a_bank_from_a_file_gives_the_very_same_masks(tmp_path: Path):
-    model = tiny_sam2(1)
+    model = fakes.tiny_sam2(1)
     boxes = [(0, (4.0, 4.0, 30.0, 40.0)), (1, (30.0, 8.0, 60.0, 44.0))]
     maker = Run(ScriptedDetector(lambda frame: boxes), model, **USUAL)
     maker.push(*random_sam2.images(12, *SIZE, seed=1))
@@ -151,8 +142,8 @@ def test_a_bank_of_another_model_is_refused_and_the_old_one_works_on():
     run = Run(None, **USUAL)
     bank = make_bank('red')
     run.stream.load_bank(bank)
-    for model, name in ((colour_sam2(seed=1), 'colour-1'), (colour_sam2(96), 'colour-0')):
-        other = make_bank('green', model=model)
+    for changed, name in (({'seed': 1}, 'colour-1'), ({'image_size': 96}, 'colour-0')):
+        other = make_bank('green', model=fakes.colour_sam2(**changed))
         with pytest.raises(BankError, match=f'made with {name} .* the loaded model is colour-0 '):
             run.stream.load_bank(other)
     assert run.stream.bank is bank

@@ -3,9 +3,9 @@
 """What the engine logs arrives in the node's log, and nothing is said too often."""
 
 import logging
-import threading
 
 import pytest
+from fault_engine import together
 
 from detsam2_ros.ros.logs import RosLogHandler, route_logs, unroute_logs
 from detsam2_ros.runtime.log_throttle import Throttle
@@ -103,9 +103,5 @@ def test_threads_say_it_once_together():
             if throttle.allows(f'{i}'):
                 said.append(i)
 
-    threads = [threading.Thread(target=say) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60.0)
+    together(*[say] * 4)
     assert sorted(said) == list(range(200))

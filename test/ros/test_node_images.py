@@ -6,19 +6,13 @@ import array
 from collections import Counter
 
 import cv2
+import node_scenes
 import numpy as np
 import pytest
 from node_control import DRAWING
 from node_graph import Inbox, quality, wait_until
 from node_running import SECOND
-from node_scenes import (
-    check_same,
-    engine_results,
-    engine_streams,
-    finish_and_check,
-    scene,
-    steady_scene,
-)
+from node_scenes import engine_streams, finish_and_check, scene, steady_scene
 from ros_cases import BAD_IMAGES, image_of
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -125,7 +119,7 @@ def test_a_size_that_changes_in_a_window_starts_a_new_stream(start):
         for i, size in enumerate(sizes)
     ]
     node.finish()
-    check_same(node.camera, *engine_streams(*streams))
+    node_scenes.check_same(node.camera, *engine_streams(*streams))
     assert [m.frame_index for m in node.camera.objects.messages] == [*range(7)] * 3
     assert node.status('').values['resets'] == '2'
     assert node.process.lines('the image size changed from 96x64 to 64x48')
@@ -156,7 +150,7 @@ def test_the_overlay_is_drawn_while_somebody_looks(start, graph, control):
         send()
     send()
     wait_until(lambda: len(box) >= 2, 'overlays')
-    results = {r.stamp: r for r in engine_results(list(camera.frames.items()))
+    results = {r.stamp: r for r in node_scenes.engine_results(list(camera.frames.items()))
                if r.revision == 0}
     for message in box.messages:
         stamp = message.header.stamp.sec * SECOND

@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-rclpy = pytest.importorskip('rclpy', reason='parameters need rclpy')
+pytest.importorskip('rclpy', reason='parameters need rclpy')
 
-from rcl_interfaces.msg import SetParametersResult  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
-from detsam2_ros.engine import EngineConfig  # noqa: E402
-from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES  # noqa: E402
-from detsam2_ros.engine.config_fields import live_parameters  # noqa: E402
-from detsam2_ros.ros.parameters import docs as parameter_docs  # noqa: E402
-from detsam2_ros.ros.parameters.declare import (  # noqa: E402
+from detsam2_ros.engine import EngineConfig
+from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
+from detsam2_ros.engine.config_fields import live_parameters
+from detsam2_ros.ros.parameters import docs as parameter_docs
+from detsam2_ros.ros.parameters.declare import (
     PARAMETERS,
     RUNTIME,
     NodeParameters,

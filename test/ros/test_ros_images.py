@@ -17,13 +17,10 @@ from std_msgs.msg import Header
 from detsam2_ros.messages import pixels as shared
 from detsam2_ros.ros import images
 from detsam2_ros.ros.images import (
-    CvBridgeUnusable,
     ImageRefused,
-    check_cv_bridge,
     compressed_to_rgb,
     label_image,
     read_labels,
-    rgb_image,
     to_rgb,
 )
 
@@ -304,14 +301,14 @@ def test_label_and_rgb_images() -> None:
         if part.size:
             np.testing.assert_array_equal(read_labels(message), part)
     for part in (noise(), noise()[2:5, 1:8], noise()[..., ::-1]):
-        message = rgb_image(header, part)
+        message = images.rgb_image(header, part)
         assert message.header == header and message.step == 3 * part.shape[1]
         np.testing.assert_array_equal(to_rgb(message), part)
     for wrong in (labels.astype(np.int32), labels.astype('>u2'), labels[0]):
         with pytest.raises(TypeError, match='uint16'):
             label_image(header, wrong)
     with pytest.raises(TypeError, match='uint8'):
-        rgb_image(header, labels)
+        images.rgb_image(header, labels)
 
 
 @pytest.mark.parametrize('padding', [0, 2, 3])
@@ -370,12 +367,12 @@ CRASH = (
       '        return numpy.zeros((1, 1, 3), "u1")', 'AssertionError')],
 )  # fmt: skip
 def test_cv_bridge_that_does_not_work_is_told(fake_cv_bridge, source: str, says: str) -> None:
-    check_cv_bridge()
+    images.check_cv_bridge()
     fake_cv_bridge(source)
     for _ in range(2):
-        with pytest.raises(CvBridgeUnusable, match=says) as error:
-            check_cv_bridge()
+        with pytest.raises(images.CvBridgeUnusable, match=says) as error:
+            images.check_cv_bridge()
         assert '\n' not in str(error.value) and 'cv_bridge' in str(error.value)
-    with pytest.raises(CvBridgeUnusable, match=says):
+    with pytest.raises(images.CvBridgeUnusable, match=says):
         to_rgb(image_of('bgr8', noise()))
     np.testing.assert_array_equal(to_rgb(image_of('rgb8', noise())), noise())

@@ -7,7 +7,7 @@ import time
 import weakref
 
 import pytest
-from fault_engine import PATIENCE
+from fault_engine import PATIENCE, together
 
 from detsam2_ros.runtime.publish_queue import PublishQueue
 
@@ -193,11 +193,7 @@ def test_many_posters_lose_nothing_and_keep_their_own_order():
         for i in range(200):
             queue.post(lambda i=i: done.append((number, i)))
 
-    posters = [threading.Thread(target=post, args=(n,)) for n in range(4)]
-    for poster in posters:
-        poster.start()
-    for poster in posters:
-        poster.join(PATIENCE)
+    together(*[lambda n=n: post(n) for n in range(4)])
     assert queue.stop(PATIENCE)
     for number in range(4):
         assert [i for n, i in done if n == number] == list(range(200))

@@ -29,6 +29,16 @@ def well(*_: object) -> None:
     """Do nothing."""
 
 
+def together(*work: Callable[[], object]) -> None:
+    """Do several things at once, each in its thread, and wait for their end."""
+    threads = [threading.Thread(target=each) for each in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 class FaultEngine(Engine):
     """The real engine on a model that computes next to nothing, with places to fail or wait in.
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 from fakes import ColourDetector, Run, disc_box, scene
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.results.frames import FrameResult
 
+MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 SIZE = (48, 64)
 EMPTY = scene(size=SIZE)
 USUAL = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
