@@ -169,8 +169,6 @@ def test_a_memory_bank_leads_without_a_detector(recording, tmp_path) -> None:
 
 
 # ---- what bags hold is what the node publishes: the same types, the same content
-
-
 def results():
     """Return revision 0 and a later one of a frame, from the engine."""
     stream = made.engine().open_stream('front')

@@ -46,8 +46,6 @@ def of_images(tmp_path, images: list[bytes | tuple[str, bytes]]):
 
 
 # ---- messages
-
-
 def test_every_message_is_segmented_or_refused_by_reason(tmp_path) -> None:
     def good(i: int) -> bytes:
         return raw(drawn(i), START + i * STEP)
@@ -119,8 +117,6 @@ def test_a_topic_without_messages(tmp_path) -> None:
 
 
 # ---- topics
-
-
 def test_topics_that_cannot_be_segmented_are_named(recording, tmp_path) -> None:
     output = tmp_path / 'out.mcap'
     said = refusal(recording, output, topics=('/left',))
@@ -171,8 +167,6 @@ def test_types_that_nobody_knows_are_left_out_and_told(tmp_path) -> None:
 
 
 # ---- files
-
-
 def test_paths_that_cannot_work(recording, tmp_path) -> None:
     output = tmp_path / 'out.mcap'
     assert 'does not exist' in refusal(tmp_path / 'no.mcap', output)

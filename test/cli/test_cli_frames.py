@@ -107,8 +107,6 @@ def test_a_video_that_ends_early_gives_what_can_be_decoded(engine, tmp_path, cap
 
 
 # ---- arguments: what cannot be used is refused in one line that names it
-
-
 def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     """Run the command, expect exit code 2 and one line that says why; returns the line."""
     assert segment_video.main([*arguments, *SMALL]) == 2

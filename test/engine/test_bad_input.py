@@ -107,8 +107,6 @@ def test_tiny_images_are_segmented_all_the_same(size):
 
 
 # ---- detections
-
-
 def all_found(boxes: list) -> Run:
     run = Run(ScriptedDetector({0: [(0, RED)], 4: boxes, 8: [(0, RED)]}, 4), **USUAL)
     run.push(*[GOOD] * 12)

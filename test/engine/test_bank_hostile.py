@@ -191,8 +191,6 @@ def test_a_file_that_shrinks_while_it_is_read(path, monkeypatch):
 
 
 # ---- random damage: loaded or refused, never anything else
-
-
 @pytest.fixture(scope='module')
 def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     file = tmp_path_factory.mktemp('fuzz') / 'bank.safetensors'

@@ -105,8 +105,6 @@ def test_a_detector_does_not_keep_a_program_from_ending(error, mode, taken):
 
 
 # ---- a model that fails
-
-
 def test_a_window_that_failed_is_closed_later_without_losing_a_frame(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
     run.push(*[GOOD] * 4)
@@ -177,8 +175,6 @@ def test_an_image_that_could_not_be_encoded_was_not_taken(monkeypatch):
 
 
 # ---- memory banks
-
-
 @pytest.fixture
 def bank() -> MemoryBank:
     run = Run(ColourDetector(['red']), **USUAL)

@@ -17,8 +17,6 @@ ONLINE = {**USUAL, 'mode': 'online'}
 
 
 # ---- detectors
-
-
 def test_a_broken_detector_is_reported_with_the_masks_of_its_frame():
     detector = BrokenDetector(RuntimeError('CUDA out of memory'), working=1)
     run = Run(detector, **ONLINE)
@@ -66,8 +64,6 @@ def test_objects_are_tracked_through_a_failure_of_the_detector():
 
 
 # ---- forward steps
-
-
 @pytest.mark.parametrize(
     ('module', 'stage'),
     [(forward_step, 'track_objects'), (steps, 'encode_memory'), (conditioning, 'decode_boxes')],
@@ -110,8 +106,6 @@ def test_a_first_frame_that_fails_does_not_fix_the_size(monkeypatch):
 
 
 # ---- passes
-
-
 def test_the_masks_of_a_new_frame_come_though_its_window_fails(monkeypatch):
     run = Run(ScriptedDetector({2: [(0, RED)]}, 2), **{**ONLINE, 'detect_interval': 2})
     run.push(*[GOOD] * 3)

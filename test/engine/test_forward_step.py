@@ -25,8 +25,6 @@ def closing(run: Run) -> tuple[int, bool, bool]:
 
 
 # ---- on arrival
-
-
 def test_every_frame_has_masks_on_arrival():
     run = Run(ColourDetector(['red']), **ONLINE)
     for i, image in enumerate(film(11)):
@@ -165,8 +163,6 @@ def test_an_object_of_another_colour_is_not_taken_for_the_lost_one():
 
 
 # ---- passes between frames
-
-
 @pytest.mark.parametrize('mode', ['window', 'online'])
 @pytest.mark.parametrize('parts', [0, 1, 3, 100])
 def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
@@ -329,8 +325,6 @@ def test_reset_amid_a_pass_drops_no_published_frame():
 
 
 # ---- what is held
-
-
 def test_of_the_past_a_frame_needs_six_memories_and_fifteen_pointers():
     run = Run(ScriptedDetector({0: [(0, RED)]}, 4), **ONLINE)
     run.push(*[red(14)] * 40)

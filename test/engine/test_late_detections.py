@@ -215,8 +215,6 @@ def test_classes_get_ids_by_name():
 
 
 # ---- prompts on frames that no other frame follows: a camera that paused, a bag that was stopped
-
-
 def finish(run: Run, flush: bool) -> list:
     """Let the stream do what is left without another frame."""
     if flush:

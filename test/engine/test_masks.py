@@ -164,8 +164,6 @@ def test_boxes_without_area_overlap_nothing():
 
 
 # ---- logits: both ways to compute them agree, and nothing to draw is fine
-
-
 CPU = torch.device('cpu')
 
 

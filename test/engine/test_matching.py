@@ -239,8 +239,6 @@ def test_boxes_that_overlap_do_not_mean_masks_that_do():
 
 
 # ---- new objects that are older ones: which may be, and what becomes of their prompts
-
-
 SIDE = 16
 RESIZER = MaskResizer(SIDE, SIDE, SIDE, torch.device('cpu'))
 

@@ -162,8 +162,6 @@ def test_all_that_matters_is_made_to_fail() -> None:
 
 
 # ---- what is refused
-
-
 SEVEN = {'frames': film(7)}
 FULL = {**ONLINE, 'max_objects': 2}
 MANY = in_turn(*[add(index) for index in range(7, 13)])
@@ -212,8 +210,6 @@ def test_what_is_refused_leaves_no_trace(name: str, mode: str) -> None:
 
 
 # ---- detectors
-
-
 @pytest.mark.parametrize('mode', ['window', 'online'])
 def test_a_detector_that_fails_is_one_that_found_nothing(mode: str) -> None:
     operation = add(3) if mode == 'online' else close
@@ -233,8 +229,6 @@ def test_a_detector_that_fails_is_one_that_found_nothing(mode: str) -> None:
 
 
 # ---- by construction
-
-
 CONTENTS = {field.name for field in dataclasses.fields(StreamState)}
 CHANGES = {'add', 'append', 'clear', 'difference_update', 'discard', 'extend', 'insert', 'pop',
            'popitem', 'remove', 'setdefault', 'sort', 'update'}  # fmt: skip

@@ -166,8 +166,6 @@ def test_same_as_predictor(name: str, kind: str, seed: int) -> None:
 
 
 # ---- memory banks: conditioned memories from before the first frame, to sam2 as to us
-
-
 def recorded_bank(model: Sam2Model) -> MemoryBank:
     """Record two objects on another film: class 1 on two frames, class 2 on one."""
     script = {0: {1: (8, 8, 52, 50)}, 3: {1: (10, 9, 55, 50), 2: (60, 18, 112, 82)}}

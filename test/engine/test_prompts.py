@@ -44,8 +44,6 @@ def ball_prompt(frame: SceneFrame, kind: str) -> Prompt:
 
 
 # ---- new objects
-
-
 @MODES
 def test_a_box_starts_an_object_at_once(mode):
     run = Run(None, mode=mode, **USUAL)
@@ -162,8 +160,6 @@ def test_by_class_there_is_one_object_of_a_class():
 
 
 # ---- objects that are there
-
-
 @MODES
 def test_a_prompt_corrects_an_object_that_strayed(mode):
     """It follows green from frame 4 on, because somebody said so; then red again."""

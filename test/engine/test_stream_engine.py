@@ -86,8 +86,6 @@ def test_reset_starts_anew():
 
 
 # ---- parameters that change while streams run
-
-
 def test_detection_stops_and_starts_with_the_next_frame():
     run = Run(ScriptedDetector({0: [(0, RED)]}), **{**USUAL, 'detect_interval': 1})
     images = film(16)

@@ -144,8 +144,6 @@ def test_without_the_package_configure_says_how_to_get_it(monkeypatch):
 
 
 # ---- results as messages that others know
-
-
 needs_vision_msgs = pytest.mark.skipif(LabelInfo is None, reason='vision_msgs is not installed')
 
 

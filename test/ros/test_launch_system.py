@@ -72,9 +72,7 @@ def quick(tmp_path: Path) -> str:
     return str(path)
 
 
-# ---- detsam2.launch.py -----------------------------------------------------------------------
-
-
+# ---- detsam2.launch.py
 @launch_pytest.fixture
 def several(quick: str) -> tuple[LaunchDescription, Exits]:
     return description(
@@ -117,9 +115,7 @@ def test_a_lifecycle_manager_can_take_over(by_hand: tuple, graph: Graph) -> Iter
     assert by_hand[1] == {'detsam2_node': 0}
 
 
-# ---- demo.launch.py --------------------------------------------------------------------------
-
-
+# ---- demo.launch.py
 @launch_pytest.fixture(auto_shutdown=False)
 def demo(tmp_path: Path) -> tuple[LaunchDescription, Exits]:
     return description('demo.launch.py', output=str(tmp_path / 'out'), length='30', size='256')

@@ -75,8 +75,6 @@ def test_routes_end_and_other_nodes_keep_theirs(lines):
 
 
 # ---- throttle
-
-
 def test_the_same_is_said_once_in_a_while():
     now = [0.0]
     throttle = Throttle(10.0, lambda: now[0])

@@ -202,8 +202,6 @@ def test_nodes_of_one_kind_live_side_by_side(start):
 
 
 # ---- SIGINT and SIGTERM end it within seconds, cleanly: NodeProcess.end checks time, code and log
-
-
 BOTH = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 
 

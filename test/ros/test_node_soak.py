@@ -111,8 +111,6 @@ def test_memory_stays_flat_whatever_happens(start, control, tmp_path):
 
 
 # ---- the shipped models, against the engine alone
-
-
 @pytest.mark.parametrize('mode', ['window', 'online'])
 def test_shipped_models_give_the_same_masks_as_without_the_node(start, mode):
     method = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8, 'mode': mode}

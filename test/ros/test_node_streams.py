@@ -146,8 +146,6 @@ def test_the_image_topic_can_be_remapped(start):
 
 
 # ---- programs that know vision_msgs, or a mask of classes, only
-
-
 needs_vision_msgs = pytest.mark.skipif(
     importlib.util.find_spec('vision_msgs') is None, reason='vision_msgs is not installed')
 

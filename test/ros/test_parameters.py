@@ -78,8 +78,6 @@ def from_yaml(make_node: MakeNode, path: Path) -> NodeParameters:
 
 
 # ---- declared
-
-
 def test_the_defaults_are_valid_and_those_of_the_engine(read):
     parameters = read()
     assert parameters.engine == EngineConfig()
@@ -122,8 +120,6 @@ def test_descriptors_tell_type_range_and_meaning(make_node):
 
 
 # ---- what YAML files say
-
-
 @pytest.mark.parametrize(('given', 'name', 'value'), [
     ('match_iou:=1', 'match_iou', 1.0),
     ('max_window_delay:=0', 'max_window_delay', 0.0),
@@ -191,8 +187,6 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
 
 
 # ---- together
-
-
 @pytest.mark.parametrize(('given', 'message'), [
     (['window_size:=30'], r'max_propagation \(20\) must be >= window_size \(30\)'),
     (['device:=gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
@@ -234,8 +228,6 @@ def test_the_folder_of_the_banks(read, monkeypatch, tmp_path):
 
 
 # ---- changes while the node runs
-
-
 @pytest.fixture
 def running(make_node: MakeNode) -> Node:
     """A node that takes changes as the real one does; its parameters are in `current`."""
@@ -307,8 +299,6 @@ def test_parameters_of_others_pass(running):
 
 
 # ---- documented
-
-
 def test_the_yaml_file_has_every_parameter_with_its_default(make_node, read):
     path = ROOT / 'config' / 'detsam2.yaml'
     assert path.read_text(encoding='utf-8') == parameter_docs.yaml(), (

@@ -94,8 +94,6 @@ def check_patch(first: FrameResult, later: FrameResult, message: MaskCorrection)
 
 
 # ---- corrections
-
-
 @given(revisions())
 def test_each_correction_alone_brings_revision_0_up_to_date(found):
     first = FirstLabels.of(found[0])
@@ -193,8 +191,6 @@ def test_corrections_of_the_engine_give_its_final_labels():
 
 
 # ---- objects
-
-
 def test_objects_are_flat_arrays_of_one_order():
     objects = (
         Object(7, 2, 'cup', 0.25, True, Mask((48, 64), (1, 2, 30, 41))),

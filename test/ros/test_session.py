@@ -169,8 +169,6 @@ def test_what_repeats_is_said_once_whatever_its_numbers_are(node):
 
 
 # ---- what the services say is loaded is what the streams use, whatever the order of requests
-
-
 class BankEngine(FaultEngine):
     """Has the model of the banks; its camera b takes none of a source called bad."""
 

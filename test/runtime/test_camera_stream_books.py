@@ -32,8 +32,6 @@ class Sent(QueuedFrame):
 
 
 # ---- what is held
-
-
 @MODES
 def test_what_is_held_stays_bounded_over_a_long_run(mode):
     film = Film(mode=mode)
@@ -97,8 +95,6 @@ def test_the_image_of_a_dropped_frame_is_let_go(why):
 
 
 # ---- defects, after which the thread resets the stream
-
-
 @MODES
 @pytest.mark.parametrize('where', ['on_add', 'on_part', 'on_end'])
 def test_a_frame_that_restarts_a_stream_is_counted_also_when_that_ends_in_a_defect(where, mode):
@@ -218,8 +214,6 @@ def check_order(film: Film, reach: int) -> None:
 
 
 # ---- what waits since when, and which window is due
-
-
 @MODES
 def test_what_waits_for_its_window_since_when(mode):
     film = Film(mode=mode)

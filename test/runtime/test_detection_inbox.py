@@ -77,8 +77,6 @@ class LedFilm(Film):
 
 
 # ---- with a camera's frames; its window is 4 frames, a pass reaches 8
-
-
 def test_before_their_frame_they_wait_and_come_before_its_window_closes():
     film = LedFilm()
     film.detect(3, 0)

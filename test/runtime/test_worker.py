@@ -81,8 +81,6 @@ def test_the_camera_whose_frame_has_waited_longest_is_next(mode):
 
 
 # ---- max_window_delay
-
-
 @MODES
 def test_the_window_of_a_stopped_camera_closes_in_parts(mode):
     begin = time.monotonic()
@@ -176,8 +174,6 @@ def test_how_far_corrections_lag_is_accounted(mode):
 
 
 # ---- activation and reset
-
-
 def test_frames_before_activation_are_dropped_and_counted():
     rig = Rig()
     rig.send(0)
@@ -281,8 +277,6 @@ def test_reset_is_reported_once_also_when_the_window_cannot_be_closed(failures):
 
 
 # ---- with real masks
-
-
 def film(count: int, size=(48, 64)) -> list[np.ndarray]:
     return [scene(('red', 12 + i, 20), ('green', 50 - i, 30), size=size) for i in range(count)]
 

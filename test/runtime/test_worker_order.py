@@ -54,8 +54,6 @@ def test_a_frame_that_comes_amid_a_pass_waits_for_one_part_at_most():
 
 
 # ---- no pass falls behind
-
-
 def test_a_window_is_closed_before_the_next_one_is_full():
     with running(Steps()) as rig:
         with rig.held():
@@ -137,8 +135,6 @@ def test_a_busy_camera_does_not_keep_the_corrections_of_another_from_coming():
 
 
 # ---- max_window_delay
-
-
 def test_a_frame_goes_between_the_parts_of_a_window_that_closes_early():
     with running(Steps(), delay=1.0) as rig:
         rig.engine.fault = lambda stream: (
@@ -151,8 +147,6 @@ def test_a_frame_goes_between_the_parts_of_a_window_that_closes_early():
 
 
 # ---- windows that fail
-
-
 @MODES
 def test_a_window_that_failed_is_tried_again_with_the_next_frame(mode):
     with running(Steps(mode=mode)) as rig:
@@ -237,8 +231,6 @@ def test_one_camera_that_fails_does_not_touch_the_other(mode):
 
 
 # ---- stop, deactivation, reset amid a pass
-
-
 def hanging(mode: str) -> tuple[Rig, Gate]:
     """Return a rig whose engine is in the first part of a pass until the gate lets it go on."""
     rig, gate = Rig(Steps(mode=mode)).start(), Gate()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
-from node_graph import Graph, Inbox, quality, wait_until
+from node_graph import Graph, Inbox, wait_until
 from node_process import NodeProcess
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters
@@ -262,6 +262,3 @@ class _Status:
 
     def __repr__(self) -> str:
         return f'level {self.level}: {self.message!r} {self.values}'
-
-
-__all__ = ['SECOND', 'CameraSide', 'RunningNode', 'quality', 'stamp_of']
