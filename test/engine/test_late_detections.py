@@ -4,50 +4,32 @@
 
 from collections.abc import Mapping, Sequence
 
+import fakes
 import numpy as np
 import pytest
 import torch
-from fakes import (
-    ColourDetector,
-    Found,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    detections,
-    disc_box,
-    iou,
-    mask,
-)
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
 from stream_cases import MODES, RED, USUAL, film, nothing_was_lost, red
 
-from detsam2_ros.engine import (
-    Detections,
-    EngineConfig,
-    EngineError,
-    LateDetections,
-    Prompt,
-    PromptError,
-    load_sam2,
-)
+from detsam2_ros.engine import Detections, EngineConfig, LateDetections, Prompt, load_sam2
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window_pass import WindowPass
+from detsam2_ros.results.errors import EngineError, PromptError
 from detsam2_ros.scene.scene import render
 
-Script = Mapping[int, Sequence[Found]]
+Script = Mapping[int, Sequence[fakes.Found]]
 
 
-def elsewhere(
-    script: Script, images: Sequence[np.ndarray], late: int, **config: object
-) -> Run:
+def elsewhere(script: Script, images: Sequence[np.ndarray], late: int, **config: object) -> Run:
     """Run a stream whose detections come so many frames after theirs."""
     model = config.pop('model', None)
     run = Run(None, model, **config)
     for index, image in enumerate(images):
         run.push(image)
         if index - late in script:
-            found = detections(script[index - late])
+            found = fakes.detections(script[index - late])
             run.stream.add_detections(run.stream.find_frame(1000 * (index - late)), found)
     run.flush()
     return run
@@ -65,7 +47,7 @@ def same(a: Run, b: Run, revision: int | None = None) -> None:
         assert shown[0] == shown[1]
 
 
-def boxes(frames, dropped: Sequence[int] = ()) -> list[Found]:
+def boxes(frames, dropped: Sequence[int] = ()) -> list[fakes.Found]:
     """What a good detector finds of some balls of the demo scene."""
     return [
         (0, tuple(float(v) for v in frames.boxes[i])) for i in range(3)
@@ -129,7 +111,7 @@ def test_a_late_new_object_that_was_lost_keeps_its_id(mode):
 def test_what_becomes_of_each_is_told(mode):
     run = Run(None, mode=mode, max_objects=2, **USUAL)
     run.push(*[red(14, ('green', 50, 10))] * 8)
-    found = detections([
+    found = fakes.detections([
         (0, RED), (0, RED, 0.8), (1, disc_box(50, 10)), (2, (30, 30, 40, 40)),
         (0, (np.nan, 0, 1, 1)), (1, (70, 0, 80, 9)), (1, (0, 30, 9, 40), 0.01),
     ])  # fmt: skip
@@ -145,7 +127,7 @@ def test_what_becomes_of_each_is_told(mode):
 def test_in_an_open_window_they_wait():
     run = Run(None, **USUAL)
     run.push(*film(6))
-    found = detections([(0, disc_box(17, 24))])
+    found = fakes.detections([(0, disc_box(17, 24))])
     assert run.stream.add_detections(5, found) == LateDetections(waiting=True)
     assert run.stream.add_detections(5, found) == LateDetections(waiting=True)
     run.push(*film(8)[6:])
@@ -158,7 +140,7 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     for image in film(5):
         run.take(image, parts=1)
     assert run.stream.backlog.begun
-    answer = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
+    answer = run.stream.add_detections(2, fakes.detections([(0, disc_box(14, 24))]))
     assert answer.started == 1 and run.stream.backlog.begun
     run.work()
     assert run.stream.conditioned_frames(1) == (2,)
@@ -166,8 +148,8 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
         run.take(image, parts=1)
     assert run.stream.backlog.begun
     # Of an object that the pass under way knows.
-    answer = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
-    answer = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
+    answer = run.stream.add_detections(6, fakes.detections([(0, disc_box(18, 24))]))
+    answer = run.stream.add_detections(5, fakes.detections([(0, disc_box(17, 24))]))
     assert answer.matched == 1 and run.stream.backlog.begun
     run.work()
     assert run.stream.conditioned_frames(1) == (2, 5, 6)
@@ -182,7 +164,7 @@ def test_a_flood_costs_nothing_that_stays(mode):
     for index, image in enumerate(film(24)):
         run.push(image)
         for _ in range(20):
-            run.stream.add_detections(index, detections([(0, disc_box(12 + index, 24))] * 3))
+            run.stream.add_detections(index, fakes.detections([(0, disc_box(12 + index, 24))] * 3))
     run.flush()
     assert run.engine.stats().objects == 1
     assert len(run.stream.conditioned_frames(1)) <= run.config.max_conditioned_memories

@@ -196,9 +196,7 @@ def _all_stages(model: Sam2Model) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize('kind', ['sam21', 'sam20', 'odd'])
-def test_weights_that_are_cast_once_change_nothing(
-    monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_weights_that_are_cast_once_change_nothing(monkeypatch, kind: str) -> None:
     model, _ = random_models(kind, 1)
     once = _copy(model, torch.bfloat16)
     assert once.module.memory_attention.layers[0].linear1.weight.dtype == torch.bfloat16

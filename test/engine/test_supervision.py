@@ -113,9 +113,7 @@ def test_results_of_a_stream_convert(supervision: Any) -> None:
     assert detections.data['class_name'].tolist() == ['red', 'green']
 
 
-def test_without_the_package_one_sentence_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_the_package_one_sentence_says_how_to_get_it(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, 'supervision', None)
     with pytest.raises(ImportError) as caught:
         result_of(*SHOWN).to_supervision()

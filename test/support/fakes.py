@@ -21,6 +21,7 @@ from detsam2_ros.results.frames import FrameResult
 
 Box = tuple[float, float, float, float]
 Found = tuple[int, Box] | tuple[int, Box, float]
+Script = Mapping[int, Sequence[Found]] | Callable[[int], Sequence[Found]]
 
 COLOURS = {
     'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255), 'yellow': (255, 255, 0),
@@ -35,12 +36,7 @@ class ScriptedDetector:
     the frame index. It must be shown every detection frame of one stream, in order.
     """
 
-    def __init__(
-        self,
-        script: Mapping[int, Sequence[Found]] | Callable[[int], Sequence[Found]],
-        interval: int = 1,
-        classes: int = 8,
-    ):
+    def __init__(self, script: Script, interval: int = 1, classes: int = 8):
         self.class_names = {i: f'class {i}' for i in range(classes)}
         self.frames: list[int] = []
         self.calls: list[int] = []
