@@ -8,18 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import failing as traces
 import numpy as np
 import pytest
-from failing import (
-    Stage,
-    StageError,
-    WatchedHolder,
-    all_stages,
-    counted,
-    failing,
-    fingerprint,
-    without_what_is_computed_once,
-)
+from failing import Stage, StageError, WatchedHolder, counted, failing, fingerprint
 from fakes import BrokenDetector
 from stream_cases import RED
 from trace_cases import ONLINE, TWO, Case, add, cases, close, film, in_turn, late, load, prompt
@@ -29,7 +21,7 @@ from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.results.errors import DetectorError, EngineError
 
 CASES = cases()
-STAGES = all_stages()
+STAGES = traces.all_stages()
 
 
 class Stand:
@@ -65,7 +57,7 @@ class Stand:
 
 def essence(state: StreamState) -> Any:
     """Return the fingerprint of what an operation that fails may not commit."""
-    return fingerprint(without_what_is_computed_once(state))
+    return fingerprint(traces.without_what_is_computed_once(state))
 
 
 def calls_of(count: int) -> list[int]:

@@ -17,13 +17,8 @@ from detsam2_ros.engine.sam2.attended_memories import Context, ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import ImageFeatures, decode_points, encode_image, encode_memory
-from detsam2_ros.engine.tracking.reverse_pass import (
-    PassInput,
-    PassOutput,
-    Steps,
-    reverse_pass,
-    reverse_steps,
-)
+from detsam2_ros.engine.tracking import reverse_pass as reverse
+from detsam2_ros.engine.tracking.reverse_pass import PassInput, PassOutput, reverse_pass
 from detsam2_ros.results.frames import FrameResult
 from oracle import random_sam2
 from oracle.pair import ScriptedDetector, random_models
@@ -46,7 +41,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
     def run(
         model: Sam2Model, features: Mapping[int, ImageFeatures], objects: list[PassInput],
         **options,
-    ) -> Steps[list[PassOutput]]:
+    ) -> reverse.Steps[list[PassOutput]]:
         nonlocal conditioned
         (only,) = objects
         conditioned = only.memory.conditioning
@@ -70,7 +65,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
             mock.patch.object(steps, 'track', track),
             mock.patch.object(steps, 'encode_memory', encode),
         ):
-            return (yield from reverse_steps(model, features, objects, **options))
+            return (yield from reverse.reverse_steps(model, features, objects, **options))
 
     with mock.patch('detsam2_ros.engine.tracking.window_pass.reverse_steps', run):
         for call in calls:

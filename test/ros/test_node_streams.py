@@ -11,14 +11,7 @@ import pytest
 from node_colour import COLOURS
 from node_graph import Graph, quality, wait_until
 from node_running import SECOND, CameraSide, RunningNode, stamp_of
-from node_scenes import (
-    check_same,
-    check_timeline,
-    engine_results,
-    scene,
-    steady_scene,
-    two_cameras,
-)
+from node_scenes import check_same, check_timeline, engine_results, scene, steady_scene
 from sensor_msgs.msg import Image
 
 from detsam2_msgs.srv import AddObject, RenameObject
@@ -71,7 +64,7 @@ def test_a_scene_without_objects_has_masks_too(start):
 
 def test_two_cameras_are_streams_of_their_own(start):
     node = start(cameras=['front', 'rear'])
-    for camera, pairs in two_cameras(node, ahead=8, rate=30):
+    for camera, pairs in node_scenes.two_cameras(node, ahead=8, rate=30):
         check_same(camera, engine_results(pairs))
 
 

@@ -16,13 +16,7 @@ from std_msgs.msg import Header
 
 from detsam2_ros.messages import pixels as shared
 from detsam2_ros.ros import images
-from detsam2_ros.ros.images import (
-    ImageRefused,
-    compressed_to_rgb,
-    label_image,
-    read_labels,
-    to_rgb,
-)
+from detsam2_ros.ros.images import ImageRefused, compressed_to_rgb, read_labels, to_rgb
 
 pytestmark = pytest.mark.ros
 
@@ -293,7 +287,7 @@ def test_label_and_rgb_images() -> None:
     header.stamp.sec, header.stamp.nanosec = 7, 123456789
     labels = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) * 109
     for part in (labels, labels[3:9, 5:12], labels[:, ::2], labels.T, labels[:0]):
-        message = label_image(header, part)
+        message = images.label_image(header, part)
         assert message.header == header and message.encoding == 'mono16'
         assert (message.height, message.width, message.step) == (*part.shape, 2 * part.shape[1])
         assert message.is_bigendian == (sys.byteorder == 'big')
@@ -306,7 +300,7 @@ def test_label_and_rgb_images() -> None:
         np.testing.assert_array_equal(to_rgb(message), part)
     for wrong in (labels.astype(np.int32), labels.astype('>u2'), labels[0]):
         with pytest.raises(TypeError, match='uint16'):
-            label_image(header, wrong)
+            images.label_image(header, wrong)
     with pytest.raises(TypeError, match='uint8'):
         images.rgb_image(header, labels)
 
