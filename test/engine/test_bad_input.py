@@ -12,8 +12,6 @@ from detsam2_ros.results.errors import ImageError
 pytestmark = pytest.mark.usefixtures('both_modes')
 
 # ---- images
-
-
 BAD_IMAGES = [
     (None, 'must be a numpy array uint8 [H, W, 3] RGB, got NoneType'),
     ([[[0, 0, 0]]], 'got list'),

@@ -19,8 +19,6 @@ from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import BankError, DetectorError, EngineError, WindowError
 
 # ---- detectors
-
-
 BROKEN = [
     (RuntimeError('CUDA out of memory'), 'RuntimeError: CUDA out of memory'),
     (ValueError(), 'ValueError'),

@@ -10,9 +10,8 @@ from stream_cases import EMPTY, GOOD, RED, SIZE, USUAL, film, nothing_was_lost, 
 from detsam2_ros.engine import ConfigError, EngineConfig
 from detsam2_ros.results.detections import Detections
 
+
 # ---- windows
-
-
 def test_frames_accumulate_until_the_window_is_full():
     run = Run(None, **USUAL)
     for i in range(1, 4):

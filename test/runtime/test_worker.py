@@ -14,9 +14,8 @@ from worker_cases import LONG_AGO, MODES, Rig, image, running
 from detsam2_ros.engine import Engine, EngineConfig
 from detsam2_ros.runtime.frame_queue import INACTIVE, QUEUE_FULL
 
+
 # ---- frames
-
-
 def test_frames_come_out_in_order_once_and_are_corrected_later():
     with running() as rig:
         rig.send(*range(12))

@@ -12,9 +12,8 @@ from worker_cases import LONG_AGO, MODES, Rig, running
 from detsam2_ros.runtime.camera_stream import FAILED
 from detsam2_ros.runtime.frame_queue import INACTIVE, QUEUE_FULL
 
+
 # ---- order
-
-
 def test_a_frame_has_masks_at_once_and_corrections_when_its_window_closes():
     with running(Steps()) as rig:
         for i in range(4):
