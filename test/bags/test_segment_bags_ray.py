@@ -11,8 +11,7 @@ from pathlib import Path
 import bag_recordings as made
 import numpy as np
 import pytest
-
-from examples import EXAMPLES, example
+from example_scripts import EXAMPLES, example
 
 FILE = EXAMPLES / 'segment_bags_ray.py'
 SMALL = ['-K', '3', '-D', '6', '-M', '6', '--device', 'cpu']
@@ -21,7 +20,8 @@ SMALL = ['-K', '3', '-D', '6', '-M', '6', '--device', 'cpu']
 @pytest.fixture
 def ray_example(monkeypatch: pytest.MonkeyPatch):
     module = example('segment_bags_ray')
-    monkeypatch.setattr(module.bag_command, 'build_engine', lambda _, config: made.engine(config))
+    options = module.bag_command.command_line
+    monkeypatch.setattr(options, 'build_engine', lambda _, config: made.engine(config))
     return module
 
 

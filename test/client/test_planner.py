@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 from client_cases import STEP, correction, masks, objects
+from example_scripts import example
 
 from detsam2_ros.client import MaskTimeline, TimelineFrame
-from examples import example
 
 pytest.importorskip('rclpy', reason='the example imports it')
 pytest.importorskip('nav_msgs.msg', reason='the example imports it')

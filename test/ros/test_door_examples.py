@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='the examples import it')
 
+from example_scripts import EXAMPLES, example
 from geometry_msgs.msg import PointStamped
 from node_graph import wait_until
 from node_running import SECOND, RunningNode
@@ -23,7 +24,6 @@ from node_scenes import steady_scene
 
 from detsam2_ros.demo.camera import SCENE, SEED
 from detsam2_ros.scene.scene import CLASS_NAMES, render
-from examples import EXAMPLES, example
 
 HAS_VISION_MSGS = importlib.util.find_spec('vision_msgs') is not None
 needs_vision_msgs = pytest.mark.skipif(not HAS_VISION_MSGS, reason='vision_msgs is not installed')
