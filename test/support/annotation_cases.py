@@ -52,9 +52,9 @@ def coco(annotations: list[dict]) -> dict:
     }
 
 
-def write_coco(folder: Path, table: object) -> Path:
+def write_coco(folder: Path, table: object, encoding: str = 'utf-8') -> Path:
     path = folder / 'coco.json'
-    path.write_text(json.dumps(table))
+    path.write_text(json.dumps(table), encoding=encoding)
     return path
 
 
