@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,22 @@ from detsam2_ros.banks.annotations import (
     read_table,
 )
 from detsam2_ros.banks.coco_masks import to_mask
-from detsam2_ros.banks.image_names import match_names, posix_path
+from detsam2_ros.banks.image_names import match_frames, match_names
 from detsam2_ros.banks.notes import BOXED, Notes
 from detsam2_ros.banks.pictures import Picture, Pictures, lookup_key
 from detsam2_ros.banks.views import Mark
 from detsam2_ros.engine.bank.header import MAX_CLASS_ID
 from detsam2_ros.media.video import InputError
 
+_NUMBER = re.compile('0|[1-9][0-9]{0,11}')
+
 
 class CocoFile:
     """The objects of a COCO JSON file ('images', 'annotations', 'categories').
 
     An annotation with a segmentation becomes a mask; without one that can be used, its bbox
-    becomes a box. `match_names` says which file name is which picture; for a video the number at
-    its end is that of the frame. Grouped by instance, annotations of one track_id (or
+    becomes a box. `match_names` says which file name is which picture, `match_frames` which is
+    which frame of a video. Grouped by instance, annotations of one track_id (or
     attributes.track_id, as CVAT writes it) are one object, and an annotation without track_id is
     an object of its own. Crowds are left out unless crowds says otherwise. Ids are numbers or
     text. Raises InputError naming the reason when the whole file cannot be used.
@@ -51,8 +54,13 @@ class CocoFile:
         self._is_video = pictures.is_video
         self._classes = self._number(self._by_id(table, 'categories', 'name'))
         self._images = self._by_id(table, 'images', 'file_name')
-        self._found = self._assign(pictures)  # ids of images
-        self._used: set[str] = set()
+        ids, names = list(self._images), [row['file_name'] for row in self._images.values()]
+        if pictures.is_video:
+            places = match_frames(pictures.path, names)
+        else:
+            places = match_names(pictures.path, pictures.names, names)
+        self._found = {key: ids[place] for key, place in places.items()}
+        self._used: set[str | None] = set()
         self._annotations: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._homeless = []
         for annotation in self._list(table, 'annotations'):
@@ -85,7 +93,7 @@ class CocoFile:
     def _number(self, categories: dict[str, dict[str, Any]]) -> dict[str, tuple[int, str]]:
         """Return number and name of each class by id: the number is the id, or else its place."""
         where = f'{self._where}, categories'
-        is_number = all(key.isdecimal() and int(key) <= MAX_CLASS_ID for key in categories)
+        is_number = all(_NUMBER.fullmatch(key) and int(key) <= MAX_CLASS_ID for key in categories)
         classes = {
             key: (int(key) if is_number else place, check_name(row['name'], where))
             for place, (key, row) in enumerate(categories.items())
@@ -93,41 +101,18 @@ class CocoFile:
         check_distinct(dict(classes.values()), self._where)
         return classes
 
-    def _assign(self, pictures: Pictures) -> dict[str, str]:
-        """Return the id of the image of each picture, by `_key` of the picture."""
-        names: dict[str, str] = {}
-        for key, image in self._images.items():
-            path = posix_path(image['file_name'])
-            stem = str(path.with_suffix('')) if path.name else ''
-            name = lookup_key(stem, True) if pictures.is_video else str(path)
-            if name in names:
-                first = self._images[names[name]]['file_name']
-                raise InputError(
-                    f'{self._where}: the images {first!r} and {image["file_name"]!r} have one '
-                    f'{"frame number" if pictures.is_video else "name"}; leave one of them out'
-                )
-            names[name] = key
-        if pictures.is_video:
-            return names
-        places = match_names(pictures.path, pictures.names, list(names))
-        keys = list(names.values())
-        return {picture: keys[place] for picture, place in places.items()}
-
-    def _find(self, picture: Picture) -> str | None:
-        key = lookup_key(picture.stem, True) if self._is_video else picture.name
-        return self._found.get(key)
+    def _key(self, picture: Picture) -> str:
+        return lookup_key(picture.stem, True) if self._is_video else picture.name
 
     def has(self, picture: Picture) -> bool:
         """Return whether the file has the picture."""
-        key = self._find(picture)
-        if key is not None:
-            self._used.add(key)
+        key = self._found.get(self._key(picture))
+        self._used.add(key)
         return key is not None
 
     def marks(self, picture: Picture, image: np.ndarray, notes: Notes) -> list[Mark]:
         """Return a mark for each usable annotation of the picture."""
-        key = self._find(picture)
-        assert key is not None
+        key = self._found[self._key(picture)]
         record = self._images[key]
         size = (image.shape[1], image.shape[0])
         stated = (record.get('width') or size[0], record.get('height') or size[1])
@@ -172,7 +157,8 @@ class CocoFile:
         """Count images of the file without a picture, and annotations without an image."""
         for key, image in self._images.items():
             if key not in self._used:
-                notes.add('COCO image', 'no picture of its name, or several', image['file_name'])
+                why = 'no image of its name, or more than one'
+                notes.add('COCO image', why, image['file_name'])
         for example in self._homeless:
             notes.add('annotation', 'its image is not in the file', example)
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from detsam2_ros.banks.pictures import lookup_key
 from detsam2_ros.media.folders import unicode_form
 
 T = TypeVar('T')
@@ -32,11 +33,8 @@ def match_names(folder: Path, pictures: Sequence[str], listed: Sequence[str]) ->
     file have it: a guess between two would mark the wrong image.
     """
     own = {name: PurePosixPath(unicode_form(name)) for name in pictures}
-    paths = dict(enumerate(posix_path(name) for name in listed))
-    place = tuple(unicode_form(part) for part in Path(os.path.abspath(folder)).parts)
-    below = {i: _below(path, place) for i, path in paths.items()}
-    deepest = max((depth for depth, _ in below.values()), default=0)
-    inside = {i: path for i, (depth, path) in below.items() if depth == deepest}
+    paths = {i: path for i, path in enumerate(map(_posix_path, listed)) if path.name}
+    inside = _inside(folder, paths)
     found: dict[str, int] = {}
     stages = [(_KEYS[0], paths), *((key, inside) for key in _KEYS)]
     for key, candidates in stages:
@@ -49,9 +47,27 @@ def match_names(folder: Path, pictures: Sequence[str], listed: Sequence[str]) ->
     return found
 
 
-def posix_path(name: str) -> PurePosixPath:
+def match_frames(video: Path, listed: Sequence[str]) -> dict[str, int]:
+    """Return the place in the list of each frame, by its `lookup_key`: the number of a name.
+
+    Where folders are called like the video, only what is in them counts.
+    """
+    paths = {i: path for i, path in enumerate(map(_posix_path, listed)) if path.name}
+    inside = _inside(video.with_suffix(''), paths)
+    return _unique((lookup_key(path.stem, True), i) for i, path in inside.items())
+
+
+def _posix_path(name: str) -> PurePosixPath:
     """Return the path that a file name of any system means."""
     return PurePosixPath(unicode_form(name.replace('\\', '/')))
+
+
+def _inside(folder: Path, paths: Mapping[int, PurePosixPath]) -> dict[int, PurePosixPath]:
+    """Return the paths whose folders most of all end as the folder's, from there on."""
+    place = tuple(unicode_form(part) for part in Path(os.path.abspath(folder)).parts)
+    below = {i: _below(path, place) for i, path in paths.items()}
+    deepest = max((depth for depth, _ in below.values()), default=0)
+    return {i: path for i, (depth, path) in below.items() if depth == deepest}
 
 
 def _below(path: PurePosixPath, place: tuple[str, ...]) -> tuple[int, PurePosixPath]:

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -96,7 +94,7 @@ class YoloLabels:
             if not line.strip():
                 continue
             example = f'{file.relative_to(self._folder).as_posix()}, line {number}'
-            found = _Line.read(line, self._keypoints)
+            found = _read_line(line, self._keypoints)
             if found is None:
                 notes.add('line', 'it is not a class and four or more numbers', example)
             elif found.class_id not in self._names:
@@ -120,7 +118,7 @@ class YoloLabels:
             except InputError:
                 continue  # raised again if an image has its name
             for text in lines:
-                line = _Line.read(text, self._keypoints)
+                line = _read_line(text, self._keypoints)
                 if line is not None and line.end != 1:
                     found.setdefault(line.is_odd, line.end > 1)
             if len(found) == 2:
@@ -168,28 +166,21 @@ def polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return canvas.astype(bool)
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     class_id: float
     numbers: list[float]  # without those of keypoints
+    is_odd: bool  # their count
     end: int  # the last number if it may be a track id, whole and without a point; else 0
 
-    @property
-    def is_odd(self) -> bool:
-        return len(self.numbers) % 2 == 1
 
-    @staticmethod
-    def read(text: str, keypoints: int) -> _Line | None:
-        parts = text.split()
-        try:
-            values = [float(part) for part in parts]
-        except ValueError:
-            return None
-        if len(values) < 5 or not all(map(math.isfinite, values)):
-            return None
-        numbers = values[1:5] + values[5 + keypoints :]
-        may_end = len(numbers) > 4 and parts[-1].isdecimal()
-        return _Line(values[0], numbers, int(values[-1]) if may_end else 0)
+def _read_line(text: str, keypoints: int) -> _Line | None:
+    parts = text.split()
+    found = numbers(parts)
+    if found is None or len(found) < 5:
+        return None
+    class_id, *given = np.delete(found, slice(5, 5 + keypoints)).tolist()
+    may_end = len(given) > 4 and parts[-1].isdecimal()
+    return _Line(class_id, given, len(given) % 2 == 1, int(found[-1]) if may_end else 0)
 
 
 def _beside(images: Path) -> Path:
