@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configs of small SAM 2 models, in the form of sam2's own yaml files, and how to build them."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

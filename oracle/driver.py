@@ -8,8 +8,6 @@ changed for it, with two things done from outside: the memory is cast to float32
 autocast does it, and the frames that may be attended to can be narrowed.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stream in mode online beside two oracles: one goes forward only, one runs the passes."""
 
-from __future__ import annotations
-
 from unittest import mock
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine and the reference side by side, window by window."""
 
-from __future__ import annotations
-
 import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -193,14 +191,12 @@ class Pair:
         seen = []
         for name, logits in expected.items():
             mask = oracle.masks(logits).cpu().numpy()
-            seen.append(
-                Seen(
-                    newest=newest, frame=frame, name=name,
-                    prompted=frame in oracle.conditioned(name),
-                    engine=found[name].float().cpu(), oracle=logits.cpu(),
-                    iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
-                )
-            )
+            seen.append(Seen(
+                newest=newest, frame=frame, name=name,
+                prompted=frame in oracle.conditioned(name),
+                engine=found[name].float().cpu(), oracle=logits.cpu(),
+                iou=mask_iou(masks.get(name, np.zeros_like(mask)), mask),
+            ))
         return seen
 
 

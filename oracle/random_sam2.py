@@ -4,10 +4,8 @@
 
 Plain random weights nearly ignore their memory: an engine that attended to the wrong frames
 would still give the right masks. Here the parts that memory passes through are scaled up
-until reversing the temporal codes changes most masks (`test_random_sam2.py` checks it).
+until reversing the temporal codes changes most masks (`test_parity_weights.py` checks it).
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path

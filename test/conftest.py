@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all tests share: no network, few threads, no nodes of others, GPU tests only with a GPU."""
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path

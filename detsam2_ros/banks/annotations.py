@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from detsam2_ros.banks.notes import CUT, Notes
 from detsam2_ros.banks.pictures import Picture
 from detsam2_ros.banks.views import Mark
 from detsam2_ros.engine.bank.header import MAX_CLASS_ID
+from detsam2_ros.media.folders import unicode_form
 from detsam2_ros.media.video import InputError
 
 GROUPS = ('class', 'instance')
@@ -54,7 +56,7 @@ def check_name(name: Any, where: str) -> str:
         raise InputError(f'{where}: {name!r:.80} is no name; write printable text')
     if len(name) > _MAX_NAME:
         raise InputError(f'{where}: a name of {len(name)} characters; at most {_MAX_NAME}')
-    return name.strip()
+    return unicode_form(name.strip())
 
 
 def check_id(value: Any, where: str) -> int:
@@ -64,6 +66,11 @@ def check_id(value: Any, where: str) -> int:
     if type(value) is not int or not 0 <= value <= MAX_CLASS_ID:
         raise InputError(f'{where}: {value!r:.80} is no id; ids are whole numbers from 0')
     return value
+
+
+def identifier(value: Any) -> str:
+    """Return the text by which ids of JSON files are compared: that of 1, 1.0, '1' is '1'."""
+    return re.sub(r'^(-?\d+)\.0+$', r'\1', str(value).strip())
 
 
 def check_distinct(names: Mapping[int, str], where: str) -> None:
@@ -80,8 +87,8 @@ def check_distinct(names: Mapping[int, str], where: str) -> None:
 def read_table(path: Path, what: str) -> Any:
     """Read a YAML or JSON file; raises InputError naming it."""
     try:
-        text = path.read_text(encoding='utf-8')
-        return json.loads(text) if path.suffix.lower() == '.json' else yaml.safe_load(text)
+        data = path.read_bytes()  # of bytes both find the encoding, UTF-16 and a BOM too
+        return json.loads(data) if path.suffix.lower() == '.json' else yaml.safe_load(data)
     except OSError as error:
         raise InputError(f'{what} {path}: cannot be read: {error.strerror}') from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
@@ -92,7 +99,9 @@ def read_table(path: Path, what: str) -> Any:
 def read_lines(path: Path, what: str) -> list[str]:
     """Read the lines of a text file without empty last lines; raises InputError naming it."""
     try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        data = path.read_bytes()
+        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = data.decode('utf-16' if is_wide else 'utf-8-sig').splitlines()
     except OSError as error:
         raise InputError(f'{what} {path}: cannot be read: {error.strerror}') from error
     except UnicodeDecodeError as error:
@@ -102,16 +111,13 @@ def read_lines(path: Path, what: str) -> list[str]:
     return lines
 
 
-def numbers(values: Any) -> list[float] | None:
-    """Return a list of finite numbers as floats; None for other values."""
-    if not isinstance(values, Sequence) or isinstance(values, str):
+def numbers(values: Any) -> np.ndarray | None:
+    """Return a list of finite numbers, as numbers or text, as float64 [n]; None for others."""
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         return None
-    good = [
-        float(v)
-        for v in values
-        if isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e15
-    ]
-    return good if len(good) == len(values) and all(map(math.isfinite, good)) else None
+    return found if found.ndim == 1 and np.isfinite(found).all() else None
 
 
 def inside(box: Box, size: tuple[int, int], example: str, notes: Notes) -> Box | None:

@@ -15,6 +15,7 @@ from detsam2_ros.banks.label_names import LabelName, find_names, read_names
 from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture, lookup_key
 from detsam2_ros.banks.views import Mark
+from detsam2_ros.media.folders import list_files
 from detsam2_ros.media.video import InputError
 
 # Modes of PIL in which a pixel is one whole number; with 'P' it is an index into the palette.
@@ -50,7 +51,7 @@ class LabelMasks:
         self._names: dict[int, LabelName] | None = None
         self._all = None if class_name is None else check_name(class_name, 'class name')
         self.what = f'label masks in {folder.name}'
-        files = sorted(path for path in folder.rglob('*') if path.suffix.lower() == '.png')
+        files = list_files(folder, ('.png',), '**/*')
         if not files:
             raise InputError(f'label masks {folder}: it holds no .png')
         if names is None and class_name is None:
@@ -58,7 +59,7 @@ class LabelMasks:
         if names is not None:
             self._names = read_names(names)
         by_class = names is None and class_name is None
-        self._class_ids = self._read_folders(files) if by_class else {}
+        self._classes = self._read_folders(files) if by_class else {}
         self._files: dict[str, list[tuple[str | None, Path]]] = {}
         for file in files:
             parts = file.relative_to(folder).with_suffix('').parts
@@ -67,8 +68,8 @@ class LabelMasks:
             self._files.setdefault(key, []).append((owner, file))
         self._used: set[str] = set()
 
-    def _read_folders(self, files: Sequence[Path]) -> dict[str, int]:
-        """Return the ids of the classes that folders stand for, in the order of their names."""
+    def _read_folders(self, files: Sequence[Path]) -> dict[str, LabelName]:
+        """Return the classes that folders stand for, numbered in the order of their names."""
         relative = [file.relative_to(self._folder) for file in files]
         loose = next((path for path in relative if len(path.parts) == 1), None)
         if loose is not None:
@@ -78,7 +79,9 @@ class LabelMasks:
                 f'or a folder for each class'
             )
         folders = sorted({path.parts[0] for path in relative})
-        return {check_name(name, f'folder {name}'): i for i, name in enumerate(folders)}
+        names = {folder: check_name(folder, f'folder {folder}') for folder in folders}
+        ids = {name: i for i, name in enumerate(sorted(set(names.values())))}
+        return {folder: LabelName(ids[name], name) for folder, name in names.items()}
 
     def has(self, picture: Picture) -> bool:
         """Return whether there is a mask of the picture's name."""
@@ -119,7 +122,7 @@ class LabelMasks:
 
     def _name(self, value: int, owner: str | None) -> LabelName | None:
         if owner is not None:
-            return LabelName(self._class_ids[owner], owner)
+            return self._classes[owner]
         if self._names is not None:
             return self._names.get(value)
         return LabelName(0, str(self._all))

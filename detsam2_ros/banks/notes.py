@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 LEFT_OUT = 'left out'
 CUT = 'cut'
+BOXED = 'read by its bbox'
 
 
 class Notes:

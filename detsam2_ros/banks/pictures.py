@@ -14,6 +14,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from detsam2_ros.media.folders import list_files, unicode_form
 from detsam2_ros.media.video import IMAGE_SUFFIXES, InputError, VideoSource
 
 _SECOND = 10**9
@@ -42,6 +43,7 @@ class Pictures(Protocol):
     path: Path
     is_video: bool  # True: the images are frames, found by the number that ends a name
     every: int  # each every-th image is taken
+    names: tuple[str, ...]  # of all images in the folder, those not taken too; none of a video's
 
     def __len__(self) -> int: ...
 
@@ -70,14 +72,13 @@ class PictureFolder:
             other = None
         found = [
             file.relative_to(path)
-            for file in path.rglob('*')
-            if file.suffix.lower() in IMAGE_SUFFIXES
-            and file.is_file()
-            and (other is None or other not in file.resolve().parents)
+            for file in list_files(path, IMAGE_SUFFIXES, '**/*')
+            if other is None or other not in file.resolve().parents
         ]
         if not found:
             raise InputError(f'images {path}: it holds no images ({", ".join(IMAGE_SUFFIXES)})')
-        self._files = sorted(found, key=_natural)[::every]
+        self.names = tuple(file.as_posix() for file in found)
+        self._files = found[::every]
         self.every = every
 
     def __len__(self) -> int:
@@ -93,6 +94,7 @@ class PictureVideo:
     """Each every-th frame of a video, named by its number in six digits; stamps are its times."""
 
     is_video = True
+    names: tuple[str, ...] = ()
 
     def __init__(self, path: Path, every: int = 1) -> None:
         self.path = path
@@ -115,7 +117,7 @@ def lookup_key(stem: str, is_video: bool) -> str:
     name ('000012', 'frame_12'), as annotation tools name frames.
     """
     number = _NUMBER.search(stem) if is_video else None
-    return str(int(number[1])) if number else stem
+    return str(int(number[1])) if number else unicode_form(stem)
 
 
 def _same(image: np.ndarray) -> np.ndarray:
@@ -129,10 +131,3 @@ def read_picture(file: Path) -> np.ndarray | None:
     except cv2.error:  # the image has more pixels than OpenCV accepts
         return None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _natural(file: Path) -> list[tuple[int, str]]:
-    return [
-        (int(part), '') if part.isdecimal() else (-1, part.casefold())
-        for part in re.split(r'(\d+)', file.as_posix())
-    ]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+
+from detsam2_ros.media.folders import list_files
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
@@ -104,10 +105,7 @@ class FolderSource:
     def __init__(self, path: Path, fps: float) -> None:
         self.path = path
         self.fps = fps
-        self._files = sorted(
-            (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
-            key=natural_order,
-        )
+        self._files = list_files(path, IMAGE_SUFFIXES)
         if not self._files:
             raise InputError(f'input folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         self.count: int | None = len(self._files)
@@ -195,11 +193,3 @@ def _check_size(image: np.ndarray, size_wh: tuple[int, int], name: str) -> None:
             f'{name} is {image.shape[1]}x{image.shape[0]} pixels but the first frame is '
             f'{size_wh[0]}x{size_wh[1]}; all must have one size'
         )
-
-
-def natural_order(file: Path) -> list[tuple[int, str]]:
-    """Return the key that sorts 2.png before 10.png."""
-    return [
-        (int(part), '') if part.isdecimal() else (-1, part.casefold())
-        for part in re.split(r'(\d+)', file.name)
-    ]

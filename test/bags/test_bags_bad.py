@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags as they come: broken files, messages of all kinds, every one counted or named."""
 
-from __future__ import annotations
-
 import random
 import sqlite3
 from collections import Counter
@@ -12,9 +10,12 @@ import bag_recordings as made
 import numpy as np
 import pytest
 from bag_recordings import DELAY, FRAMES, START, STEP, drawn, engine, raw, read, stamp_of
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from detsam2_ros import bags
 from detsam2_ros.bags.types import COMPRESSED, IMAGE, OBJECTS
+from detsam2_ros.engine.stream import Stream
 
 recording = made.recording
 TOPIC = '/camera'
@@ -45,8 +46,6 @@ def of_images(tmp_path, images: list[bytes | tuple[str, bytes]]):
 
 
 # ---- messages
-
-
 def test_every_message_is_segmented_or_refused_by_reason(tmp_path) -> None:
     def good(i: int) -> bytes:
         return raw(drawn(i), START + i * STEP)
@@ -98,8 +97,6 @@ def test_another_size_and_time_that_goes_back_start_new_streams(tmp_path) -> Non
 
 def test_inference_that_fails_is_counted(tmp_path, monkeypatch) -> None:
     """As the node does: the window is tried again, then the stream restarts."""
-    from detsam2_ros.engine.stream import Stream
-
     add = Stream.add
 
     def out_of_memory(self, image, stamp, tag):
@@ -120,8 +117,6 @@ def test_a_topic_without_messages(tmp_path) -> None:
 
 
 # ---- topics
-
-
 def test_topics_that_cannot_be_segmented_are_named(recording, tmp_path) -> None:
     output = tmp_path / 'out.mcap'
     said = refusal(recording, output, topics=('/left',))
@@ -146,9 +141,6 @@ def test_of_raw_and_compressed_pictures_only_one_is_taken(tmp_path) -> None:
 
 
 def test_another_version_of_our_messages_is_not_mixed_in(tmp_path) -> None:
-    from rosbags.rosbag2 import StoragePlugin, Writer
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
     old = get_typestore(Stores.ROS2_KILTED)
     old.register(get_types_from_msg('uint16[] ids', OBJECTS))
     with Writer(tmp_path / 'in', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -175,8 +167,6 @@ def test_types_that_nobody_knows_are_left_out_and_told(tmp_path) -> None:
 
 
 # ---- files
-
-
 def test_paths_that_cannot_work(recording, tmp_path) -> None:
     output = tmp_path / 'out.mcap'
     assert 'does not exist' in refusal(tmp_path / 'no.mcap', output)
@@ -234,8 +224,6 @@ def test_a_bag_with_wrong_bytes_never_crashes(tmp_path, sqlite) -> None:
 
 
 def test_a_full_disk_is_told(recording, tmp_path, monkeypatch) -> None:
-    from rosbags.rosbag2 import Writer
-
     write = Writer.write
 
     def full(self, connection, time, data) -> None:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run that was broken off: the same command goes on, and the output is the same."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal

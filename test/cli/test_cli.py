@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """segment_video from the command line to its files, on small drawn videos."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -17,7 +15,8 @@ import numpy as np
 from cli_cases import FRAMES, SIZE, SMALL, drawn, frames_of, late_detector, mask_of, records_of
 
 from detsam2_ros.cli import options, segment_video
-from detsam2_ros.engine import Engine, MemoryBank, load_sam2
+from detsam2_ros.engine import MemoryBank, load_sam2
+from oracle import random_sam2
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,11 +129,7 @@ def test_parts_can_be_left_out_and_frames_limited(engine, folder, tmp_path) -> N
 
 def test_a_failing_detector_is_warned_of_once(folder, tmp_path, monkeypatch, caplog) -> None:
     broken = fakes.BrokenDetector(RuntimeError('no power'))
-    monkeypatch.setattr(
-        options,
-        'build_engine',
-        lambda given, config: Engine(fakes.colour_sam2(128), broken, config),
-    )
+    cli_cases.use_engine(monkeypatch, lambda: broken)
     out = tmp_path / 'out'
     assert segment_video.main([str(folder), '-o', str(out), *SMALL]) == 0
     assert broken.calls == 3
@@ -150,13 +145,7 @@ def test_a_memory_bank_leads_where_there_is_no_detector(folder, tmp_path, monkey
         ('first', ['--bank-out', str(tmp_path / 'b.safetensors'), '--bank-entries', '2']),
         ('second', ['--bank-in', str(tmp_path / 'b.safetensors'), '--no-detector']),
     ):
-        monkeypatch.setattr(
-            options,
-            'build_engine',
-            lambda given, config, detector=detectors[name]: Engine(
-                fakes.colour_sam2(128), detector, config
-            ),
-        )
+        cli_cases.use_engine(monkeypatch, lambda detector=detectors[name]: detector)
         out = ['-o', str(tmp_path / name), '--no-overlay', '--no-report']
         assert segment_video.main([str(folder), *out, *more, *SMALL]) == 0
     assert len(MemoryBank.load(tmp_path / 'b.safetensors').objects()) == 2
@@ -167,8 +156,6 @@ def test_a_memory_bank_leads_where_there_is_no_detector(folder, tmp_path, monkey
 
 def test_a_random_sam2_from_a_checkpoint(folder, tmp_path, monkeypatch) -> None:
     """Loads a model by path as a user does; its masks mean nothing, but all files come out."""
-    from oracle import random_sam2
-
     checkpoint, config = random_sam2.save(tmp_path, 'sam21', 0, 64)
     monkeypatch.setattr(options, 'YoloDetector', lambda *_, **__: late_detector())
     model = ['--sam2', str(checkpoint), '--sam2-config', str(config), '--dtype', 'float32']

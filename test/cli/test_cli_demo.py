@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The offline demo: its scores, and that it leaves what it says."""
 
-from __future__ import annotations
-
 import cv2
 import fakes
 import numpy as np
@@ -61,12 +59,10 @@ def test_the_demo_leaves_a_scene_its_truth_and_a_sheet(tmp_path, monkeypatch, ca
         def detect(self, images: list) -> list:
             frames = [self.frames.pop(0) for _ in images]
             return [
-                fakes.detections(
-                    [
-                        (int(frame.class_ids[i]), tuple(frame.boxes[i]))
-                        for i in np.flatnonzero(frame.visible)
-                    ]
-                )
+                fakes.detections([
+                    (int(frame.class_ids[i]), tuple(frame.boxes[i]))
+                    for i in np.flatnonzero(frame.visible)
+                ])
                 for frame in frames
             ]
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drawing, choosing and holding back: the parts of segment_video that need no model."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory_bank command as a user has it, on the demo scene with the shipped model."""
 
-from __future__ import annotations
-
 import argparse
 import base64
 import json

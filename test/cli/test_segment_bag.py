@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """segment_bag from the command line to its bag."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -11,7 +9,9 @@ import bag_recordings as made
 import pytest
 from bag_recordings import FRAMES, read
 
+from detsam2_ros.bags import stream
 from detsam2_ros.cli import bag_command, segment_bag
+from detsam2_ros.engine.stream import Stream
 
 recording = made.recording
 SMALL = ['-K', '3', '-D', '6', '-M', '6', '--device', 'cpu']
@@ -69,8 +69,6 @@ def test_what_the_user_can_put_right(configs, recording, tmp_path, capsys) -> No
 
 
 def test_ctrl_c_and_the_same_command_again(configs, recording, tmp_path, monkeypatch, capsys):
-    from detsam2_ros.bags import stream
-
     take = stream.TopicSegmenter._take
     calls = []
 
@@ -92,8 +90,6 @@ def test_ctrl_c_and_the_same_command_again(configs, recording, tmp_path, monkeyp
 
 def test_frames_without_masks_are_an_error_at_the_end(configs, recording, tmp_path, monkeypatch,
                                                       capsys):
-    from detsam2_ros.engine.stream import Stream
-
     def broken(self, image, stamp, tag):
         raise RuntimeError('out of memory')
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MaskTimeline within one stream: any order of messages ends in the best known masks."""
 
-from __future__ import annotations
-
 import array
 import subprocess
 import sys

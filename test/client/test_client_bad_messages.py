@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages that are not as their definition says: refused by name, and nothing of them taken."""
 
-from __future__ import annotations
-
 import copy
 from types import SimpleNamespace
 

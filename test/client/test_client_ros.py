@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`subscribe` and the example planner with real messages over the middleware."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys
@@ -16,10 +14,17 @@ import numpy as np
 import pytest
 from client_cases import STEP, correction, labels_of, masks, objects
 
+pytest.importorskip('rclpy')
+pytest.importorskip('detsam2_msgs.msg')
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from detsam2_msgs import msg as messages
 from detsam2_ros.client import MaskTimeline, TimelineFrame, subscribe
 
-rclpy = pytest.importorskip('rclpy')
-messages = pytest.importorskip('detsam2_msgs.msg')
 pytestmark = pytest.mark.ros
 
 FIRST = labels_of(0, 0, 1, 1, 0, 0, 1, 1)
@@ -40,9 +45,6 @@ class Sender:
     """Publishes as the detsam2 node does, and spins what listens."""
 
     def __init__(self, context, executor, prefix: str):
-        from rclpy.qos import QoSProfile
-        from sensor_msgs.msg import Image
-
         self.node = rclpy.create_node('detsam2_sender', context=context)
         self.executor = executor
         executor.add_node(self.node)
@@ -76,8 +78,6 @@ class Sender:
 
 @pytest.fixture(params=['single', 'multi'])
 def context_and_executor(request):
-    from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
-
     context = rclpy.Context()
     rclpy.init(context=context)
     kind = SingleThreadedExecutor if request.param == 'single' else MultiThreadedExecutor

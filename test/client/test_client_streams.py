@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MaskTimeline when a stream starts over: frames of two streams are never mixed."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

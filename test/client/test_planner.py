@@ -2,16 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The example planner: a corrected mask must do what the right mask would have done."""
 
-from __future__ import annotations
-
-import importlib.util
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from client_cases import STEP, correction, masks, objects
+from example_scripts import example
 
 from detsam2_ros.client import MaskTimeline, TimelineFrame
 
@@ -24,13 +20,7 @@ CELL = 16
 
 @pytest.fixture(scope='module')
 def planner():
-    path = Path(__file__).resolve().parents[2] / 'examples' / 'planner.py'
-    spec = importlib.util.spec_from_file_location('planner_example', path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return example('planner')
 
 
 def covering(*cells: tuple[int, int]) -> np.ndarray:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The viewer: what it shows of images and frames, its command, and a recording read back."""
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 import socket

@@ -2,25 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The viewer beside a node: it finds the topics, and shows what comes over them."""
 
-from __future__ import annotations
-
 import threading
 import time
 
+import client_cases
 import pytest
 from client_cases import STEP
+
+pytest.importorskip('rclpy')
+pytest.importorskip('detsam2_msgs.msg')
+
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from test_client_ros import fill
 from test_viewer import AFTER, FIRST, Notes
 
-rclpy = pytest.importorskip('rclpy')
-messages = pytest.importorskip('detsam2_msgs.msg')
+from detsam2_msgs import msg as messages
+from detsam2_ros.viewer.node import ViewerError, _found, look
+
 pytestmark = pytest.mark.ros
-
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from test_client_ros import fill  # noqa: E402
-
-from detsam2_ros.viewer.node import ViewerError, _found, look  # noqa: E402
-
 STRING = 'std_msgs/msg/String'
 IMAGE, OBJECTS = 'sensor_msgs/msg/Image', 'detsam2_msgs/msg/ObjectArray'
 
@@ -69,8 +70,6 @@ def test_of_several_cameras_one_must_be_named() -> None:
 
 
 def test_what_a_node_publishes_is_shown() -> None:
-    import client_cases
-
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node('watched', context=context)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo as processes: the camera, the story on a real graph, and what if one dies."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

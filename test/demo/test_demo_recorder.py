@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder of the demo: which frame is done when, what is counted, what is drawn and left."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad images and detections give one clear error; the stream goes on and no frame is lost."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, iou, mask, scene
@@ -14,8 +12,6 @@ from detsam2_ros.results.errors import ImageError
 pytestmark = pytest.mark.usefixtures('both_modes')
 
 # ---- images
-
-
 BAD_IMAGES = [
     (None, 'must be a numpy array uint8 [H, W, 3] RGB, got NoneType'),
     ([[[0, 0, 0]]], 'got list'),
@@ -109,8 +105,6 @@ def test_tiny_images_are_segmented_all_the_same(size):
 
 
 # ---- detections
-
-
 def all_found(boxes: list) -> Run:
     run = Run(ScriptedDetector({0: [(0, RED)], 4: boxes, 8: [(0, RED)]}, 4), **USUAL)
     run.push(*[GOOD] * 12)

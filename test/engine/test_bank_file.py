@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory bank files that must be refused: foreign, cut short, or with a header that lies."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
@@ -62,12 +60,6 @@ def test_a_foreign_file(path: Path, content: bytes):
     assert 'not a safetensors file' in refusal(path)
 
 
-@pytest.mark.parametrize('length', [2**64 - 1, 2**63, 1 << 40, bank_file.MAX_HEADER_BYTES + 1])
-def test_a_huge_declared_header_is_not_allocated(path: Path, length: int):
-    path.write_bytes(length.to_bytes(8, 'little') + b'{}' + b'0' * 100)
-    assert f'header of {length} bytes, at most' in refusal(path)
-
-
 def test_a_safetensors_file_that_is_no_bank(path: Path):
     from safetensors.torch import save_file
 
@@ -111,21 +103,15 @@ HEADER_CHANGES = [
     (lambda h: h.update(memory_shape=4), 'memory shape'),
     (lambda h: h.update(memory_shape=[4, 3, '2']), 'memory shape must be a whole number'),
     (lambda h: h.update(memory_shape=[4, 3, 10**9]), 'memory shape must be a whole number'),
-    (
-        lambda h: h.update(memory_shape=[4, 3, 4]),
-        r'\[4, 3, 2\], the model tiny makes .*\[4, 3, 4\]',
-    ),
+    (lambda h: h.update(memory_shape=[4, 3, 4]),
+     r'\[4, 3, 2\], the model tiny makes .*\[4, 3, 4\]'),
     (lambda h: h.update(pointer_dim=7), r'\[8\], the model tiny makes .*\[7\]'),
     (lambda h: h.update(model_name=[[]]), 'model name must be a text'),
     (lambda h: h.update(model_sha256=None), 'sha256 must be 64 hex digits'),
-    (
-        lambda h: h['entries'].pop(),
-        r"2 entries; missing tensors: \[\], tensors of no entry: \['2.p",
-    ),
-    (
-        lambda h: h['entries'].append(['ball', 0, 'bäll', 30]),
-        r"4 entries; missing tensors: \['3.pointer'",
-    ),
+    (lambda h: h['entries'].pop(),
+     r"2 entries; missing tensors: \[\], tensors of no entry: \['2.p"),
+    (lambda h: h['entries'].append(['ball', 0, 'bäll', 30]),
+     r"4 entries; missing tensors: \['3.pointer'"),
     (lambda h: h['entries'][0].pop(), 'is not \\[object key'),
     (lambda h: h['entries'].__setitem__(0, 'abcd'), 'is not \\[object key'),
     (lambda h: h['entries'][0].__setitem__(0, ['x']), 'object key must be a text'),
@@ -158,10 +144,8 @@ CONTAINER_CHANGES = [
     (lambda h: h.update(__metadata__={METADATA_KEY: '5'}), 'header is not a JSON table'),
     (lambda h: h.update(__metadata__={METADATA_KEY: '{'}), 'header is not valid JSON'),
     (lambda h: h.update(__metadata__={METADATA_KEY: '[' * 99999}), 'header is not valid JSON'),
-    (
-        lambda h: h.update({'x': h.pop('0.score')}),
-        r"tensors: \['0.score'\], tensors of no entry: \['x'\]",
-    ),
+    (lambda h: h.update({'x': h.pop('0.score')}),
+     r"tensors: \['0.score'\], tensors of no entry: \['x'\]"),
     (lambda h: h.update({'0.score': 5}), "'0.score' lacks dtype"),
     (tensor_change('0.score', dtype='F64'), "'0.score' has dtype 'F64'"),
     (tensor_change('0.score', dtype=[1]), r"'0.score' has dtype \[1\]"),

@@ -1,8 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Bank files made to hurt: refused in bounded memory and time, and never read past their end."""
-
-from __future__ import annotations
+"""Bank files made to hurt, or damaged: bounded memory and time, and never read past their end."""
 
 import dataclasses
 import json
@@ -14,7 +12,9 @@ from pathlib import Path
 
 import bank_cases
 import pytest
-from bank_cases import MODEL, change_header, make_bank, memory, parts, rewrite
+from bank_cases import MODEL, change_header, make_bank, memory, parts, rewrite, same
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from detsam2_ros.engine.bank import tensors as bank_file
 from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank, inspect
@@ -95,12 +95,16 @@ def test_a_file_over_the_limit_is_not_read(path):
     assert peak[0] < MIB
 
 
-@pytest.mark.parametrize('declared', [9, MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 2**63, 2**64 - 1])
-def test_a_declared_length_reserves_nothing(path, declared):
-    path.write_bytes(declared.to_bytes(8, 'little') + b'{}')
-    with measured() as peak, pytest.raises(BankError):
+@pytest.mark.parametrize('declared', [
+    9, MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 1 << 40, 2**63, 2**64 - 1])
+@pytest.mark.parametrize('rest', [b'{}', b'{}' + b'0' * 100])
+def test_a_declared_length_reserves_nothing(path, declared, rest):
+    path.write_bytes(declared.to_bytes(8, 'little') + rest)
+    why = f'header of {declared} bytes, at most' if declared > MAX_HEADER_BYTES else ''
+    with measured() as peak, pytest.raises(BankError, match=why) as caught:
         MemoryBank.load(path)
-    assert peak[0] < MIB
+    assert str(caught.value).startswith(f'cannot load memory bank {path}: ')
+    assert peak[0] < MIB and '\n' not in str(caught.value) and len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize(
@@ -185,3 +189,66 @@ def test_a_file_that_shrinks_while_it_is_read(path, monkeypatch):
     monkeypatch.setattr(bank_file.TensorFile, 'read', shrinking)
     with pytest.raises(BankError, match='became shorter|cut short|gone'):
         MemoryBank.load(path)
+
+
+# ---- random damage: loaded or refused, never anything else
+@pytest.fixture(scope='module')
+def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    file = tmp_path_factory.mktemp('fuzz') / 'bank.safetensors'
+    make_bank().save(file)
+    return file, file.read_bytes()
+
+
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_random_damage_never_raises_anything_but_bank_error(sound, damage, in_header: bool):
+    path, data = sound
+    limit = 8 + int.from_bytes(data[:8], 'little') if in_header else len(data)
+    broken = bytearray(data)
+    for position, value in damage:
+        broken[position % limit] = value
+    path.write_bytes(broken)
+    try:
+        loaded = MemoryBank.load(path)
+    except BankError as error:
+        assert '\n' not in str(error)
+    else:
+        assert len(loaded) == 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), st.booleans())
+def test_random_bytes_never_raise_anything_but_bank_error(sound, content: bytes, framed: bool):
+    path, _ = sound
+    path.write_bytes(len(content).to_bytes(8, 'little') + content if framed else content)
+    with pytest.raises(BankError):
+        MemoryBank.load(path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(['format_version', 'model_name', 'model_sha256', 'image_size', 'memory_shape'])
+    | st.sampled_from(['pointer_dim', 'dtype', 'created', 'source', 'entries']),
+    json_values,
+)
+def test_any_value_in_the_header_is_taken_or_refused(sound, key: str, value: object):
+    path, data = sound
+    path.write_bytes(data)
+    change_header(path, lambda header: header.update({key: value}))
+    try:
+        loaded = MemoryBank.load(path)
+    except BankError:
+        return
+    assert key in ('model_name', 'source', 'image_size') or same(loaded, make_bank())

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters are refused by name, alone and together."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 

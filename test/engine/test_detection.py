@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections: shapes, and which of them can be a prompt."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import BrokenDetector, ScriptedDetector

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A detector, model, bank or disk that fails: one clear error, and no frame is lost."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import BrokenDetector, ColourDetector, Run, ScriptedDetector, colour_sam2, detections
+from fault_engine import fail
 from stream_cases import GOOD, RED, USUAL, nothing_was_lost
 
 from detsam2_ros.engine.bank.bank import MemoryBank
@@ -20,8 +19,6 @@ from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import BankError, DetectorError, EngineError, WindowError
 
 # ---- detectors
-
-
 BROKEN = [
     (RuntimeError('CUDA out of memory'), 'RuntimeError: CUDA out of memory'),
     (ValueError(), 'ValueError'),
@@ -96,25 +93,20 @@ def test_flush_reports_a_broken_detector_too():
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
-def test_a_detector_does_not_keep_a_program_from_ending(error):
-    run = Run(BrokenDetector(error()), **USUAL)
-    run.push(*[GOOD] * 3)
+@pytest.mark.parametrize(('mode', 'taken'), [('window', 4), ('online', 0)])
+def test_a_detector_does_not_keep_a_program_from_ending(error, mode, taken):
+    run = Run(BrokenDetector(error()), mode=mode, **USUAL)
+    run.push(*[GOOD] * max(taken - 1, 0))  # it is asked with the window's last frame, or at once
     with pytest.raises(error):
         run.push(GOOD)
-    assert run.stream.backlog.frames == 4
+    assert (run.stream.backlog.frames, run.engine.stats().frames) == (taken, taken)
 
 
 # ---- a model that fails
-
-
-def fails(*_: object) -> None:
-    raise MemoryError('full')
-
-
 def test_a_window_that_failed_is_closed_later_without_losing_a_frame(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
     run.push(*[GOOD] * 4)
-    monkeypatch.setattr(WindowPass, 'finish', fails)
+    monkeypatch.setattr(WindowPass, 'finish', fail)
     for i in range(6):
         if i < 3:
             run.push(GOOD)
@@ -133,12 +125,10 @@ def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
     original = WindowPass.finish
     failing = [True] * 3 + [False, True]  # frames 3, 4 and 5 are pushed in vain; then by window
 
-    def fail(self, *args) -> None:
-        if failing.pop(0):
-            raise MemoryError('full')
-        original(self, *args)
+    def finish(self, *args) -> None:
+        (fail if failing.pop(0) else original)(self, *args)
 
-    monkeypatch.setattr(WindowPass, 'finish', fail)
+    monkeypatch.setattr(WindowPass, 'finish', finish)
     for i in range(6):
         if i < 3:
             run.push(GOOD)
@@ -157,7 +147,7 @@ def test_results_of_a_window_are_not_lost_when_the_next_one_fails(monkeypatch):
 
 def test_frames_do_not_pile_up_when_every_window_fails(monkeypatch):
     run = Run(None, **USUAL)
-    monkeypatch.setattr(WindowPass, 'finish', fails)
+    monkeypatch.setattr(WindowPass, 'finish', fail)
     with pytest.raises(EngineError, match='frames wait because their window failed each time'):
         for _ in range(100):
             try:
@@ -173,7 +163,7 @@ def test_frames_do_not_pile_up_when_every_window_fails(monkeypatch):
 def test_an_image_that_could_not_be_encoded_was_not_taken(monkeypatch):
     run = Run(ColourDetector(['red']), **USUAL)
     run.push(*[GOOD] * 2)
-    monkeypatch.setattr(intake, 'encode_image', fails)
+    monkeypatch.setattr(intake, 'encode_image', fail)
     with pytest.raises(MemoryError):
         run.stream.push(GOOD, 0)
     monkeypatch.undo()
@@ -183,8 +173,6 @@ def test_an_image_that_could_not_be_encoded_was_not_taken(monkeypatch):
 
 
 # ---- memory banks
-
-
 @pytest.fixture
 def bank() -> MemoryBank:
     run = Run(ColourDetector(['red']), **USUAL)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole video at once: each frame once, in order, final; and no result lost to a failure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stream that runs for long holds no more than one that has just started."""
 
-from __future__ import annotations
-
 import dataclasses
 import gc
 import sys

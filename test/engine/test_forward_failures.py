@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online when a detector, a forward step or a pass fails: no frame and no mask is lost."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import BrokenDetector, ColourDetector, Run, ScriptedDetector, detections
-from stream_cases import GOOD, RED, USUAL, film, nothing_was_lost
+from fault_engine import fail
+from stream_cases import GOOD, RED, USUAL, fail_once, film, nothing_was_lost, same_results
 
 from detsam2_ros.engine.sam2 import steps
 from detsam2_ros.engine.tracking import conditioning, forward_step
@@ -17,34 +16,7 @@ from detsam2_ros.results.errors import DetectorError, EngineError, WindowError
 ONLINE = {**USUAL, 'mode': 'online'}
 
 
-def fails(*_: object, **__: object) -> None:
-    raise MemoryError('full')
-
-
-def failing_once(original, after: int = 0):
-    """Return a function that fails once, after some calls that work."""
-    left = [after]
-
-    def call(*args, **options):
-        left[0] -= 1
-        if left[0] == -1:
-            raise MemoryError('full')
-        return original(*args, **options)
-
-    return call
-
-
-def assert_same(one: Run, other: Run) -> None:
-    assert [(r.index, r.revision) for r in one.results] == [
-        (r.index, r.revision) for r in other.results]
-    for a, b in zip(one.results, other.results, strict=True):
-        assert a.objects == b.objects and a.changed_ids == b.changed_ids
-        np.testing.assert_array_equal(a.labels, b.labels)
-
-
 # ---- detectors
-
-
 def test_a_broken_detector_is_reported_with_the_masks_of_its_frame():
     detector = BrokenDetector(RuntimeError('CUDA out of memory'), working=1)
     run = Run(detector, **ONLINE)
@@ -91,17 +63,7 @@ def test_objects_are_tracked_through_a_failure_of_the_detector():
     assert all(run.ids(i) == [1] for i in range(8))
 
 
-@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
-def test_a_detector_does_not_keep_a_program_from_ending(error):
-    run = Run(BrokenDetector(error()), **ONLINE)
-    with pytest.raises(error):
-        run.push(GOOD)
-    assert (run.stream.backlog.frames, run.engine.stats().frames) == (0, 0)
-
-
 # ---- forward steps
-
-
 @pytest.mark.parametrize(
     ('module', 'stage'),
     [(forward_step, 'track_objects'), (steps, 'encode_memory'), (conditioning, 'decode_boxes')],
@@ -118,7 +80,7 @@ def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
     expected.push(*images)
     run.push(*images[:at])
     with monkeypatch.context() as patch:
-        patch.setattr(module, stage, fails)
+        patch.setattr(module, stage, fail)
         failed = False
         try:
             run.push(images[at])
@@ -129,14 +91,14 @@ def test_a_frame_that_cannot_be_tracked_is_not_taken_and_may_come_again(
         assert run.stream.backlog.frames == at % 4 and run.engine.stats().frames == at
         run.push(images[at])
     run.push(*images[at + 1 :])
-    assert_same(run, expected)
+    same_results(run.results, expected.results)
     assert run.engine.stats().encodings == len(images) + failed
 
 
 def test_a_first_frame_that_fails_does_not_fix_the_size(monkeypatch):
     run = Run(ColourDetector(['red']), **ONLINE)
     with monkeypatch.context() as patch:
-        patch.setattr(conditioning, 'decode_boxes', fails)
+        patch.setattr(conditioning, 'decode_boxes', fail)
         with pytest.raises(MemoryError):
             run.stream.push(GOOD, 0)
     run.push(*[np.zeros((32, 32, 3), np.uint8)] * 4)
@@ -144,12 +106,10 @@ def test_a_first_frame_that_fails_does_not_fix_the_size(monkeypatch):
 
 
 # ---- passes
-
-
 def test_the_masks_of_a_new_frame_come_though_its_window_fails(monkeypatch):
     run = Run(ScriptedDetector({2: [(0, RED)]}, 2), **{**ONLINE, 'detect_interval': 2})
     run.push(*[GOOD] * 3)
-    monkeypatch.setattr(WindowPass, 'finish', fails)
+    monkeypatch.setattr(WindowPass, 'finish', fail)
     with pytest.raises(WindowError, match="'front': a later window failed: full") as caught:
         run.push(GOOD)
     assert [(r.index, r.revision) for r in caught.value.results] == [(3, 0)]
@@ -168,13 +128,13 @@ def test_a_pass_that_fails_amid_its_parts_begins_anew(after, monkeypatch):
     for run in runs:
         run.push(*film(7))
         run.take(film(8)[7], 0)
-    monkeypatch.setattr(steps, 'track', failing_once(steps.track, after))
+    monkeypatch.setattr(steps, 'track', fail_once(steps.track, after))
     with pytest.raises(MemoryError):
         runs[1].work()
     assert runs[1].stream.backlog.frames == 4
     for run in runs:
         run.work()
-    assert_same(*runs)
+    same_results(*(run.results for run in runs))
 
 
 def test_frames_do_not_pile_up_when_nobody_closes_windows():

@@ -2,26 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online: masks on arrival, corrections from passes that may be done between frames."""
 
-from __future__ import annotations
-
+import fakes
 import numpy as np
 import pytest
 import torch
-from fakes import (
-    ColourDetector,
-    Run,
-    ScriptedDetector,
-    colour_mask,
-    disc_box,
-    iou,
-    mask,
-    tiny_sam2,
-)
-from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
+from stream_cases import EMPTY, RED, USUAL, film, nothing_was_lost, red, same_results
 
-from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.tracking.pass_runner import Pace
-from detsam2_ros.results.errors import ConfigError
 
 ONLINE = {**USUAL, 'mode': 'online'}
 
@@ -37,8 +25,6 @@ def closing(run: Run) -> tuple[int, bool, bool]:
 
 
 # ---- on arrival
-
-
 def test_every_frame_has_masks_on_arrival():
     run = Run(ColourDetector(['red']), **ONLINE)
     for i, image in enumerate(film(11)):
@@ -80,7 +66,7 @@ def test_the_newest_frame_comes_before_what_its_window_corrects():
 
 def test_frames_after_the_newest_prompt_keep_the_masks_of_their_arrival():
     config = {**ONLINE, 'detect_interval': 5}
-    run = Run(ScriptedDetector({5: [(0, RED)]}, 5), tiny_sam2(), **config)
+    run = Run(ScriptedDetector({5: [(0, RED)]}, 5), fakes.tiny_sam2(), **config)
     run.push(*film(8))
     corrected = {result.index for result in run.results if result.revision}
     assert corrected and max(corrected) < 5
@@ -176,14 +162,7 @@ def test_an_object_of_another_colour_is_not_taken_for_the_lost_one():
     assert [run.ids(i) for i in (0, 3, 4, 7)] == [[1, 2]] * 4
 
 
-def test_encoding_in_batches_is_refused():
-    with pytest.raises(ConfigError, match=r'^encode_batch \(2\) must be 1 in mode online'):
-        EngineConfig(mode='online', encode_batch=2)
-
-
 # ---- passes between frames
-
-
 @pytest.mark.parametrize('mode', ['window', 'online'])
 @pytest.mark.parametrize('parts', [0, 1, 3, 100])
 def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
@@ -191,15 +170,16 @@ def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
     boxes = [(0, (4.0, 4.0, 30.0, 40.0)), (1, (30.0, 8.0, 60.0, 44.0))]
     script = {0: boxes[:1], 4: boxes, 8: boxes[1:], 12: boxes}
     config = {**USUAL, 'mode': mode, 'association': 'class', 'max_conditioned_memories': 2}
-    runs = [Run(ScriptedDetector(script, 4), tiny_sam2(), **config) for _ in range(2)]
+    runs = [Run(ScriptedDetector(script, 4), fakes.tiny_sam2(), **config) for _ in range(2)]
     for image in film(18, ('green', 50, 10)):
         runs[0].push(image)
         runs[1].take(image, parts)
     for run in runs:
         run.flush()
         nothing_was_lost(run, 18)
+    last = [run.latest() for run in runs]
     for i in range(18):
-        one, other = (run.latest()[i] for run in runs)
+        one, other = (results[i] for results in last)
         assert one.objects == other.objects  # their masks included
         np.testing.assert_array_equal(one.labels, other.labels)
     passes = [run.engine.stats().tracked_frames for run in runs]
@@ -208,8 +188,8 @@ def test_what_a_pass_finds_does_not_depend_on_when_it_is_done(mode, parts):
 
 def test_a_pass_reads_nothing_that_forward_tracking_wrote():
     boxes = [(0, (4.0, 4.0, 30.0, 40.0)), (1, (30.0, 8.0, 60.0, 44.0))]
-    runs = [Run(ScriptedDetector({6: boxes}, 6), tiny_sam2(), **{**ONLINE, 'detect_interval': 6})
-            for _ in range(2)]  # fmt: skip
+    config = {**ONLINE, 'detect_interval': 6}
+    runs = [Run(ScriptedDetector({6: boxes}, 6), fakes.tiny_sam2(), **config) for _ in range(2)]
     for run in runs:
         run.push(*film(7))
         run.take(film(8)[7], 0)
@@ -218,8 +198,7 @@ def test_a_pass_reads_nothing_that_forward_tracking_wrote():
         obj.tracked_memories.clear()
     for run in runs:
         assert run.flush()
-    for a, b in zip(*(run.results for run in runs), strict=True):
-        assert a.objects == b.objects
+    same_results(*(run.results for run in runs))
 
 
 def test_a_part_is_about_one_frame_of_a_pass():
@@ -346,8 +325,6 @@ def test_reset_amid_a_pass_drops_no_published_frame():
 
 
 # ---- what is held
-
-
 def test_of_the_past_a_frame_needs_six_memories_and_fifteen_pointers():
     run = Run(ScriptedDetector({0: [(0, RED)]}, 4), **ONLINE)
     run.push(*[red(14)] * 40)

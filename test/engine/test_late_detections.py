@@ -1,33 +1,35 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A detector elsewhere leads as one within does, in time or late; and whatever it may send."""
-
-from __future__ import annotations
+"""Detections of another node, in time, late or wrong; and prompts that no other frame follows."""
 
 from collections.abc import Mapping, Sequence
 
+import fakes
 import numpy as np
 import pytest
-from fakes import Found, Run, ScriptedDetector, colour_mask, detections, disc_box, iou, mask
-from stream_cases import RED, USUAL, film, nothing_was_lost, red
+import torch
+from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
+from stream_cases import MODES, RED, USUAL, film, nothing_was_lost, red
 
-from detsam2_ros.engine import Detections, EngineError, LateDetections, PromptError, load_sam2
+from detsam2_ros.engine import Detections, EngineConfig, LateDetections, Prompt, load_sam2
+from detsam2_ros.engine.tracking.frames import Frame
+from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
+from detsam2_ros.engine.tracking.toolbox import Toolbox
+from detsam2_ros.engine.tracking.window_pass import WindowPass
+from detsam2_ros.results.errors import EngineError, PromptError
 from detsam2_ros.scene.scene import render
 
-MODES = pytest.mark.parametrize('mode', ['window', 'online'])
-Script = Mapping[int, Sequence[Found]]
+Script = Mapping[int, Sequence[fakes.Found]]
 
 
-def elsewhere(
-    script: Script, images: Sequence[np.ndarray], late: int, **config: object
-) -> Run:
+def elsewhere(script: Script, images: Sequence[np.ndarray], late: int, **config: object) -> Run:
     """Run a stream whose detections come so many frames after theirs."""
     model = config.pop('model', None)
     run = Run(None, model, **config)
     for index, image in enumerate(images):
         run.push(image)
         if index - late in script:
-            found = detections(script[index - late])
+            found = fakes.detections(script[index - late])
             run.stream.add_detections(run.stream.find_frame(1000 * (index - late)), found)
     run.flush()
     return run
@@ -45,7 +47,7 @@ def same(a: Run, b: Run, revision: int | None = None) -> None:
         assert shown[0] == shown[1]
 
 
-def boxes(frames, dropped: Sequence[int] = ()) -> list[Found]:
+def boxes(frames, dropped: Sequence[int] = ()) -> list[fakes.Found]:
     """What a good detector finds of some balls of the demo scene."""
     return [
         (0, tuple(float(v) for v in frames.boxes[i])) for i in range(3)
@@ -109,7 +111,7 @@ def test_a_late_new_object_that_was_lost_keeps_its_id(mode):
 def test_what_becomes_of_each_is_told(mode):
     run = Run(None, mode=mode, max_objects=2, **USUAL)
     run.push(*[red(14, ('green', 50, 10))] * 8)
-    found = detections([
+    found = fakes.detections([
         (0, RED), (0, RED, 0.8), (1, disc_box(50, 10)), (2, (30, 30, 40, 40)),
         (0, (np.nan, 0, 1, 1)), (1, (70, 0, 80, 9)), (1, (0, 30, 9, 40), 0.01),
     ])  # fmt: skip
@@ -125,7 +127,7 @@ def test_what_becomes_of_each_is_told(mode):
 def test_in_an_open_window_they_wait():
     run = Run(None, **USUAL)
     run.push(*film(6))
-    found = detections([(0, disc_box(17, 24))])
+    found = fakes.detections([(0, disc_box(17, 24))])
     assert run.stream.add_detections(5, found) == LateDetections(waiting=True)
     assert run.stream.add_detections(5, found) == LateDetections(waiting=True)
     run.push(*film(8)[6:])
@@ -138,7 +140,7 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     for image in film(5):
         run.take(image, parts=1)
     assert run.stream.backlog.begun
-    answer = run.stream.add_detections(2, detections([(0, disc_box(14, 24))]))
+    answer = run.stream.add_detections(2, fakes.detections([(0, disc_box(14, 24))]))
     assert answer.started == 1 and run.stream.backlog.begun
     run.work()
     assert run.stream.conditioned_frames(1) == (2,)
@@ -146,8 +148,8 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
         run.take(image, parts=1)
     assert run.stream.backlog.begun
     # Of an object that the pass under way knows.
-    answer = run.stream.add_detections(6, detections([(0, disc_box(18, 24))]))
-    answer = run.stream.add_detections(5, detections([(0, disc_box(17, 24))]))
+    answer = run.stream.add_detections(6, fakes.detections([(0, disc_box(18, 24))]))
+    answer = run.stream.add_detections(5, fakes.detections([(0, disc_box(17, 24))]))
     assert answer.matched == 1 and run.stream.backlog.begun
     run.work()
     assert run.stream.conditioned_frames(1) == (2, 5, 6)
@@ -162,7 +164,7 @@ def test_a_flood_costs_nothing_that_stays(mode):
     for index, image in enumerate(film(24)):
         run.push(image)
         for _ in range(20):
-            run.stream.add_detections(index, detections([(0, disc_box(12 + index, 24))] * 3))
+            run.stream.add_detections(index, fakes.detections([(0, disc_box(12 + index, 24))] * 3))
     run.flush()
     assert run.engine.stats().objects == 1
     assert len(run.stream.conditioned_frames(1)) <= run.config.max_conditioned_memories
@@ -192,3 +194,77 @@ def test_classes_get_ids_by_name():
     within = Run(ScriptedDetector({}, classes=2), **USUAL)
     assert within.stream.class_id('class 1') == 1 and within.stream.class_id('cup') == 2
     assert within.engine.detector.class_names == {0: 'class 0', 1: 'class 1'}
+
+
+# ---- prompts on frames that no other frame follows: a camera that paused, a bag that was stopped
+def finish(run: Run, flush: bool) -> list:
+    """Let the stream do what is left without another frame."""
+    if flush:
+        return run.flush()
+    out = []
+    while run.stream.backlog.corrections or run.stream.backlog.due:
+        out += run.stream.step(early=True)
+    run.results += out
+    return out
+
+
+@MODES
+@pytest.mark.parametrize('flush', [True, False])
+def test_a_prompt_after_the_last_frame_corrects_what_is_in_reach(mode, flush):
+    run = Run(None, mode=mode, **USUAL)
+    run.push(*film(12))
+    assert not run.stream.backlog.frames and not run.stream.backlog.corrections
+    assert finish(run, flush) == []
+    run.stream.prompt(9, Prompt(box=disc_box(21, 24)), 'ball')
+    assert run.stream.backlog.corrections
+    horizon = run.stream.horizon
+    out = finish(run, flush)
+    assert [(r.index, r.revision, r.final) for r in out] == [(i, 1, False) for i in range(8, 12)]
+    assert run.stream.horizon == horizon == 8
+    for result in out:
+        assert iou(mask(result, 1), colour_mask(run.images[result.index], 'red')) > 0.5
+    assert not run.stream.backlog.corrections and finish(run, flush) == []
+    run.push(*film(16)[12:])  # and all goes on
+    assert run.ids(15) == [1]
+
+
+@MODES
+def test_what_was_removed_after_the_last_frame_vanishes(mode):
+    run = Run(ColourDetector(['red']), mode=mode, **USUAL)
+    run.push(*film(8))
+    run.stream.remove_object(1)
+    assert run.stream.backlog.corrections
+    out = run.flush()
+    assert out and not any(result.labels.any() for result in out)
+    assert not run.stream.backlog.corrections and run.flush() == []
+
+
+@MODES
+def test_detections_of_a_window_are_not_used_again(mode):
+    """One that started nothing when its window closed starts nothing now."""
+    script = {4: [(0, disc_box(16, 24)), (0, disc_box(50, 10), 0.3)]}
+    run = Run(ScriptedDetector(script, 4), mode=mode, **{**USUAL, 'new_object_score': 0.5})
+    run.push(*[red(16, ('green', 50, 10))] * 8)
+    run.stream.prompt(6, Prompt(box=disc_box(16, 24)), object_id=1)
+    before = run.engine.stats()
+    finish(run, flush=True)
+    after = run.engine.stats()
+    assert (after.detections, after.objects) == (before.detections, before.objects) == (2, 1)
+    assert after.frames == after.encodings == 8
+
+
+def test_options_that_leave_work_out_do_not_keep_a_late_prompt_from_the_past():
+    """A pass ends early before all prompts that no pass has read, and goes back for them."""
+    config = EngineConfig(window_size=4, max_propagation=8, mode='window')
+    seen = torch.ones(2, 2, dtype=torch.bool)
+    frames = {i: Frame(i, 1000 * i, None, published_masks={1: seen}) for i in range(8)}
+    tools = Toolbox('front', None, None, config, None, None, None)
+    window = [frames[i] for i in range(4, 8)]
+    run = WindowPass(tools=tools, frames=frames, window=window, objects=[], oldest=0)
+    obj = TrackedObject(1, 0, 'ball', born=2, last_seen=7)
+    obj.prompts = {
+        at: ConditioningFrame(None, None, None, 1000 * at, at, read=at == 2) for at in (2, 3, 6)
+    }
+    assert sorted(run._published_masks(obj, 7)) == [0, 1, 2]
+    obj.read(7)
+    assert sorted(run._published_masks(obj, 7)) == list(range(8))

@@ -2,26 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An operation that fails, at whatever stage, leaves no trace, and succeeds when tried again."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import failing as traces
 import numpy as np
 import pytest
-from failing import (
-    Stage,
-    StageError,
-    WatchedHolder,
-    all_stages,
-    counted,
-    failing,
-    fingerprint,
-    without_what_is_computed_once,
-)
+from failing import Stage, StageError, WatchedHolder, counted, failing, fingerprint
 from fakes import BrokenDetector
 from stream_cases import RED
 from trace_cases import ONLINE, TWO, Case, add, cases, close, film, in_turn, late, load, prompt
@@ -31,7 +21,7 @@ from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.results.errors import DetectorError, EngineError
 
 CASES = cases()
-STAGES = all_stages()
+STAGES = traces.all_stages()
 
 
 class Stand:
@@ -67,7 +57,7 @@ class Stand:
 
 def essence(state: StreamState) -> Any:
     """Return the fingerprint of what an operation that fails may not commit."""
-    return fingerprint(without_what_is_computed_once(state))
+    return fingerprint(traces.without_what_is_computed_once(state))
 
 
 def calls_of(count: int) -> list[int]:
@@ -164,8 +154,6 @@ def test_all_that_matters_is_made_to_fail() -> None:
 
 
 # ---- what is refused
-
-
 SEVEN = {'frames': film(7)}
 FULL = {**ONLINE, 'max_objects': 2}
 MANY = in_turn(*[add(index) for index in range(7, 13)])
@@ -214,8 +202,6 @@ def test_what_is_refused_leaves_no_trace(name: str, mode: str) -> None:
 
 
 # ---- detectors
-
-
 @pytest.mark.parametrize('mode', ['window', 'online'])
 def test_a_detector_that_fails_is_one_that_found_nothing(mode: str) -> None:
     operation = add(3) if mode == 'online' else close
@@ -235,8 +221,6 @@ def test_a_detector_that_fails_is_one_that_found_nothing(mode: str) -> None:
 
 
 # ---- by construction
-
-
 CONTENTS = {field.name for field in dataclasses.fields(StreamState)}
 CHANGES = {'add', 'append', 'clear', 'difference_update', 'discard', 'extend', 'insert', 'pop',
            'popitem', 'remove', 'setdefault', 'sort', 'update'}  # fmt: skip

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reverse pass by itself: what it attends to, that it is pure, that batching is no rule."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from unittest import mock
 
-import numpy as np
 import pytest
 import torch
+from failing import fingerprint
+from stream_cases import fail_once, same_results
 
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.engine import Engine
@@ -18,13 +17,8 @@ from detsam2_ros.engine.sam2.attended_memories import Context, ObjectMemory
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.steps import ImageFeatures, decode_points, encode_image, encode_memory
-from detsam2_ros.engine.tracking.reverse_pass import (
-    PassInput,
-    PassOutput,
-    Steps,
-    reverse_pass,
-    reverse_steps,
-)
+from detsam2_ros.engine.tracking import reverse_pass as reverse
+from detsam2_ros.engine.tracking.reverse_pass import PassInput, PassOutput, reverse_pass
 from detsam2_ros.results.frames import FrameResult
 from oracle import random_sam2
 from oracle.pair import ScriptedDetector, random_models
@@ -47,7 +41,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
     def run(
         model: Sam2Model, features: Mapping[int, ImageFeatures], objects: list[PassInput],
         **options,
-    ) -> Steps[list[PassOutput]]:
+    ) -> reverse.Steps[list[PassOutput]]:
         nonlocal conditioned
         (only,) = objects
         conditioned = only.memory.conditioning
@@ -71,7 +65,7 @@ def _spied_reads(calls: list[Callable[[], object]]) -> Reads:
             mock.patch.object(steps, 'track', track),
             mock.patch.object(steps, 'encode_memory', encode),
         ):
-            return (yield from reverse_steps(model, features, objects, **options))
+            return (yield from reverse.reverse_steps(model, features, objects, **options))
 
     with mock.patch('detsam2_ros.engine.tracking.window_pass.reverse_steps', run):
         for call in calls:
@@ -148,36 +142,6 @@ def run_pass(model, features, objects, newest, oldest, **options) -> list[PassOu
             model, features, objects, range(oldest, newest + 1), newest + 1, **options)
 
 
-def _failing(stage: Callable, after: int) -> Callable:
-    """Return a stage that works for some calls, then raises MemoryError."""
-    left = after
-
-    def failing(*args, **options):
-        nonlocal left
-        if not left:
-            raise MemoryError('no room')
-        left -= 1
-        return stage(*args, **options)
-
-    return failing
-
-
-def _same(one: list[PassOutput], other: list[PassOutput]) -> bool:
-    return all(
-        a.tracked.keys() == b.tracked.keys()
-        and a.memories.keys() == b.memories.keys()
-        and all(
-            torch.equal(a.tracked[f].logits, b.tracked[f].logits)
-            and torch.equal(a.tracked[f].score, b.tracked[f].score) for f in a.tracked
-        )
-        and all(
-            torch.equal(a.memories[f].spatial, b.memories[f].spatial)
-            and torch.equal(a.memories[f].pointer, b.memories[f].pointer) for f in a.memories
-        )
-        for a, b in zip(one, other, strict=True)
-    )
-
-
 @pytest.mark.parametrize('kind', ['sam21', 'odd'])
 def test_equal_inputs_give_equal_outputs_whatever_ran_before(kind: str) -> None:
     model, _ = random_models(kind, 1)
@@ -190,10 +154,10 @@ def test_equal_inputs_give_equal_outputs_whatever_ran_before(kind: str) -> None:
     first = run_pass(model, features, objects, 7, 0)
     # A longer one, one of other objects, and one that breaks off half way.
     run_pass(model, features, objects[1:], 6, 1)
-    failing = _failing(steps.encode_memory, after=4)
+    failing = fail_once(steps.encode_memory, after=4)
     with mock.patch.object(steps, 'encode_memory', failing), pytest.raises(MemoryError):
         run_pass(model, features, objects, 7, 0)
-    assert _same(run_pass(model, features, objects, 7, 0), first)
+    assert fingerprint(run_pass(model, features, objects, 7, 0)) == fingerprint(first)
 
 
 @pytest.mark.parametrize('kind', ['sam21', 'sam20', 'odd'])
@@ -223,14 +187,6 @@ def test_objects_in_one_batch_are_as_one_by_one(kind: str) -> None:
             assert ((tracked.logits > 0) != (other > 0)).float().mean() <= 2e-3
 
 
-def _results_equal(one: list[FrameResult], other: list[FrameResult]) -> bool:
-    return len(one) == len(other) and all(
-        a.index == b.index and a.revision == b.revision and a.objects == b.objects
-        and a.changed_ids == b.changed_ids and np.array_equal(a.masks, b.masks)
-        and np.array_equal(a.labels, b.labels) for a, b in zip(one, other, strict=True)
-    )
-
-
 @pytest.mark.parametrize('stage', ['track', 'encode_memory'])
 def test_a_window_that_fails_leaves_no_trace(stage: str) -> None:
     model, _ = random_models('sam21', 1)
@@ -243,7 +199,7 @@ def test_a_window_that_fails_leaves_no_trace(stage: str) -> None:
         results: list[FrameResult] = []
         for index, image in enumerate(film):
             if index == fail_on:
-                failing = _failing(getattr(steps, stage), after=3)
+                failing = fail_once(getattr(steps, stage), after=3)
                 with mock.patch.object(steps, stage, failing), pytest.raises(MemoryError):
                     stream.push(image, index)
                 results += stream.flush()
@@ -252,5 +208,5 @@ def test_a_window_that_fails_leaves_no_trace(stage: str) -> None:
         return results
 
     expected = push_all(None)
-    assert _results_equal(push_all(7), expected)
-    assert _results_equal(push_all(11), expected)
+    same_results(push_all(7), expected)
+    same_results(push_all(11), expected)

@@ -2,20 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts by hand give the masks that sam2's own predictor gives for them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
 
+from detsam2_ros.engine.sam2 import steps
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.prompts import Prompt, decode_prompt
-from detsam2_ros.engine.sam2.steps import (
-    ImageFeatures,
-    MaskPrediction,
-    decode_points,
-    encode_image,
-)
+from detsam2_ros.engine.sam2.steps import decode_points, encode_image
 from oracle import random_sam2
 from oracle.driver import Oracle
 from oracle.pair import random_models
@@ -96,8 +90,8 @@ def test_points_that_correct_a_mask(side):
 
 
 def correction(
-    model: Sam2Model, features: ImageFeatures, size: tuple[int, int], before: torch.Tensor
-) -> MaskPrediction:
+    model: Sam2Model, features: steps.ImageFeatures, size: tuple[int, int], before: torch.Tensor
+) -> steps.MaskPrediction:
     scale = model.image_size / np.array([size[1], size[0]])
     points = torch.from_numpy((POINTS[1:2] * scale).astype(np.float32))[None]
     labels = torch.from_numpy(LABELS[1:2].astype(np.int32))[None]

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The random models of the comparison: sensitive enough to notice a broken rule."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import replace

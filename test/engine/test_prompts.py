@@ -2,17 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects that somebody points out, corrects, takes away and renames, in both modes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
-from stream_cases import EMPTY, GOOD, RED, USUAL, film, nothing_was_lost, red
+from stream_cases import EMPTY, GOOD, MODES, RED, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Prompt, PromptError, load_sam2
 from detsam2_ros.scene.scene import SceneFrame, render
 
-MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 BALL = 1  # of the demo scene
 
 
@@ -47,8 +44,6 @@ def ball_prompt(frame: SceneFrame, kind: str) -> Prompt:
 
 
 # ---- new objects
-
-
 @MODES
 def test_a_box_starts_an_object_at_once(mode):
     run = Run(None, mode=mode, **USUAL)
@@ -165,8 +160,6 @@ def test_by_class_there_is_one_object_of_a_class():
 
 
 # ---- objects that are there
-
-
 @MODES
 def test_a_prompt_corrects_an_object_that_strayed(mode):
     """It follows green from frame 4 on, because somebody said so; then red again."""

@@ -2,20 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts that cannot be: one sentence, and the stream goes on as if there had been none."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, colour_sam2, disc_box, scene
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from stream_cases import RED, SIZE, USUAL, film, red
+from stream_cases import MODES, RED, SIZE, USUAL, film, red
 
 from detsam2_ros.engine import Prompt, PromptError
 from detsam2_ros.engine.sam2.prompts import MAX_POINTS
-
-MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 
 
 @MODES

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects of a stream: who is who, for how long, and which mask is whose."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask, scene
@@ -15,8 +13,6 @@ RED, GREEN = disc_box(14, 24), disc_box(48, 24)
 
 
 # ---- tracked, lost, retired
-
-
 def test_a_missed_detection_leaves_the_object_tracked():
     run = Run(ScriptedDetector({0: [(0, RED)]}, 4), **USUAL)
     images = [picture('red', shift=i) for i in range(12)]
@@ -78,8 +74,6 @@ def test_what_was_published_of_a_retired_object_stays():
 
 
 # ---- who is who
-
-
 def test_objects_of_one_class_keep_their_ids_when_they_cross():
     def script(frame: int):
         return [(0, disc_box(14 + frame * 2, 16)), (0, disc_box(50 - frame * 2, 32))]
@@ -150,8 +144,6 @@ def test_objects_of_two_classes_on_one_mask_are_not_merged():
 
 
 # ---- which detections count
-
-
 def test_weak_detections_start_nothing_but_confirm_what_is_known():
     script = {0: [(0, RED, 0.49)], 4: [(0, RED, 0.5)], 8: [(0, RED, 0.1)]}
     run = Run(ScriptedDetector(script, 4), **USUAL, new_object_score=0.5)
@@ -184,8 +176,6 @@ def test_an_object_keeps_few_memories_and_always_the_newest():
 
 
 # ---- association by class
-
-
 def test_by_class_the_best_detection_is_the_one_object_of_its_class():
     script = {0: [(0, RED, 0.6), (0, GREEN, 0.9)], 4: [(0, GREEN, 0.1), (1, RED)]}
     run = Run(ScriptedDetector(script, 4), **USUAL, association='class')
@@ -215,8 +205,6 @@ def test_by_class_the_id_lives_on_while_the_object_does():
 
 
 # ---- masks and labels
-
-
 def test_where_masks_overlap_the_label_is_the_one_with_the_higher_logit():
     # Two reds so near to each other that each object's mask covers both discs.
     reds = {'left': (255, 0, 0), 'right': (255, 60, 0)}

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a stream promises about its results holds for any course of events."""
 
-from __future__ import annotations
-
 import numpy as np
 from fakes import Run, ScriptedDetector, disc_box, scene
 from hypothesis import given, settings

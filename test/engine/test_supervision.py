@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """FrameResult.to_supervision against the real package, where it is installed."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 
@@ -115,9 +113,7 @@ def test_results_of_a_stream_convert(supervision: Any) -> None:
     assert detections.data['class_name'].tolist() == ['red', 'green']
 
 
-def test_without_the_package_one_sentence_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_the_package_one_sentence_says_how_to_get_it(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, 'supervision', None)
     with pytest.raises(ImportError) as caught:
         result_of(*SHOWN).to_supervision()

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The YOLO detector, on the small model that is shipped and a drawn scene."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -19,6 +17,8 @@ from detsam2_ros.results.masks import box_iou
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene
 
 pytest.importorskip('ultralytics', reason='the YOLO detector needs ultralytics')
+
+from ultralytics.utils import downloads
 
 
 @pytest.fixture(scope='module')
@@ -179,8 +179,6 @@ def test_a_missing_file_is_named_and_nothing_is_downloaded(tmp_path, monkeypatch
 
 
 def test_a_published_name_without_network_says_so(tmp_path, monkeypatch) -> None:
-    from ultralytics.utils import downloads
-
     def offline(*_: object, **__: object) -> str:
         raise ConnectionError('no route to host')
 
@@ -196,8 +194,6 @@ def test_a_published_name_without_network_says_so(tmp_path, monkeypatch) -> None
 def test_a_published_name_goes_to_the_cache_and_not_to_the_working_directory(
     detector, tmp_path, monkeypatch
 ) -> None:
-    from ultralytics.utils import downloads
-
     def fetch(file: Path, **_: object) -> str:
         Path(file).write_bytes(detector.path.read_bytes())
         return str(file)

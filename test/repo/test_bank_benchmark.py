@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The study of banks: what is planned, what is chosen, and the tables of made-up runs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import asdict

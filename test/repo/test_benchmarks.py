@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmarks: their clockwork on made-up clocks and rows, and all of them once, in small."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path

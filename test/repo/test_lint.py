@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of the repository: style, types, licence headers, what may import what."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """README and guides: how long they are, how wide, and where their links lead."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess
@@ -17,13 +15,11 @@ README = ROOT / 'README.md'
 MAX_README = 6000  # characters: what a stranger reads in a few minutes
 MAX_WIDTH = 100
 GENERATED = {ROOT / 'docs' / 'parameters.md'}
-PAGES = sorted(
-    [
-        *ROOT.glob('*.md'),
-        *(ROOT / 'docs').rglob('*.md'),
-        *(ROOT / name / 'README.md' for name in ('benchmarks', 'examples', 'models', 'training')),
-    ]
-)
+PAGES = sorted([
+    *ROOT.glob('*.md'),
+    *(ROOT / 'docs').rglob('*.md'),
+    *(ROOT / name / 'README.md' for name in ('benchmarks', 'examples', 'models', 'training')),
+])
 
 
 def name_of(path: Path) -> str:

@@ -50,6 +50,12 @@ def shapes_clip(length=4, size=128):
     return Clip(images, targets, boxes[ids], Layout(list(range(length)), [0]))
 
 
+def save_clip(folder, **arrays):
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f'{name}.npy', array)
+
+
 def test_shapes_are_deterministic_and_exact():
     first, again = (list(ShapesClip(7, 96, 5).frames()) for _ in range(2))
     for (image, labels), (image2, labels2) in zip(first, again, strict=True):
@@ -99,13 +105,11 @@ def test_pass_layouts_are_those_of_users_and_of_reverse_passes():
 def test_store_draws_visible_objects(tmp_path):
     clip = shapes_clip(6)
     for seed in range(2):
-        folder = tmp_path / f'shapes_{seed:05d}'
-        folder.mkdir()
         labels = (clip.targets * np.arange(1, len(clip.targets) + 1)[:, None, None, None]).max(0)
-        np.save(folder / 'images.npy', clip.images)
-        np.save(folder / 'labels.npy', labels.astype(np.uint8))
-        np.save(folder / 'boxes.npy', clip.boxes.transpose(1, 0, 2))
-        np.save(folder / 'areas.npy', clip.targets.sum((2, 3)).T.astype(np.int32))
+        save_clip(
+            tmp_path / f'shapes_{seed:05d}', images=clip.images, labels=labels.astype(np.uint8),
+            boxes=clip.boxes.transpose(1, 0, 2),
+            areas=clip.targets.sum((2, 3)).T.astype(np.int32))
     store, rng = Store(tmp_path), np.random.default_rng(0)
     for _ in range(6):
         drawn = store.clip(rng, 4, 2)
@@ -120,17 +124,12 @@ def draw_scenes(folder):
         labels = np.zeros((8, 128, 128), np.uint8)
         for ball in range(len(classes)):
             labels[:, 40:60, 2 + 14 * ball : 12 + 14 * ball] = ball + 1
-        clip = folder / f'scene_{seed:05d}'
-        clip.mkdir()
         colours = np.array([0, *(20 + 25 * kind for kind in classes)], np.uint8)
         measured = [boxes_of(frame, len(classes)) for frame in labels]
-        arrays = {
-            'images': np.repeat(colours[labels][..., None], 3, -1), 'labels': labels,
-            'class_ids': np.array(classes), 'boxes': np.stack([m[0] for m in measured]),
-            'areas': np.stack([m[1] for m in measured]),
-        }  # fmt: skip
-        for name, array in arrays.items():
-            np.save(clip / f'{name}.npy', array)
+        save_clip(
+            folder / f'scene_{seed:05d}', images=np.repeat(colours[labels][..., None], 3, -1),
+            labels=labels, class_ids=np.array(classes),
+            boxes=np.stack([m[0] for m in measured]), areas=np.stack([m[1] for m in measured]))
 
 
 def test_banked_clips_are_prompted_in_other_scenes_alone(tmp_path, tiny):

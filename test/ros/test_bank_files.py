@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The directory of memory banks: no path leaves it, and its list tells of every file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -35,8 +33,6 @@ def listed(directory: Path) -> dict[str, str]:
 
 
 # ---- paths
-
-
 @pytest.mark.parametrize('path', [
     'cups', 'cups.safetensors', './cups', 'kitchen/cups', 'a/b/c/d/e/f/g/h/cups', 'kitchen//cups',
     'kitchen/../cups', 'two words', 'tassen-größe', '..cups', 'cups..', '...', '~', '~/cups',
@@ -140,8 +136,6 @@ def test_no_path_of_odd_parts_leads_out(tmp_path_factory, parts):
 
 
 # ---- the list
-
-
 def test_every_file_is_listed_by_path_with_what_it_holds(banks):
     make_bank().save(banks / 'b.safetensors')
     (banks / 'deep' / 'er').mkdir(parents=True)

@@ -2,15 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples of the doors: a click that prompts an object, a detector that leads the node."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import fakes
@@ -19,6 +16,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='the examples import it')
 
+from example_scripts import EXAMPLES, example
 from geometry_msgs.msg import PointStamped
 from node_graph import wait_until
 from node_running import SECOND, RunningNode
@@ -27,7 +25,6 @@ from node_scenes import steady_scene
 from detsam2_ros.demo.camera import SCENE, SEED
 from detsam2_ros.scene.scene import CLASS_NAMES, render
 
-EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
 HAS_VISION_MSGS = importlib.util.find_spec('vision_msgs') is not None
 needs_vision_msgs = pytest.mark.skipif(not HAS_VISION_MSGS, reason='vision_msgs is not installed')
 
@@ -90,14 +87,6 @@ def test_clicks_prompt_objects(start, run, graph):
     clicked.send_signal(signal.SIGINT)
     said, _ = clicked.communicate(timeout=20)
     assert [line.split()[0] for line in said.splitlines()] == ['refused:', 'object'], said
-
-
-def example(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f'{name}.py')
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize('given, told', [

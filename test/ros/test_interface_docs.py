@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/interfaces.md against a running node: topics, types, QoS, services, diagnostics."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,9 @@ def ros() -> Iterator[Any]:
     rclpy.shutdown(context=context)
 
 
-def running(context: Any, namespace: str = '', **parameters: Any) -> Any:
-    """Make an active node on a small engine, without an executor."""
+@contextmanager
+def running(context: Any, namespace: str = '', **parameters: Any) -> Iterator[Any]:
+    """Run an active node on a small engine, without an executor."""
     from fakes import ScriptedDetector, colour_sam2
     from rclpy.parameter import Parameter
 
@@ -60,21 +60,22 @@ def running(context: Any, namespace: str = '', **parameters: Any) -> Any:
     given = {'window_size': K, 'detect_interval': K, 'max_propagation': M, **parameters}
     node = DetSam2Node(
         lambda p: Engine(colour_sam2(), ScriptedDetector({}), p.engine),
-        context=context,
-        namespace=namespace,
+        context=context, namespace=namespace,
         parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
     )
     node.trigger_configure()
     node.trigger_activate()
-    return node
+    try:
+        yield node
+    finally:
+        node.stop()
+        node.destroy_node()
 
 
 @pytest.fixture(scope='module')
 def node(ros: Any) -> Iterator[Any]:
-    node = running(ros)
-    yield node
-    node.stop()
-    node.destroy_node()
+    with running(ros) as node:
+        yield node
 
 
 def has_vision_msgs() -> bool:
@@ -113,8 +114,8 @@ def test_topics(node: Any, direction: str) -> None:
 
 @pytest.mark.ros
 def test_compressed_input(ros: Any) -> None:
-    node = running(ros, '/two', image_transport='compressed', cameras=['front', 'rear'])
-    try:
+    cameras = ['front', 'rear']
+    with running(ros, '/two', image_transport='compressed', cameras=cameras) as node:
         graph = dict(node.get_subscriber_names_and_types_by_node('detsam2', '/two'))
         (kind, _), *more = documented('in', 'compressed').values()
         assert not more
@@ -124,12 +125,9 @@ def test_compressed_input(ros: Any) -> None:
         }
         published = dict(node.get_publisher_names_and_types_by_node('detsam2', '/two'))
         per_camera = set(documented('out')) - {'/diagnostics', '/detsam2/transition_event'}
-        for camera in ('front', 'rear'):
+        for camera in cameras:
             for name in per_camera:
                 assert name.replace('/detsam2/', f'/two/detsam2/{camera}/') in published
-    finally:
-        node.stop()
-        node.destroy_node()
 
 
 @pytest.mark.ros
@@ -169,17 +167,13 @@ def test_detections_of_another_node(ros: Any, monkeypatch: pytest.MonkeyPatch) -
     """With detector: topic there is one topic more, and more to say in the diagnostics."""
     if not has_vision_msgs():
         pytest.skip('vision_msgs is not installed')
-    led = running(ros, '/led', detector='topic')
-    try:
+    with running(ros, '/led', detector='topic') as led:
         page = {f'/led{name}': row for name, row in documented('in', detector='topic').items()}
         graph = led.get_subscriber_names_and_types_by_node('detsam2', '/led')
         assert {n: t for n, t in graph if n not in COMMON_TOPICS} == {
             name: [kind] for name, (kind, _) in page.items()}
         check_qos(led, 'in', page)
         assert diagnostics(led, monkeypatch)[1] == keys('camera') + keys('detections')
-    finally:
-        led.stop()
-        led.destroy_node()
 
 
 def test_reasons_for_not_using_detections() -> None:

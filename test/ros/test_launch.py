@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, without the package `launch`: stand-ins record what they would start."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re
@@ -110,9 +108,7 @@ def overrides(**given: str) -> dict[str, Any]:
     return {k: v.args[0] if isinstance(v, Recorded) else v for k, v in parameters[-1].items()}
 
 
-# ---- every launch file -----------------------------------------------------------------------
-
-
+# ---- every launch file
 def test_both_launch_files_are_there() -> None:
     assert NAMES == ['demo.launch.py', 'detsam2.launch.py']
 
@@ -186,9 +182,7 @@ def test_arguments_are_documented() -> None:
     assert listed == declared
 
 
-# ---- detsam2.launch.py -----------------------------------------------------------------------
-
-
+# ---- detsam2.launch.py
 def test_nothing_is_overridden_unless_given(stand_ins: None) -> None:
     options = node()
     assert overrides() == {}

@@ -2,10 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, really launched; needs launch_pytest, which a ROS 2 installation has."""
 
-from __future__ import annotations
-
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 
 launch_pytest = pytest.importorskip(
     'launch_pytest', reason='launch_pytest is not installed; a ROS 2 installation has it')
-rclpy = pytest.importorskip('rclpy')
+pytest.importorskip('rclpy')
 
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler  # noqa: E402
 from launch.event_handlers import OnProcessExit  # noqa: E402
@@ -21,6 +18,7 @@ from launch.launch_description import LaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from node_graph import Graph, wait_until  # noqa: E402
 from rcl_interfaces.srv import GetParameters  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,44 +42,21 @@ def description(launch_file: str, **arguments: str) -> tuple[LaunchDescription, 
     return LaunchDescription([RegisterEventHandler(OnProcessExit(on_exit=ended)), included]), exits
 
 
-class Caller:
-    """A node of the test, in a context of its own: launch has one in this process too."""
+def state(graph: Graph, node: str) -> str:
+    """Ask for a lifecycle state, once the node is there."""
 
-    def __init__(self) -> None:
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        self.node = rclpy.create_node('launch_test', context=self._context)
-        self._executor = rclpy.executors.SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+    def is_there() -> bool:
+        found = graph.node.get_node_names_and_namespaces()
+        return node in [f'{space}/{name}'.replace('//', '/') for name, space in found]
 
-    def call(self, kind: Any, name: str, **request: Any) -> Any:
-        client = self.node.create_client(kind, name)
-        assert client.wait_for_service(PATIENCE), f'{name} is not there'
-        future = client.call_async(kind.Request(**request))
-        self._executor.spin_until_future_complete(future, PATIENCE)
-        assert future.done(), f'{name} does not answer'
-        return future.result()
-
-    def until(self, condition: Callable[[], bool]) -> bool:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            if condition():
-                return True
-            self._executor.spin_once(0.2)
-        return False
-
-    def state(self, node: str) -> str:
-        return self.call(GetState, f'{node}/get_state').current_state.label
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
+    wait_until(is_there, node, PATIENCE)
+    return graph.call(GetState, f'{node}/get_state').current_state.label
 
 
 @pytest.fixture
-def caller() -> Iterator[Caller]:
-    made = Caller()
+def graph() -> Iterator[Graph]:
+    """Return a node of the test, in a context of its own: launch has one in this process too."""
+    made = Graph('launch_test')
     yield made
     made.close()
 
@@ -97,9 +72,7 @@ def quick(tmp_path: Path) -> str:
     return str(path)
 
 
-# ---- detsam2.launch.py -----------------------------------------------------------------------
-
-
+# ---- detsam2.launch.py
 @launch_pytest.fixture
 def several(quick: str) -> tuple[LaunchDescription, Exits]:
     return description(
@@ -109,17 +82,17 @@ def several(quick: str) -> tuple[LaunchDescription, Exits]:
 
 
 @pytest.mark.launch(fixture=several)
-def test_arguments_reach_the_node(several: tuple, caller: Caller) -> Iterator[None]:
+def test_arguments_reach_the_node(several: tuple, graph: Graph) -> Iterator[None]:
     node = '/robot/eyes'
-    assert caller.until(lambda: caller.state(node) == 'active')
+    wait_until(lambda: state(graph, node) == 'active', 'active', PATIENCE)
     asked = ['window_size', 'max_propagation', 'cameras', 'detector_model', 'autostart']
-    found = caller.call(GetParameters, f'{node}/get_parameters', names=asked).values
+    found = graph.call(GetParameters, f'{node}/get_parameters', names=asked).values
     assert [found[0].integer_value, found[1].integer_value] == [7, 21]
     assert found[2].string_array_value == ['front', 'rear']
     assert (found[3].string_value, found[4].bool_value) == ('', True)
-    topics = dict(caller.node.get_subscriber_names_and_types_by_node('eyes', '/robot'))
+    topics = dict(graph.node.get_subscriber_names_and_types_by_node('eyes', '/robot'))
     assert {'/f/image_raw', '/r/image_raw'} <= set(topics)
-    published = dict(caller.node.get_publisher_names_and_types_by_node('eyes', '/robot'))
+    published = dict(graph.node.get_publisher_names_and_types_by_node('eyes', '/robot'))
     assert {f'{node}/front/masks', f'{node}/rear/corrections'} <= set(published)
     yield
     assert several[1] == {'detsam2_node': 0}
@@ -131,20 +104,18 @@ def by_hand(quick: str) -> tuple[LaunchDescription, Exits]:
 
 
 @pytest.mark.launch(fixture=by_hand)
-def test_a_lifecycle_manager_can_take_over(by_hand: tuple, caller: Caller) -> Iterator[None]:
-    assert caller.state('/detsam2') == 'unconfigured'
-    for number, state in ((1, 'inactive'), (3, 'active'), (4, 'inactive'), (2, 'unconfigured')):
-        transition = Transition(id=number)
-        answer = caller.call(ChangeState, '/detsam2/change_state', transition=transition)
-        assert answer.success, state
-        assert caller.state('/detsam2') == state
+def test_a_lifecycle_manager_can_take_over(by_hand: tuple, graph: Graph) -> Iterator[None]:
+    assert state(graph, '/detsam2') == 'unconfigured'
+    for number, leads_to in ((1, 'inactive'), (3, 'active'), (4, 'inactive'), (2, 'unconfigured')):
+        answer = graph.call(
+            ChangeState, '/detsam2/change_state', transition=Transition(id=number))
+        assert answer.success, leads_to
+        assert state(graph, '/detsam2') == leads_to
     yield
     assert by_hand[1] == {'detsam2_node': 0}
 
 
-# ---- demo.launch.py --------------------------------------------------------------------------
-
-
+# ---- demo.launch.py
 @launch_pytest.fixture(auto_shutdown=False)
 def demo(tmp_path: Path) -> tuple[LaunchDescription, Exits]:
     return description('demo.launch.py', output=str(tmp_path / 'out'), length='30', size='256')

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the engine logs arrives in the node's log, and nothing is said too often."""
 
-from __future__ import annotations
-
 import logging
-import threading
 
 import pytest
+from fault_engine import together
 
 from detsam2_ros.ros.logs import RosLogHandler, route_logs, unroute_logs
 from detsam2_ros.runtime.log_throttle import Throttle
@@ -77,8 +75,6 @@ def test_routes_end_and_other_nodes_keep_theirs(lines):
 
 
 # ---- throttle
-
-
 def test_the_same_is_said_once_in_a_while():
     now = [0.0]
     throttle = Throttle(10.0, lambda: now[0])
@@ -105,9 +101,5 @@ def test_threads_say_it_once_together():
             if throttle.allows(f'{i}'):
                 said.append(i)
 
-    threads = [threading.Thread(target=say) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60.0)
+    together(*[say] * 4)
     assert sorted(said) == list(range(200))

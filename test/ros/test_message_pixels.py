@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's cv_bridge and a bag's OpenCV alone: the same pictures."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from node_control import DETECTING, ENCODING
 from node_running import SECOND, RunningNode
-from node_scenes import check_same, engine_stream, scene, steady_scene
+from node_scenes import check_same, engine_stream, hold, save_bank, scene, steady_scene
 
 from detsam2_msgs.srv import ListMemoryBanks, LoadMemoryBank, SaveMemoryBank
 from detsam2_ros.engine import MemoryBank
@@ -26,10 +26,7 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with banks of the colour model, and one of another model."""
     folder = tmp_path_factory.mktemp('banks')
     for name, colours in (('red_green', ('red', 'green')), ('blue', ('blue',))):
-        stream = engine_stream()
-        for i, image in enumerate(steady_scene(8, *colours)):
-            stream.push(image, i)
-        stream.export_bank(3).save(folder / f'{name}.safetensors')
+        save_bank(folder / f'{name}.safetensors', 3, *colours)
     foreign = MemoryBank.load(folder / 'blue.safetensors')
     other = fakes.colour_sam2(seed=1).identity
     dataclasses.replace(foreign, model=other).save(folder / 'foreign.safetensors')
@@ -204,10 +201,7 @@ def test_saving_does_not_overwrite_unless_told(start, control, tmp_path):
     assert not node.call(SaveMemoryBank, 'save_memory_bank', path='../bank').success
     assert not list((tmp_path).glob('*.safetensors'))
     # While frames come and a pass runs, too: the answer comes after the pass.
-    control.hold(DETECTING)
-    for i, image in enumerate(scene(8)):
-        node.camera.send(image, (100 + i) * SECOND)
-    control.wait_held(DETECTING)
+    hold(node, control, scene(8), first=100 * SECOND)
     future = node.graph.start_call(
         SaveMemoryBank, f'{node.name}/save_memory_bank', path='later')
     assert node.state() == 'active' and not future.done()

@@ -2,25 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time: cameras that stop and return, stamps that jump, bags that loop, simulated time."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
 from node_control import DETECTING
 from node_running import SECOND
-from node_scenes import check_same, engine_results, engine_streams, scene
+from node_scenes import check_same, engine_results, engine_streams, finish_and_check, scene
 
 pytestmark = pytest.mark.ros
 pytest_plugins = ['node_fixtures']
 
 
-def shown(node, frames, first: int, step: int = SECOND // 10):
-    """Send frames and return (stamp, image) pairs."""
-    pairs = [(first + i * step, image) for i, image in enumerate(frames)]
-    for stamp, image in pairs:
-        node.camera.send(image, stamp)
-    return pairs
+def shown(node, frames, first: int):
+    """Send frames a tenth of a second apart; returns (stamp, image) pairs."""
+    return node.camera.send_all(frames, first, SECOND // 10)
 
 
 def test_a_camera_that_stops_and_returns(start):
@@ -48,8 +43,7 @@ def test_without_a_delay_a_window_waits_for_its_frames(start):
     status = node.wait_status(lambda s: s.values['waiting'] == '3', '')
     assert status.values['published'] == '0'
     assert not len(node.camera.masks)
-    node.finish()
-    check_same(node.camera, engine_results(pairs))
+    finish_and_check(node, pairs)
 
 
 def test_inference_that_cannot_keep_up_does_not_make_windows_smaller(start, control):
@@ -57,8 +51,7 @@ def test_inference_that_cannot_keep_up_does_not_make_windows_smaller(start, cont
     node = start(max_window_delay=0.2)
     pairs = shown(node, scene(12, seed=2), SECOND)
     node.camera.masks.wait(12)
-    node.finish()
-    check_same(node.camera, engine_results(pairs))
+    finish_and_check(node, pairs)
 
 
 def test_a_bag_that_loops(start):
@@ -89,15 +82,14 @@ def test_time_that_jumps_ahead_changes_nothing(start):
     node = start()
     frames = scene(12, seed=5)
     pairs = shown(node, frames[:6], SECOND) + shown(node, frames[6:], 100_000 * SECOND)
-    node.finish()
-    check_same(node.camera, engine_results(pairs))
+    finish_and_check(node, pairs)
     assert node.status('').values['resets'] == '0'
 
 
 def test_a_driver_that_does_not_stamp(start):
     node = start()
     frames = scene(6)
-    pairs = shown(node, frames, 0, step=0)
+    pairs = node.camera.send_all(frames, 0, 0)
     node.finish()
     node.camera.expected_drops = {'repeated_stamp': 5}
     check_same(node.camera, engine_results(pairs[:1]))
@@ -148,5 +140,4 @@ def test_simulated_time_that_never_starts(start):
     node = start(use_sim_time=True, max_window_delay=0.3)
     pairs = shown(node, scene(2), SECOND)
     node.camera.masks.wait(2)  # windows and diagnostics go by the wall
-    node.finish()
-    check_same(node.camera, engine_results(pairs))
+    finish_and_check(node, pairs)

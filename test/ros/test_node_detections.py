@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections of another node lead a running node: early, in time, late, wrong and far too many."""
 
-from __future__ import annotations
-
 import importlib.util
 from typing import Any
 
@@ -11,7 +9,8 @@ import fakes
 import numpy as np
 import pytest
 from node_colour import SCORES
-from node_graph import quality
+from node_fixtures import LOSSLESS
+from node_graph import quality, wait_until
 from node_running import SECOND, RunningNode
 from node_scenes import check_same, engine_results, scene, steady_scene
 
@@ -75,17 +74,14 @@ def detections(stamp: int, boxes: list[tuple[str, Any, float]]) -> Any:
 
 def start_led(start: Any, **parameters: Any) -> tuple[RunningNode, Detector]:
     """Start a node that is led by a detector of the test, whose messages cannot get lost."""
-    lossless = {'history': 'keep_last', 'depth': 1000, 'reliability': 'reliable'}
     namespace = f'/led{start_led.count}'  # type: ignore[attr-defined]
     start_led.count += 1  # type: ignore[attr-defined]
     node = start(
         detector='topic', namespace=namespace,
-        qos_overrides={f'{namespace}/detsam2/{topic}': {'subscription': dict(lossless)}
+        qos_overrides={f'{namespace}/detsam2/{topic}': {'subscription': dict(LOSSLESS)}
                        for topic in ('image', 'detections')},
         **parameters)
     detector = Detector(node)
-    from node_graph import wait_until
-
     wait_until(detector.publisher.get_subscription_count, 'subscription of the node')
     return node, detector
 
@@ -120,16 +116,14 @@ def test_late_ones_correct_the_past(start, mode):
     """M = 12: a detection 5 frames late shows on frames that were published without it."""
     node, detector = start_led(start, mode=mode)
     images = steady_scene(20, 'red', 'green')
-    for i, image in enumerate(images[:8]):
-        node.camera.send(image, (i + 1) * SECOND)
+    node.camera.send_all(images[:8])
     node.wait_taken()
     node.camera.objects.wait(8)
     assert not any(m.ids for m in node.camera.objects.messages)
     detector.find(images[3], 4 * SECOND)
     values = detector.settle()
     assert values['detections_used'] == '1' and values['boxes_started'] == '2'
-    for i, image in enumerate(images[8:]):
-        node.camera.send(image, (i + 9) * SECOND)
+    node.camera.send_all(images[8:], 9 * SECOND)
     node.finish()
     for i, image in enumerate(images[:16]):
         labels = node.camera.timeline.at((i + 1) * SECOND).labels
@@ -219,8 +213,6 @@ def test_malformed_ones_are_counted_and_told_once(start):
 def test_several_cameras_have_a_topic_each(start):
     node = start(detector='topic', cameras=['front', 'rear'])
     images = steady_scene(8, 'red')
-    from node_graph import wait_until
-
     detectors = {camera: Detector(node, camera) for camera in ('front', 'rear')}
     for detector in detectors.values():
         wait_until(detector.publisher.get_subscription_count, 'subscription of the node')

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """/diagnostics says how the node fares, and what to do where it does not."""
 
-from __future__ import annotations
-
 import importlib.util
 
 import pytest
@@ -11,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from node_control import DETECTING, ENCODING
 from node_graph import quality, wait_until
 from node_running import SECOND, RunningNode
-from node_scenes import check_same, engine_results, scene, steady_scene
+from node_scenes import check_same, engine_results, hold, scene, steady_scene
 
 pytestmark = pytest.mark.ros
 pytest_plugins = ['node_fixtures']
@@ -23,8 +21,7 @@ OK, WARN, ERROR = (level[0] for level in (
 def send(node: RunningNode, count: int, first: int = 1, camera: str | None = None) -> None:
     """Send frames without waiting for masks."""
     side = node.camera if camera is None else node.cameras[camera]
-    for i, image in enumerate(steady_scene(count, 'red', 'green')):
-        side.send(image, (first + i) * SECOND)
+    side.send_all(steady_scene(count, 'red', 'green'), first * SECOND)
 
 
 def test_what_a_healthy_node_says(start):
@@ -107,9 +104,7 @@ def test_a_publisher_of_another_quality(start):
 
 def test_inference_that_is_too_slow(start, control):
     node = start(queue_size=5)
-    control.hold(DETECTING)
-    send(node, 4)
-    control.wait_held(DETECTING)
+    hold(node, control, steady_scene(4, 'red', 'green'))
     send(node, 12, first=5)
     status = node.wait_status(lambda s: s.values['dropped'] == '7', '')
     assert status.values['dropped_queue_full'] == '7'

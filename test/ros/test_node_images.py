@@ -2,18 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images as cameras send them: any encoding, compressed, of changing size, and broken ones."""
 
-from __future__ import annotations
-
 import array
 from collections import Counter
 
 import cv2
+import node_scenes
 import numpy as np
 import pytest
 from node_control import DRAWING
 from node_graph import Inbox, quality, wait_until
 from node_running import SECOND
-from node_scenes import check_same, engine_results, engine_streams, scene, steady_scene
+from node_scenes import engine_streams, finish_and_check, scene, steady_scene
 from ros_cases import BAD_IMAGES, image_of
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -49,8 +48,7 @@ def test_the_encoding_makes_no_difference(start):
     stamps = [(i + 1) * SECOND for i in range(14)]
     for i, (stamp, image) in enumerate(zip(stamps, frames, strict=True)):
         node.camera.send_message(makers[i % len(makers)](image), stamp)
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, frames, strict=True)))
+    finish_and_check(node, zip(stamps, frames, strict=True))
 
 
 def test_compressed_images(start):
@@ -64,8 +62,7 @@ def test_compressed_images(start):
         shown.append(compressed_to_rgb(message))
         node.camera.send_message(message, stamp)
     assert all(np.array_equal(a, b) for a, b in zip(shown[1::2], frames[1::2], strict=True))
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, shown, strict=True)))
+    finish_and_check(node, zip(stamps, shown, strict=True))
 
 
 def test_broken_compressed_images(start):
@@ -81,10 +78,9 @@ def test_broken_compressed_images(start):
     for i, (stamp, image) in enumerate(zip(stamps, good, strict=True)):
         node.camera.send_message(bad[i % 4], stamp - SECOND // 2)
         node.camera.send_message(compressed(image, '.png', 'png'), stamp)
-    node.finish()
     node.camera.expected_drops = {'malformed_image': 6, 'unsupported_encoding': 2}
+    finish_and_check(node, zip(stamps, good, strict=True))
     assert len(node.process.lines('[ERROR]')) == 4
-    check_same(node.camera, engine_results(zip(stamps, good, strict=True)))
 
 
 def test_bad_messages_between_good_ones(start):
@@ -105,31 +101,25 @@ def test_bad_messages_between_good_ones(start):
             node.camera.objects.wait(i - 7)
         node.camera.send_message(message, stamp - SECOND // 2)
         node.camera.send(image, stamp)
-    node.finish()
     node.camera.expected_drops = dict(reasons)
+    finish_and_check(node, zip(stamps, good, strict=True))
     assert len(reasons) == 2
     errors = node.process.lines('[ERROR]')
     assert len(errors) == len(told)
     for text in told:
         (line,) = (line for line in errors if text in line)
         assert node.camera.input_topic in line
-    check_same(node.camera, engine_results(zip(stamps, good, strict=True)))
 
 
 def test_a_size_that_changes_in_a_window_starts_a_new_stream(start):
     node = start()
     sizes = [(64, 96), (48, 64), (96, 64)]
-    stamp, streams = SECOND, []
-    for i, size in enumerate(sizes):
-        frames = scene(7, seed=i, size=size)
-        shown = []
-        for image in frames:
-            stamp += SECOND // 10
-            node.camera.send(image, stamp)
-            shown.append((stamp, image))
-        streams.append(shown)
+    streams = [
+        node.camera.send_all(scene(7, seed=i, size=size), (i + 1) * SECOND, SECOND // 10)
+        for i, size in enumerate(sizes)
+    ]
     node.finish()
-    check_same(node.camera, *engine_streams(*streams))
+    node_scenes.check_same(node.camera, *engine_streams(*streams))
     assert [m.frame_index for m in node.camera.objects.messages] == [*range(7)] * 3
     assert node.status('').values['resets'] == '2'
     assert node.process.lines('the image size changed from 96x64 to 64x48')
@@ -160,7 +150,7 @@ def test_the_overlay_is_drawn_while_somebody_looks(start, graph, control):
         send()
     send()
     wait_until(lambda: len(box) >= 2, 'overlays')
-    results = {r.stamp: r for r in engine_results(list(camera.frames.items()))
+    results = {r.stamp: r for r in node_scenes.engine_results(list(camera.frames.items()))
                if r.revision == 0}
     for message in box.messages:
         stamp = message.header.stamp.sec * SECOND

@@ -2,20 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mode online on a running node: masks at once, corrections between frames, nothing lost."""
 
-from __future__ import annotations
-
 import time
-from typing import Any
 
 import numpy as np
 import pytest
 from node_control import ENCODING, PASSING
 from node_graph import wait_until
 from node_running import SECOND, CameraSide, stamp_of
-from node_scenes import check_same, check_timeline, engine_results, engine_stream, scene
+from node_scenes import check_same, check_timeline, engine_results, save_bank, scene, two_cameras
 from node_scenes import steady_scene as steady
 
-from detsam2_msgs.srv import LoadMemoryBank
+from detsam2_msgs.srv import LoadMemoryBank, SaveMemoryBank
 from detsam2_ros.ros.parameters.declare import PARAMETERS
 
 pytestmark = pytest.mark.ros
@@ -55,14 +52,14 @@ def test_masks_come_while_a_pass_runs_and_calls_are_answered(start, control, tmp
     node = start(memory_bank_directory=str(tmp_path), **ONLINE)
     frames = scene(42, seed=1)
     stamps = one_by_one(node.camera, frames[:7])
-    assert node.call(_save(), 'save_memory_bank', path='bank').success
+    assert node.call(SaveMemoryBank, 'save_memory_bank', path='bank').success
     control.delay(PASSING, 0.3)  # a dozen parts: seconds for a pass
     began = time.monotonic()
     stamps += one_by_one(node.camera, frames[7:8], first=8)  # fills the second window
     before = len(node.camera.corrections)
     stamps += one_by_one(node.camera, frames[8:10], first=9)
     # Asks for something that waits for the inference thread; the pass goes on afterwards.
-    saved = node.call(_save(), 'save_memory_bank', path='again')
+    saved = node.call(SaveMemoryBank, 'save_memory_bank', path='again')
     assert saved.success
     assert len(node.camera.corrections) == before  # the same pass, all the time
     assert time.monotonic() - began < 12 * 0.3
@@ -72,12 +69,6 @@ def test_masks_come_while_a_pass_runs_and_calls_are_answered(start, control, tmp
     node.finish()
     results = engine_results(zip(stamps, frames, strict=True), **ONLINE)
     check_timeline(node.camera, results)
-
-
-def _save() -> Any:
-    from detsam2_msgs.srv import SaveMemoryBank
-
-    return SaveMemoryBank
 
 
 def test_a_window_is_corrected_when_the_camera_pauses(start):
@@ -122,10 +113,7 @@ def test_overload_drops_the_oldest_and_counts_them(start, control):
 
 def test_a_bank_swap_under_load_loses_no_frame(start, control, tmp_path):
     for name, colours in (('red_green', ('red', 'green')), ('blue', ('blue',))):
-        stream = engine_stream()
-        for i, image in enumerate(steady(8, *colours)):
-            stream.push(image, i)
-        stream.export_bank(3).save(tmp_path / f'{name}.safetensors')
+        save_bank(tmp_path / f'{name}.safetensors', 3, *colours)
     control.delay(ENCODING, 0.005)
     node = start(memory_bank_directory=str(tmp_path), detect_interval=0, **ONLINE)
     camera, futures = node.camera, []
@@ -151,10 +139,7 @@ def test_a_bank_swap_under_load_loses_no_frame(start, control, tmp_path):
 
 @pytest.mark.parametrize('wait', [1, 3])
 def test_a_bank_acts_once_its_object_was_seen_often_enough(start, tmp_path, wait):
-    maker = engine_stream()
-    for i, image in enumerate(steady(8, 'red')):
-        maker.push(image, i)
-    maker.export_bank(2).save(tmp_path / 'red.safetensors')
+    save_bank(tmp_path / 'red.safetensors', 2, 'red')
     node = start(memory_bank_directory=str(tmp_path), detect_interval=0, **ONLINE,
                  **({'bank_object_frames': 1} if wait == 1 else {}))  # fmt: skip
     frames = steady(8, 'red')
@@ -169,21 +154,10 @@ def test_a_bank_acts_once_its_object_was_seen_often_enough(start, tmp_path, wait
 def test_two_cameras_are_streams_of_their_own(start, control):
     control.delay(PASSING, 0.005)
     node = start(cameras=['front', 'rear'], **ONLINE)
-    scenes = {'front': scene(26, seed=1), 'rear': scene(19, seed=2, size=(48, 64))}
-    stamps: dict[str, list[int]] = {'front': [], 'rear': []}
-    for i in range(26):  # interleaved, with the same stamps
-        for name, frames in scenes.items():
-            if i < len(frames):
-                camera = node.cameras[name]
-                if i >= 2:
-                    camera.objects.wait(i - 1)
-                camera.send(frames[i], (i + 1) * SECOND)
-                stamps[name].append((i + 1) * SECOND)
-    node.finish()
-    for name, camera in node.cameras.items():
-        results = engine_results(zip(stamps[name], scenes[name], strict=True), **ONLINE)
+    for camera, pairs in two_cameras(node, ahead=2):
+        results = engine_results(pairs, **ONLINE)
         camera.corrections.wait(sum(result.revision > 0 for result in results))
-        camera.masks.wait(len(stamps[name]))
+        camera.masks.wait(len(pairs))
         check_timeline(camera, results)
 
 

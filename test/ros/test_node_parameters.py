@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of a running node: from YAML, refused at start, changed while it runs; QoS too."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 from node_graph import Graph, quality, wait_until
 from node_running import SECOND, RunningNode
-from node_scenes import check_same, engine_results, engine_stream, scene, steady_scene
+from node_scenes import check_same, engine_stream, finish_and_check, scene, steady_scene
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
@@ -42,8 +40,7 @@ def test_values_come_from_yaml(start):
     assert node.get('window_size', 'match_iou', 'autostart') == [3, 0.25, False]
     frames = scene(11, seed=1)
     stamps = node.camera.stream(frames, ahead=6)
-    node.finish()
-    check_same(node.camera, engine_results(zip(stamps, frames, strict=True), **method))
+    finish_and_check(node, zip(stamps, frames, strict=True), **method)
 
 
 def test_the_shipped_file_is_taken(start, tmp_path):

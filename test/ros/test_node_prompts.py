@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts on a running node: objects added, corrected, removed and renamed through services."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import fakes
@@ -45,11 +43,9 @@ def around(centre: tuple[int, int], row: int = 0) -> list[float]:
 
 def show(node: RunningNode, images: list[np.ndarray], first: int = 1) -> list[int]:
     """Send images, one a second; returns their stamps, once the node has taken them."""
-    stamps = [(first + i) * SECOND for i in range(len(images))]
-    for stamp, image in zip(stamps, images, strict=True):
-        node.camera.send(image, stamp)
+    pairs = node.camera.send_all(images, first * SECOND)
     node.wait_taken()
-    return stamps
+    return [stamp for stamp, _ in pairs]
 
 
 def mask_of_answer(answer: Any, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -215,8 +211,7 @@ def test_prompts_wait_for_the_running_step_only(start, control, mode):
     assert not future.done() and not also.done()
     control.release(PASSING)
     assert node.graph.answer(future).success and node.graph.answer(also).success
-    for i, image in enumerate(steady_scene(12, 'red')[4:]):
-        node.camera.send(image, (5 + i) * SECOND)
+    node.camera.send_all(steady_scene(12, 'red')[4:], 5 * SECOND)
     node.finish()
     assert node.camera.objects.messages[-1].class_names == ['object']
 

@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services answer at once while inference runs, unless they wait for what they are asked for."""
 
-from __future__ import annotations
-
 import statistics
 import time
 
+import numpy as np
 import pytest
 from lifecycle_msgs.srv import GetAvailableTransitions, GetState
 from node_control import DETECTING, ENCODING
 from node_graph import wait_until
 from node_running import SECOND, RunningNode
-from node_scenes import check_same, engine_results, engine_streams, scene, steady_scene
+from node_scenes import check_same, engine_results, engine_streams, hold, scene, steady_scene
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
@@ -37,10 +36,8 @@ QUICK = [
 ]
 
 
-def fill(node: RunningNode, count: int) -> None:
-    """Send frames without waiting for masks."""
-    for i, image in enumerate(steady_scene(count, 'red', 'green')):
-        node.camera.send(image, (i + 1) * SECOND)
+def images(count: int) -> list[np.ndarray]:
+    return steady_scene(count, 'red', 'green')
 
 
 def latencies(node: RunningNode) -> dict[str, float]:
@@ -54,10 +51,8 @@ def latencies(node: RunningNode) -> dict[str, float]:
 
 
 def test_they_answer_while_a_pass_runs(start, control):
-    control.hold(DETECTING)
     node = start()
-    fill(node, 7)
-    control.wait_held(DETECTING)
+    hold(node, control, images(7))
     slow = {name: s for name, s in latencies(node).items() if s >= AT_ONCE}
     assert not slow
     assert node.status('').values['processed'] == '0'  # the same pass, all the time
@@ -71,7 +66,7 @@ def test_they_answer_while_python_code_computes(start, control):
     # inference gives it away in every kernel, so that this is no promise, but must stay usable.
     control.delay(ENCODING, 1.0, busy=True)
     node = start()
-    fill(node, 1000)
+    node.camera.send_all(images(1000))
     node.wait_status(lambda status: status.values['queue'] != '0', '')
     slow = {name: s for name, s in latencies(node).items() if s >= 10 * AT_ONCE}
     assert not slow
@@ -82,15 +77,12 @@ def test_they_answer_while_python_code_computes(start, control):
 
 def test_answers_that_wait_come_when_it_is_done(start, control, tmp_path):
     node = start(memory_bank_directory=str(tmp_path / 'banks'))
-    fill(node, 4)
+    node.camera.send_all(images(4))
     node.camera.objects.wait(4)
     name = node.name
     # There from the start: which of the calls below comes first is not known.
     assert node.graph.call(SaveMemoryBank, f'{name}/save_memory_bank', path='zero').success
-    control.hold(DETECTING)
-    for i, image in enumerate(steady_scene(5, 'red', 'green')):
-        node.camera.send(image, (100 + i) * SECOND)
-    control.wait_held(DETECTING)
+    hold(node, control, images(5), first=100 * SECOND)
     waiting = [
         node.graph.start_call(SaveMemoryBank, f'{name}/save_memory_bank', path='one'),
         node.graph.start_call(SaveMemoryBank, f'{name}/save_memory_bank', path='two'),
@@ -110,16 +102,13 @@ def test_answers_that_wait_come_when_it_is_done(start, control, tmp_path):
 def test_reset_restarts_the_stream_and_loses_nothing(start):
     node = start()
     frames = scene(13, seed=1)
-    pairs = [((i + 1) * SECOND, image) for i, image in enumerate(frames)]
-    for stamp, image in pairs[:6]:
-        node.camera.send(image, stamp)
+    pairs = node.camera.send_all(frames[:6])
     node.wait_taken()
     assert node.trigger('reset').success
     wait_until(lambda: node.status('').values['resets'] == '1', 'the reset')
-    for stamp, image in pairs[6:]:
-        node.camera.send(image, stamp)
+    more = node.camera.send_all(frames[6:], 7 * SECOND)
     node.finish()
-    check_same(node.camera, *engine_streams(pairs[:6], pairs[6:]))
+    check_same(node.camera, *engine_streams(pairs, more))
 
 
 def test_reset_while_frames_come_loses_none(start, control):
@@ -153,7 +142,7 @@ def test_every_service_says_that_the_node_is_not_configured(start):
 
 def test_many_callers_at_once(start):
     node = start()
-    fill(node, 4)
+    node.camera.send_all(images(4))
     begin = time.monotonic()
     futures = [  # no more of each than the 10 that a service keeps by ROS's default
         node.graph.start_call(kind, f'{node.name}/{service}', **fields)

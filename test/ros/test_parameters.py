@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's parameters: declared, read, refused, changed, and documented as they are."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-rclpy = pytest.importorskip('rclpy', reason='parameters need rclpy')
+pytest.importorskip('rclpy', reason='parameters need rclpy')
 
-from rcl_interfaces.msg import SetParametersResult  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
-from detsam2_ros.engine import EngineConfig  # noqa: E402
-from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES  # noqa: E402
-from detsam2_ros.engine.config_fields import live_parameters  # noqa: E402
-from detsam2_ros.ros.parameters import docs as parameter_docs  # noqa: E402
-from detsam2_ros.ros.parameters.declare import (  # noqa: E402
+from detsam2_ros.engine import EngineConfig
+from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
+from detsam2_ros.engine.config_fields import live_parameters
+from detsam2_ros.ros.parameters import docs as parameter_docs
+from detsam2_ros.ros.parameters.declare import (
     PARAMETERS,
     RUNTIME,
     NodeParameters,
@@ -76,8 +78,6 @@ def from_yaml(make_node: MakeNode, path: Path) -> NodeParameters:
 
 
 # ---- declared
-
-
 def test_the_defaults_are_valid_and_those_of_the_engine(read):
     parameters = read()
     assert parameters.engine == EngineConfig()
@@ -120,8 +120,6 @@ def test_descriptors_tell_type_range_and_meaning(make_node):
 
 
 # ---- what YAML files say
-
-
 @pytest.mark.parametrize(('given', 'name', 'value'), [
     ('match_iou:=1', 'match_iou', 1.0),
     ('max_window_delay:=0', 'max_window_delay', 0.0),
@@ -189,8 +187,6 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
 
 
 # ---- together
-
-
 @pytest.mark.parametrize(('given', 'message'), [
     (['window_size:=30'], r'max_propagation \(20\) must be >= window_size \(30\)'),
     (['device:=gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
@@ -201,10 +197,8 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
     (['memory_bank:=/tmp/a'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=a/../../b'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=~/b'], 'memory_bank must be a path inside memory_bank_directory'),
-    (
-        ['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
-        "cameras: 'A' cannot .*; device must .*; max_propagation .20. must",
-    ),
+    (['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
+     "cameras: 'A' cannot .*; device must .*; max_propagation .20. must"),
 ])
 def test_values_that_do_not_fit_are_refused(read, given: list[str], message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):
@@ -219,8 +213,6 @@ def test_cameras_are_parts_of_topic_names(make_node, read, name: str):
 
 @pytest.mark.parametrize('name', ['front', 'a', 'cam2', 'rear_left_2'])
 def test_topics_of_an_allowed_camera_are_valid(make_node, read, name: str):
-    from sensor_msgs.msg import Image
-
     assert read(f'cameras:=[{name}]').camera_names == (name,)
     make_node().create_publisher(Image, f'~/{name}/masks', 1)
 
@@ -236,8 +228,6 @@ def test_the_folder_of_the_banks(read, monkeypatch, tmp_path):
 
 
 # ---- changes while the node runs
-
-
 @pytest.fixture
 def running(make_node: MakeNode) -> Node:
     """A node that takes changes as the real one does; its parameters are in `current`."""
@@ -309,8 +299,6 @@ def test_parameters_of_others_pass(running):
 
 
 # ---- documented
-
-
 def test_the_yaml_file_has_every_parameter_with_its_default(make_node, read):
     path = ROOT / 'config' / 'detsam2.yaml'
     assert path.read_text(encoding='utf-8') == parameter_docs.yaml(), (
@@ -354,9 +342,6 @@ def test_the_generator_says_how_it_is_used(capsys, monkeypatch):
 
 def test_the_table_needs_no_ros():
     """It may be read where there is no ROS: to make the documentation."""
-    import subprocess
-    import sys
-
     program = (
         'import sys; sys.modules["rclpy"] = None\n'
         'from detsam2_ros.ros.parameters import docs; print(len(docs.markdown()))'

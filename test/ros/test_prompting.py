@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """AddObject requests as prompts of the engine, and its answers; anything may be asked."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

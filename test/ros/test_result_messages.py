@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as messages: a correction on top of revision 0 gives exactly the later labels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -96,8 +94,6 @@ def check_patch(first: FrameResult, later: FrameResult, message: MaskCorrection)
 
 
 # ---- corrections
-
-
 @given(revisions())
 def test_each_correction_alone_brings_revision_0_up_to_date(found):
     first = FirstLabels.of(found[0])
@@ -195,8 +191,6 @@ def test_corrections_of_the_engine_give_its_final_labels():
 
 
 # ---- objects
-
-
 def test_objects_are_flat_arrays_of_one_order():
     objects = (
         Object(7, 2, 'cup', 0.25, True, Mask((48, 64), (1, 2, 30, 41))),

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image messages: true colours from every encoding and layout; a sentence for bad messages."""
 
-from __future__ import annotations
-
 import sys
 
 import cv2
@@ -18,16 +16,7 @@ from std_msgs.msg import Header
 
 from detsam2_ros.messages import pixels as shared
 from detsam2_ros.ros import images
-from detsam2_ros.ros.images import (
-    CvBridgeUnusable,
-    ImageRefused,
-    check_cv_bridge,
-    compressed_to_rgb,
-    label_image,
-    read_labels,
-    rgb_image,
-    to_rgb,
-)
+from detsam2_ros.ros.images import ImageRefused, compressed_to_rgb, read_labels, to_rgb
 
 pytestmark = pytest.mark.ros
 
@@ -83,11 +72,13 @@ def mosaic_of(pattern: str, rgb: np.ndarray) -> np.ndarray:
     return np.take_along_axis(rgb, channel[..., None], axis=2)[..., 0]
 
 
-def is_ours(rgb: np.ndarray, message: Image) -> None:
-    """Check form, and that the message may change without changing the picture."""
+def converted(message: Image) -> np.ndarray:
+    """Convert; check the form, and that the message may change without changing the picture."""
+    rgb = to_rgb(message)
     assert rgb.dtype == np.uint8 and rgb.shape == (message.height, message.width, 3)
     assert rgb.flags.c_contiguous and rgb.flags.writeable
     assert not np.shares_memory(rgb, np.frombuffer(message.data, np.uint8))
+    return rgb
 
 
 @pytest.mark.parametrize('padding', [0, 1, 4, 64])
@@ -96,9 +87,7 @@ def is_ours(rgb: np.ndarray, message: Image) -> None:
 def test_colours_of_8_bits(encoding: str, big: bool, padding: int) -> None:
     rgb = noise()
     message = image_of(encoding, channels_of(encoding.strip(), rgb), padding, big)
-    result = to_rgb(message)
-    is_ours(result, message)
-    np.testing.assert_array_equal(result, rgb)
+    np.testing.assert_array_equal(converted(message), rgb)
 
 
 @pytest.mark.parametrize('padding', [0, 2, 7])
@@ -107,9 +96,7 @@ def test_colours_of_8_bits(encoding: str, big: bool, padding: int) -> None:
 def test_colours_of_16_bits(encoding: str, big: bool, padding: int) -> None:
     rgb = noise().astype(np.uint16) * 257
     message = image_of(encoding, channels_of(encoding, rgb), padding, big)
-    result = to_rgb(message)
-    is_ours(result, message)
-    np.testing.assert_array_equal(result, noise())
+    np.testing.assert_array_equal(converted(message), noise())
 
 
 def test_16_bits_are_scaled_and_rounded() -> None:
@@ -129,9 +116,7 @@ def test_grey_and_opencv_types(encoding: str, channels: int, padding: int) -> No
     pixels = noise(channels=channels)
     message = image_of(encoding, pixels, padding)
     expected = np.repeat(pixels, 3, axis=2) if channels == 1 else pixels[..., 2::-1]
-    result = to_rgb(message)
-    is_ours(result, message)
-    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(converted(message), expected)
 
 
 @pytest.mark.parametrize('padding', [0, 6])
@@ -147,9 +132,7 @@ def test_yuv_4_2_2(encoding: str, order: str, padding: int) -> None:
     colours = pairs.reshape(15, 24)
     pixels = np.stack((colours, luma) if order == 'uyvy' else (luma, colours), axis=2)
     message = image_of(encoding, pixels, padding, big=True)
-    result = to_rgb(message)
-    is_ours(result, message)
-    assert np.abs(result.astype(int) - rgb).max() <= 3
+    assert np.abs(converted(message).astype(int) - rgb).max() <= 3
 
 
 @pytest.mark.parametrize('padding', [0, 8])
@@ -168,9 +151,7 @@ def test_planes(encoding: str, padding: int) -> None:
         + np.pad(rows, ((0, 0), (0, extra)), constant_values=9).tobytes()
     )
     message = image_of_bytes(encoding, width, height, width + padding, data)
-    result = to_rgb(message)
-    is_ours(result, message)
-    assert np.abs(result.astype(int) - rgb).max() <= 3
+    assert np.abs(converted(message).astype(int) - rgb).max() <= 3
 
 
 @pytest.mark.parametrize('bits', [8, 16])
@@ -183,8 +164,7 @@ def test_bayer(pattern: str, bits: int, height: int, width: int, padding: int) -
         mosaic = mosaic.astype(np.uint16) * 257
     for big in (False, True):
         message = image_of(f'bayer_{pattern}{bits}', mosaic, padding, big)
-        result = to_rgb(message)
-        is_ours(result, message)
+        result = converted(message)
         assert np.abs(inside(result.astype(int) - rgb)).max() <= 1
 
 
@@ -195,7 +175,7 @@ def test_every_encoding_at_its_smallest(encoding: str) -> None:
     step = side * (layout.channels * layout.sample_bytes if layout else 1)
     size = int(step * side * shared.PLANAR.get(encoding, 1))
     message = image_of_bytes(encoding.upper(), side, side, step, bytes(size))
-    is_ours(to_rgb(message), message)
+    converted(message)
 
 
 def test_there_are_twenty_kinds_of_bad_images() -> None:
@@ -307,7 +287,7 @@ def test_label_and_rgb_images() -> None:
     header.stamp.sec, header.stamp.nanosec = 7, 123456789
     labels = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) * 109
     for part in (labels, labels[3:9, 5:12], labels[:, ::2], labels.T, labels[:0]):
-        message = label_image(header, part)
+        message = images.label_image(header, part)
         assert message.header == header and message.encoding == 'mono16'
         assert (message.height, message.width, message.step) == (*part.shape, 2 * part.shape[1])
         assert message.is_bigendian == (sys.byteorder == 'big')
@@ -315,14 +295,14 @@ def test_label_and_rgb_images() -> None:
         if part.size:
             np.testing.assert_array_equal(read_labels(message), part)
     for part in (noise(), noise()[2:5, 1:8], noise()[..., ::-1]):
-        message = rgb_image(header, part)
+        message = images.rgb_image(header, part)
         assert message.header == header and message.step == 3 * part.shape[1]
         np.testing.assert_array_equal(to_rgb(message), part)
     for wrong in (labels.astype(np.int32), labels.astype('>u2'), labels[0]):
         with pytest.raises(TypeError, match='uint16'):
-            label_image(header, wrong)
+            images.label_image(header, wrong)
     with pytest.raises(TypeError, match='uint8'):
-        rgb_image(header, labels)
+        images.rgb_image(header, labels)
 
 
 @pytest.mark.parametrize('padding', [0, 2, 3])
@@ -381,12 +361,12 @@ CRASH = (
       '        return numpy.zeros((1, 1, 3), "u1")', 'AssertionError')],
 )  # fmt: skip
 def test_cv_bridge_that_does_not_work_is_told(fake_cv_bridge, source: str, says: str) -> None:
-    check_cv_bridge()
+    images.check_cv_bridge()
     fake_cv_bridge(source)
     for _ in range(2):
-        with pytest.raises(CvBridgeUnusable, match=says) as error:
-            check_cv_bridge()
+        with pytest.raises(images.CvBridgeUnusable, match=says) as error:
+            images.check_cv_bridge()
         assert '\n' not in str(error.value) and 'cv_bridge' in str(error.value)
-    with pytest.raises(CvBridgeUnusable, match=says):
+    with pytest.raises(images.CvBridgeUnusable, match=says):
         to_rgb(image_of('bgr8', noise()))
     np.testing.assert_array_equal(to_rgb(image_of('rgb8', noise())), noise())

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The executor's thread outlives topics that are destroyed under it, and ends with a defect."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The counts of a camera: they add up at every moment, and latencies are quantiles."""
 
-from __future__ import annotations
-
-import threading
 import time
 
 import pytest
+from fault_engine import together
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,11 +101,7 @@ def test_counts_from_many_threads_add_up_and_no_snapshot_is_torn():
             if not 0 <= now.waiting <= 4:
                 wrong.append(now)
 
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60.0)
+    together(*[count] * 4)
     now = accounts.snapshot()
     assert not wrong
     assert (now.received, now.waiting, now.dropped) == (2000, 0, {'full': 4 * 167})

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One camera's frames through its stream: what restarts it, and what fails."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fakes import BrokenDetector, ColourDetector, colour_sam2, scene
@@ -36,8 +34,6 @@ def restart(film: Film, cause: str) -> None:
 
 
 # ---- time and size
-
-
 @MODES
 def test_time_that_goes_back_publishes_what_waits_and_restarts(mode):
     film = Film(mode=mode)
@@ -152,8 +148,6 @@ def test_finish_of_an_empty_window_restarts_nothing():
 
 
 # ---- failures of frames
-
-
 @MODES
 def test_a_refused_image_leaves_the_stream_as_it_was(mode):
     film = Film(real(None, mode))
@@ -213,8 +207,6 @@ def test_a_failing_detector_costs_no_frame_and_is_reported(mode):
 
 
 # ---- failures of windows
-
-
 def test_a_window_that_failed_closes_with_the_next_frame(monkeypatch):
     film = Film(real(ColourDetector(['red']), 'window'))
     picture = scene(('red', 20, 20), size=(48, 64))

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections on their way to their frames: matched by stamp, bounded, every message counted."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fault_engine import FaultEngine, well
@@ -79,8 +77,6 @@ class LedFilm(Film):
 
 
 # ---- with a camera's frames; its window is 4 frames, a pass reaches 8
-
-
 def test_before_their_frame_they_wait_and_come_before_its_window_closes():
     film = LedFilm()
     film.detect(3, 0)

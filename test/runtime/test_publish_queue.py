@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The publishing thread: order, back pressure, failures, and an end in bounded time."""
 
-from __future__ import annotations
-
 import threading
 import time
 import weakref
 
 import pytest
-from fault_engine import PATIENCE
+from fault_engine import PATIENCE, together
 
 from detsam2_ros.runtime.publish_queue import PublishQueue
 
@@ -195,11 +193,7 @@ def test_many_posters_lose_nothing_and_keep_their_own_order():
         for i in range(200):
             queue.post(lambda i=i: done.append((number, i)))
 
-    posters = [threading.Thread(target=post, args=(n,)) for n in range(4)]
-    for poster in posters:
-        poster.start()
-    for poster in posters:
-        poster.join(PATIENCE)
+    together(*[lambda n=n: post(n) for n in range(4)])
     assert queue.stop(PATIENCE)
     for number in range(4):
         assert [i for n, i in done if n == number] == list(range(200))

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inference thread: order, dropping, windows that close by time, activation."""
 
-from __future__ import annotations
-
 import threading
 import time
 
@@ -16,9 +14,8 @@ from worker_cases import LONG_AGO, MODES, Rig, image, running
 from detsam2_ros.engine import Engine, EngineConfig
 from detsam2_ros.runtime.frame_queue import INACTIVE, QUEUE_FULL
 
+
 # ---- frames
-
-
 def test_frames_come_out_in_order_once_and_are_corrected_later():
     with running() as rig:
         rig.send(*range(12))
@@ -83,8 +80,6 @@ def test_the_camera_whose_frame_has_waited_longest_is_next(mode):
 
 
 # ---- max_window_delay
-
-
 @MODES
 def test_the_window_of_a_stopped_camera_closes_in_parts(mode):
     begin = time.monotonic()
@@ -178,8 +173,6 @@ def test_how_far_corrections_lag_is_accounted(mode):
 
 
 # ---- activation and reset
-
-
 def test_frames_before_activation_are_dropped_and_counted():
     rig = Rig()
     rig.send(0)
@@ -283,8 +276,6 @@ def test_reset_is_reported_once_also_when_the_window_cannot_be_closed(failures):
 
 
 # ---- with real masks
-
-
 def film(count: int, size=(48, 64)) -> list[np.ndarray]:
     return [scene(('red', 12 + i, 20), ('green', 50 - i, 30), size=size) for i in range(count)]
 

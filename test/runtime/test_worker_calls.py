@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What other threads ask of the inference thread is done between two steps."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
@@ -139,8 +137,6 @@ def test_a_call_that_was_cancelled_is_not_done_and_harms_nothing():
 
 
 # ---- prompts
-
-
 @MODES
 def test_a_prompt_that_no_frame_follows_acts_after_max_window_delay(mode):
     engine = Engine(colour_sam2(), None, EngineConfig(mode=mode, **USUAL))

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inference thread ends from every state: nobody is left waiting, no frame uncounted."""
 
-from __future__ import annotations
-
 import threading
 import weakref
 
@@ -25,8 +23,6 @@ def stopped(call) -> bool:
 
 
 # ---- stop, from every state
-
-
 def test_stop_before_start_and_everything_after_it():
     rig = Rig()
     early = rig.worker.call(lambda _: 1)
@@ -187,8 +183,6 @@ def test_stop_races_with_calls_frames_and_transitions(seed):
 
 
 # ---- the engine's end
-
-
 def test_no_model_is_held_when_the_engine_closes():
     """Its memory is given back to the driver there: what still holds the model prevents it."""
     freed = []
@@ -246,8 +240,6 @@ def test_an_engine_that_cannot_be_made_is_reported_and_ends_the_thread(error):
 
 
 # ---- defects
-
-
 def test_a_defect_in_a_step_is_reported_and_the_stream_restarts(caplog):
     with running(cameras=('a', 'b')) as rig:
         rig.send(0, 1, camera='b')

@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several cameras, failures and transitions at once: the books agree at every moment."""
 
-from __future__ import annotations
-
 import random
 import threading
 
 import pytest
-from fault_engine import PATIENCE, FaultEngine
+from fault_engine import PATIENCE, Fault, FaultEngine, together
 from worker_cases import MODES, Rig, image, queued
 
 from detsam2_ros.results.errors import ImageError
@@ -26,35 +24,18 @@ class Faults:
         self.random = random.Random(seed)
         self.count = 0
 
-    def on_add(self, _) -> None:
-        dice = self.random.random()
-        if dice < 0.03:
-            self.count += 1
-            raise ImageError('not like this')
-        if dice < 0.06:
-            self.count += 1
-            raise MemoryError('full')
-        if dice < 0.065:
-            self.count += 1
-            raise SystemExit(1)
+    def of(self, *chances: tuple[float, BaseException], counts: bool = True) -> Fault:
+        """Return a fault; chances: the share of calls that raise each error."""
 
-    def on_part(self, _) -> None:
-        dice = self.random.random()
-        if dice < 0.1:
-            self.count += 1
-            raise MemoryError('full')
-        if dice < 0.103:
-            self.count += 1
-            raise SystemExit(1)
+        def fault(*_: object) -> None:
+            dice = self.random.random()
+            for chance, error in chances:
+                if dice < chance:
+                    self.count += counts
+                    raise type(error)(*error.args)
+                dice -= chance
 
-    def on_end(self, _) -> None:
-        if self.random.random() < 0.15:
-            self.count += 1
-            raise MemoryError('full')
-
-    def on_detect(self) -> None:
-        if self.random.random() < 0.15:
-            raise RuntimeError('no detector')
+        return fault
 
 
 class Check:
@@ -88,8 +69,12 @@ class Check:
 @pytest.mark.parametrize('seed', range(3))
 def test_the_books_agree_under_load_failures_and_transitions(seed, mode):
     engine, faults = FaultEngine(mode=mode), Faults(seed)
-    engine.on_add, engine.on_part = faults.on_add, faults.on_part
-    engine.on_end, engine.on_detect = faults.on_end, faults.on_detect
+    full = MemoryError('full')
+    engine.on_add = faults.of(
+        (0.03, ImageError('not like this')), (0.03, full), (0.005, SystemExit(1)))
+    engine.on_part = faults.of((0.1, full), (0.003, SystemExit(1)))
+    engine.on_end = faults.of((0.15, full))
+    engine.on_detect = faults.of((0.15, RuntimeError('no detector')), counts=False)
     rig = Rig(engine, cameras=CAMERAS, queue=QUEUE, delay=0.002).start()
     check = Check(rig)
     problems: list[BaseException] = []
@@ -132,14 +117,9 @@ def test_the_books_agree_under_load_failures_and_transitions(seed, mode):
         except BaseException as error:
             problems.append(error)
 
-    threads = [threading.Thread(target=run, args=(camera, number))
-               for camera in CAMERAS for number in range(PRODUCERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    together(*[lambda c=camera, n=number: run(c, n)
+               for camera in CAMERAS for number in range(PRODUCERS)])
     assert not problems, problems
-    assert not any(thread.is_alive() for thread in threads)
     rig.settle()
     rig.worker.call(check.between_passes).result(PATIENCE)
     rig.worker.deactivate().result(PATIENCE)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same drawn objects as label masks, COCO JSON and YOLO labels; images on the disk."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -54,9 +52,9 @@ def coco(annotations: list[dict]) -> dict:
     }
 
 
-def write_coco(folder: Path, table: object) -> Path:
+def write_coco(folder: Path, table: object, encoding: str = 'utf-8') -> Path:
     path = folder / 'coco.json'
-    path.write_text(json.dumps(table))
+    path.write_text(json.dumps(table), encoding=encoding)
     return path
 
 

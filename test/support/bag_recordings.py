@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small recorded bags for tests, the engine they are segmented with, and bags read back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

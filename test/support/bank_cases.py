@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small memory bank for tests, and ways to take its file apart and put it together again."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

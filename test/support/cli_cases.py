@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small drawn videos for tests of segment_video, and its files read back."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from detsam2_ros.cli import segment_video
-from detsam2_ros.engine import Engine, EngineConfig
+from detsam2_ros.engine import Detector, Engine, EngineConfig
 from detsam2_ros.media.video import VideoWriter
 
 SIZE = (160, 120)  # width, height
@@ -57,17 +56,23 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+def use_engine(
+    monkeypatch: pytest.MonkeyPatch, detector: Callable[[], Detector | None]
+) -> list[Engine]:
     """Let the command run on a SAM 2 that segments by colour; returns the engines made."""
     made: list[Engine] = []
 
     def make(given: object, config: EngineConfig) -> Engine:
-        made.append(Engine(fakes.colour_sam2(128), late_detector(), config))
+        made.append(Engine(fakes.colour_sam2(128), detector(), config))
         return made[-1]
 
     monkeypatch.setattr(segment_video.command_line, 'build_engine', make)
     return made
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+    return use_engine(monkeypatch, late_detector)
 
 
 def frames_of(path: Path) -> list[np.ndarray]:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages for tests of the client, as plain objects with the fields of the real ones."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace as Message
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stand-ins for tests: detectors that follow a script, and a SAM 2 that segments by colour."""
 
-from __future__ import annotations
-
 import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +21,7 @@ from detsam2_ros.results.frames import FrameResult
 
 Box = tuple[float, float, float, float]
 Found = tuple[int, Box] | tuple[int, Box, float]
+Script = Mapping[int, Sequence[Found]] | Callable[[int], Sequence[Found]]
 
 COLOURS = {
     'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255), 'yellow': (255, 255, 0),
@@ -37,12 +36,7 @@ class ScriptedDetector:
     the frame index. It must be shown every detection frame of one stream, in order.
     """
 
-    def __init__(
-        self,
-        script: Mapping[int, Sequence[Found]] | Callable[[int], Sequence[Found]],
-        interval: int = 1,
-        classes: int = 8,
-    ):
+    def __init__(self, script: Script, interval: int = 1, classes: int = 8):
         self.class_names = {i: f'class {i}' for i in range(classes)}
         self.frames: list[int] = []
         self.calls: list[int] = []
@@ -69,12 +63,10 @@ class ColourDetector:
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Return a box around the pixels of each colour, one pixel wider on each side."""
         return [
-            detections(
-                [
-                    (i, box) for i, name in self.class_names.items()
-                    if (box := colour_box(image, name)) is not None
-                ]
-            )
+            detections([
+                (i, box) for i, name in self.class_names.items()
+                if (box := colour_box(image, name)) is not None
+            ])
             for image in images
         ]
 

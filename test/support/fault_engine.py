@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real engine with places to fail and to wait in, for tests of the inference thread."""
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -22,13 +20,23 @@ PATIENCE = 60.0  # seconds for what takes milliseconds: a busy machine fails no 
 Fault = Callable[[Stream], None]
 
 
-def fail(*_: object) -> None:
+def fail(*_: object, **__: object) -> None:
     """Fail as a GPU does whose memory is full."""
     raise MemoryError('full')
 
 
 def well(*_: object) -> None:
     """Do nothing."""
+
+
+def together(*work: Callable[[], object]) -> None:
+    """Do several things at once, each in its thread, and wait for their end."""
+    threads = [threading.Thread(target=each) for each in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 class FaultEngine(Engine):

@@ -6,8 +6,6 @@ SAM 2 is fakes.colour_sam2, the detector finds the colours of COLOURS, each with
 test that starts it can hold it, slow it down and make it fail: see node_control.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import sys
 from collections.abc import Sequence

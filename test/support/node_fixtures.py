@@ -6,8 +6,6 @@ Each test has its own node process in its own namespace, and its own node of the
 the node is deactivated, must account for every frame, and must end cleanly on SIGINT.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test's side of the ROS graph: messages sent, collected and waited for, services called."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time
@@ -22,9 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 PATIENCE = float(os.environ.get('DETSAM2_TEST_PATIENCE', '60'))
 
 
-def quality(
-    reliable: bool = True, depth: int = 1000, transient: bool = False
-) -> QoSProfile:
+def quality(reliable: bool = True, depth: int = 1000, transient: bool = False) -> QoSProfile:
     return QoSProfile(
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,

@@ -2,16 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node under test and all that a test does with it: images, masks, services, lifecycle."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
-from node_graph import Graph, Inbox, quality, wait_until
+from node_graph import Graph, Inbox, wait_until
 from node_process import NodeProcess
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters
@@ -92,6 +90,15 @@ class CameraSide:
         message.header.frame_id = self.frame_id(stamp)
         self.sent.append(stamp)
         self.publisher.publish(message)
+
+    def send_all(
+        self, images: Iterable[np.ndarray], first: int = SECOND, step: int = SECOND
+    ) -> list[tuple[int, np.ndarray]]:
+        """Publish images, stamped `step` nanoseconds apart; returns (stamp, image) of each."""
+        pairs = [(first + i * step, image) for i, image in enumerate(images)]
+        for stamp, image in pairs:
+            self.send(image, stamp)
+        return pairs
 
     def stream(
         self, images: Sequence[np.ndarray], first: int = SECOND, step: int = SECOND // 10,
@@ -255,6 +262,3 @@ class _Status:
 
     def __repr__(self) -> str:
         return f'level {self.level}: {self.message!r} {self.values}'
-
-
-__all__ = ['SECOND', 'CameraSide', 'RunningNode', 'quality', 'stamp_of']

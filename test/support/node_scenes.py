@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes for the system tests, and what an engine alone makes of them, to compare with."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fakes import disc
 from node_colour import colour_engine
-from node_running import CameraSide, stamp_of
+from node_control import DETECTING, Control
+from node_running import SECOND, CameraSide, RunningNode, stamp_of
 
 from detsam2_ros.engine import EngineConfig, FrameResult
 from detsam2_ros.engine.stream import Stream
@@ -55,6 +55,14 @@ def engine_stream(detecting: bool = True, **config: Any) -> Stream:
     fixtures = {'mode': 'window', 'window_size': 4, 'detect_interval': 4, 'max_propagation': 12}
     method = {**fixtures, **config}
     return colour_engine(EngineConfig(**method), detecting=detecting).open_stream('camera')
+
+
+def save_bank(path: Path, entries: int, *colours: str) -> None:
+    """Save a bank of the colour model, of so many entries an object."""
+    stream = engine_stream()
+    for i, image in enumerate(steady_scene(8, *colours)):
+        stream.push(image, i)
+    stream.export_bank(entries).save(path)
 
 
 def engine_results(
@@ -113,6 +121,46 @@ def check_same(camera: CameraSide, *streams: Sequence[FrameResult]) -> None:
         assert message.objects.header == message.header
         check_objects(message.objects, result)
     check_timeline(camera, streams[-1])
+
+
+def finish_and_check(
+    node: RunningNode, frames: Iterable[tuple[int, np.ndarray]],
+    closes_after: Collection[int] = (), **config: Any,
+) -> None:
+    """Let the node close its last window; check that all was as with an engine alone."""
+    node.finish()
+    check_same(node.camera, engine_results(frames, closes_after, **config))
+
+
+def two_cameras(
+    node: RunningNode, ahead: int, rate: int = 1
+) -> list[tuple[CameraSide, list[tuple[int, np.ndarray]]]]:
+    """Send two scenes, interleaved and with the same stamps, to the cameras front and rear.
+
+    ahead: so many frames may wait for masks. Returns each camera with its (stamp, image).
+    """
+    scenes = scene(26, seed=1), scene(19, seed=2, size=(48, 64))
+    sent = [(node.cameras[name], list[tuple[int, np.ndarray]]()) for name in ('front', 'rear')]
+    for i in range(26):
+        for (camera, pairs), frames in zip(sent, scenes, strict=True):
+            if i < len(frames):
+                if i >= ahead:
+                    camera.objects.wait(i + 1 - ahead)
+                pairs.append(((i + 1) * SECOND // rate, frames[i]))
+                camera.send(frames[i], pairs[-1][0])
+    node.finish()
+    return sent
+
+
+def hold(
+    node: RunningNode, control: Control, images: Iterable[np.ndarray], place: str = DETECTING,
+    first: int = SECOND,
+) -> list[tuple[int, np.ndarray]]:
+    """Send images, and wait until inference is held at a place; returns (stamp, image)."""
+    control.hold(place)
+    pairs = node.camera.send_all(images, first)
+    control.wait_held(place)
+    return pairs
 
 
 def check_timeline(camera: CameraSide, results: Sequence[FrameResult]) -> None:

@@ -7,8 +7,6 @@ as its main program and answers its pid; {"pid"} answers its exit status, null w
 is imported after the fork: Fast DDS has threads from its import on, which a fork would not copy.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import runpy

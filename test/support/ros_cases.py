@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image messages for tests of the ROS side: good ones of any layout, and bad ones of all kinds."""
 
-from __future__ import annotations
-
 import array
 from collections.abc import Callable
 

@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of streams share: settings, pictures of a red disc, what holds for every run."""
 
-from __future__ import annotations
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+import pytest
 from fakes import ColourDetector, Run, disc_box, scene
 
 from detsam2_ros.engine.bank.bank import MemoryBank
+from detsam2_ros.results.frames import FrameResult
 
+MODES = pytest.mark.parametrize('mode', ['window', 'online'])
 SIZE = (48, 64)
 EMPTY = scene(size=SIZE)
 USUAL = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8}
@@ -32,6 +36,27 @@ def nothing_was_lost(run: Run, frames: int) -> None:
     assert stats.frames == stats.encodings == stats.published_frames == frames
     assert stats.dropped_frames == 0
     assert run.stream.backlog.frames == 0
+
+
+def same_results(one: Iterable[FrameResult], other: Iterable[FrameResult]) -> None:
+    """Check that two lists of results say the same, masks and labels included."""
+    for a, b in zip(one, other, strict=True):
+        assert (a.index, a.revision, a.changed_ids) == (b.index, b.revision, b.changed_ids)
+        assert a.objects == b.objects
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def fail_once(original: Callable[..., Any], after: int = 0) -> Callable[..., Any]:
+    """Return a function that fails once, after some calls that work."""
+    left = [after]
+
+    def call(*args: Any, **options: Any) -> Any:
+        left[0] -= 1
+        if left[0] == -1:
+            raise MemoryError('full')
+        return original(*args, **options)
+
+    return call
 
 
 def picture(*names: str, shift: float = 0) -> np.ndarray:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on streams that have seen some frames, one of each kind, to be tried and failed."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

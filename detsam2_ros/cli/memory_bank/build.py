@@ -97,6 +97,9 @@ def _add_selection(verb: argparse.ArgumentParser) -> None:
     more.add_argument('--names', type=Path, metavar='FILE', help='class names (masks, YOLO)')
     more.add_argument('--class-name', metavar='NAME', help='class name of all objects (masks)')
     more.add_argument('--ignore', metavar='A,B', help='pixel values of no object (masks)')
+    more.add_argument(
+        '--crowds', action='store_true', help='take crowds (iscrowd 1) as objects too (COCO)'
+    )
     more.add_argument('--classes', metavar='A,B', help='class names or ids to detect (--detect)')
     more.add_argument(
         '--confidence', type=float, default=0.5,
@@ -146,6 +149,7 @@ def _check_belongs(given: argparse.Namespace) -> None:
         '--names': (given.names, given.masks or given.yolo, '--masks and --yolo'),
         '--class-name': (given.class_name, given.masks, '--masks'),
         '--ignore': (given.ignore, given.masks, '--masks'),
+        '--crowds': (given.crowds or None, given.coco, '--coco'),
         '--classes': (given.classes, given.detect, '--detect'),
     }
     for option, (value, fits, owner) in kinds.items():
@@ -162,7 +166,7 @@ def _annotations(given: argparse.Namespace, pictures: Pictures) -> Annotations:
             given.masks, given.group, given.names, given.class_name, ignore, pictures.is_video
         )
     if given.coco is not None:
-        return CocoFile(given.coco, given.group, pictures.is_video)
+        return CocoFile(given.coco, pictures, given.group, given.crowds)
     if given.yolo is not None:
         return YoloLabels(given.yolo, pictures, given.group, given.names)
     if given.group == 'instance' and len(pictures) != 1:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from detsam2_ros.banks.annotations import read_table
 from detsam2_ros.banks.evaluate import FrameImage, Truth
-from detsam2_ros.media.video import InputError, natural_order, open_source
+from detsam2_ros.media.folders import list_files
+from detsam2_ros.media.video import InputError, open_source
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene
 
 SCENE = 'scene:'
@@ -90,7 +91,7 @@ def _scene(video: str, truth: Path | None, limit: int | None) -> Input:
 def _label_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f'truth {folder} is no folder; give one of label images (PNG)')
-    files = sorted((f for f in folder.iterdir() if f.suffix.lower() == '.png'), key=natural_order)
+    files = list_files(folder, ('.png',))
     if not files:
         raise InputError(f'truth {folder} holds no PNG')
     return files
@@ -100,10 +101,10 @@ def _class_names(folder: Path) -> dict[int, str]:
     file = folder / 'classes.json'
     if not file.exists():
         return {}
+    table = read_table(file, 'class names')
     try:
-        table = json.loads(file.read_text('utf-8'))
         return {int(label): str(name) for label, name in table.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:
         raise InputError(
             f'{file} is no table of labels and class names, as in {{"1": "cup"}}: {error}'
         ) from error
