@@ -97,6 +97,19 @@ class EngineConfig:
         at_least(1),
         live=True,
     )
+    max_dormant_objects: int = parameter(
+        16,
+        'Objects that have retired and are recognised when a detection finds them again; the '
+        'longest unseen go first. 0 = who returns is new.',
+        at_least(0),
+    )
+    recall_score: float = parameter(
+        0.9,
+        'Minimum presence probability at which a retired object is found again where a detection '
+        'would start a new one.',
+        fraction,
+        live=True,
+    )
     max_conditioned_memories: int = parameter(
         4, 'Maximum number of conditioned memories that an object keeps and reads.', at_least(1)
     )

@@ -29,7 +29,8 @@ class Stats:
     corrections: revisions above 0. detector_frames: images that the detector saw;
     detector_failures: windows on which it failed. detections: boxes it found, of which
     rejected_detections were unusable and ignored_detections came beyond max_objects. objects:
-    ids given. seconds: by stage, on the device. device_bytes: allocated by PyTorch on a GPU, 0
+    ids given, of which withdrawn_objects were taken back; recalled_objects: those that returned
+    with their id. seconds: by stage, on the device. device_bytes: allocated by PyTorch on a GPU, 0
     on a CPU.
     """
 
@@ -43,6 +44,8 @@ class Stats:
     conditioned_frames: int = 0
     prompts: int = 0
     confirmed_detections: int = 0
+    withdrawn_objects: int = 0
+    recalled_objects: int = 0
     passes: int = 0
     corrections: int = 0
     detector_frames: int = 0

@@ -384,7 +384,9 @@ class Stream:
         assert result is not None
         masks = found.published_masks() if self._config.early_stop_iou > 0 else {}
         state = state.with_frames([frame.with_result(result, masks)])
-        self._holder.commit(replace(state, objects=tuple(step.objects), ids=step.ids.ids))
+        self._holder.commit(replace(
+            state, objects=tuple(step.objects), dormant=tuple(step.dormant), ids=step.ids.ids
+        ))
         self._stats.add(frames=1, published_frames=1, objects=step.ids.given)
         self._stats.settle()
         if failure:

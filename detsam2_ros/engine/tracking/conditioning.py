@@ -13,6 +13,7 @@ from detsam2_ros.engine.sam2.attended_memories import Context, select_context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.prompts import decode_boxes
 from detsam2_ros.engine.sam2.steps import encode_memories, encode_memory, track_objects
+from detsam2_ros.engine.tracking.dormant import recalled
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.matching import assign, assign_by_class, new_objects
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
@@ -29,11 +30,12 @@ class Conditioner:
     """Turns the detections of a window, or of a frame, into conditioning frames.
 
     The objects are drafts, changed in place; new ones are appended, and get their id when it is
-    known that they are new.
+    known that they are new. Dormant ones that are found again move to the objects.
     """
 
     tools: Toolbox
     objects: list[TrackedObject]
+    dormant: list[TrackedObject]
     frames_seen: int  # frames of the stream
     tracked_until: int = 0  # the newest frame that was tracked already, for late detections
 
@@ -147,11 +149,15 @@ class Conditioner:
     ) -> None:
         tools = self.tools
         prompted = [(int(i), self.objects[rows[i]]) for i in np.flatnonzero(rows >= 0)]
+        back = recalled(tools, frame, detections, starts, self.dormant) if self.dormant else {}
         for i in starts:
             if sum(obj.is_known for obj in self.objects) >= tools.config.max_objects:
                 tools.stats.add(ignored_detections=1)
                 continue
-            obj = self._new_object(int(detections.class_ids[i]), frame.index)
+            obj = back.get(i) or self._new_object(int(detections.class_ids[i]), frame.index)
+            if i in back:
+                self.dormant.remove(obj)
+                tools.stats.add(recalled_objects=1)
             self.objects.append(obj)
             prompted.append((i, obj))
         if not prompted:

@@ -93,15 +93,15 @@ class StreamEdit:
             frame = replace(frame, detections=_together(frame.detections, found), searched=True)
             return state.with_frames([frame]), LateDetections(waiting=True)
         objects = [obj.draft() for obj in state.objects]
-        known = {obj.serial for obj in objects}
+        dormant = [obj.draft() for obj in state.dormant]
+        known = {obj.serial for obj in (*objects, *dormant)}
         had = {obj.serial for obj in objects if frame.index in obj.prompts}
 
         def conditioned() -> list[TrackedObject]:
             return [o for o in objects if frame.index in o.prompts and o.serial not in had]
 
-        conditioner = Conditioner(
-            tools, objects, frames_seen=state.next_index, tracked_until=state.next_index - 1
-        )
+        newest = state.next_index - 1
+        conditioner = Conditioner(tools, objects, dormant, newest + 1, tracked_until=newest)
         with tools.model.inference():
             boxes = self._boxes(frame, objects)
             conditioner.condition_frame(replace(frame, detections=found), boxes)
@@ -119,7 +119,7 @@ class StreamEdit:
         # What the detector did not find there counts too, when the next window closes.
         frame = replace(frame, detections=_together(frame.detections, found), searched=True)
         late = LateDetections(matched, started, len(given) - matched - started)
-        return state.with_frames([frame]), late
+        return replace(state.with_frames([frame]), dormant=tuple(dormant)), late
 
     def remove(self, object_id: int) -> tuple[StreamState, Object]:
         """Forget an object, and what the bank in use holds of it."""

@@ -36,11 +36,13 @@ class ForwardStep:
     state: StreamState
     frame: Frame
     objects: list[TrackedObject] = field(init=False)
+    dormant: list[TrackedObject] = field(init=False)
     ids: IdAssigner = field(init=False)
     _tracked: dict[TrackedObject, MaskPrediction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.objects = [obj.draft() for obj in self.state.objects]
+        self.dormant = [obj.draft() for obj in self.state.dormant]
         self.ids = self.state.id_assigner()
 
     def track(self) -> None:
@@ -61,7 +63,7 @@ class ForwardStep:
         """
         self.frame, tools, index = frame, self.tools, frame.index
         if frame.detections:
-            conditioner = Conditioner(tools, self.objects, frames_seen=index + 1)
+            conditioner = Conditioner(tools, self.objects, self.dormant, frames_seen=index + 1)
             conditioner.condition_frame(frame, self._boxes())
             if tools.config.association == 'instance':
                 new = [obj for obj in self.objects if obj.id is None and obj.born == index]

@@ -11,9 +11,11 @@ import torch
 
 from detsam2_ros.engine.tracking.bank_objects import look_for_bank
 from detsam2_ros.engine.tracking.corrections import Vanished, revise
+from detsam2_ros.engine.tracking.dormant import asleep
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAssigner
 from detsam2_ros.engine.tracking.intake import detect, encode
+from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.engine.tracking.reverse_pass import Steps
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.engine.tracking.tentative import decides_in_time
@@ -116,6 +118,7 @@ class PassRunner:
             frames=state.frames,
             window=frames,
             objects=list(state.objects),
+            dormant=list(state.dormant),
             # Frames promised to be final stay so, also when this window closed early.
             oldest=max(newest - tools.config.max_propagation + 1, state.horizon, 0),
         )
@@ -168,6 +171,12 @@ class PassRunner:
         tools.stats.settle()
         return list(results.values())
 
+    def _dormant(self, run: WindowPass) -> tuple[TrackedObject, ...]:
+        """Return who is dormant after a pass; other steps may have recalled some meanwhile."""
+        left = {obj.serial for obj in run.dormant}
+        dormant = [obj for obj in self._holder.state.dormant if obj.serial in left]
+        return asleep(dormant, run.retired, run.tools.config.max_dormant_objects)
+
     def _vanished(self, run: WindowPass, final: bool) -> Vanished:
         """Return which ids vanish from a frame; final: no later pass can take them back."""
         state, other = self._holder.state, set(run.merged_ids)
@@ -195,6 +204,7 @@ class PassRunner:
             frames={index: f for index, f in state.frames.items() if index >= horizon},
             window=state.window[closed:],
             objects=look_for_bank(state.bank, run.objects, model.device),
+            dormant=self._dormant(run),
         )
         # Ids that went into others still show on frames that came since; the next pass cleans up.
         shown = state.shown_ids()

@@ -33,6 +33,7 @@ class StreamState:
     frames: Mapping[int, Frame] = field(default_factory=dict)  # those that a later pass can reach
     window: tuple[int, ...] = ()  # those of the frames whose window is not closed
     objects: tuple[TrackedObject, ...] = ()
+    dormant: tuple[TrackedObject, ...] = ()  # retired, the longest unseen first; see dormant.py
     # Ids that went into others, or were removed, and still show on frames in reach.
     merged_or_removed_ids: frozenset[int] = frozenset()
     withdrawn_ids: frozenset[int] = frozenset()  # the same, of ids that stood for nothing
@@ -86,7 +87,7 @@ class StreamState:
 
     def id_assigner(self) -> IdAssigner:
         """Return a draft of the ids, to give some: not those of living or of shown objects."""
-        living = {tracked.id for tracked in self.objects if tracked.id is not None}
+        living = {obj.id for obj in (*self.objects, *self.dormant) if obj.id is not None}
         return IdAssigner(copy.copy(self.ids), living | self.shown_ids())
 
     def shown_ids(self) -> set[int]:

@@ -41,8 +41,10 @@ class WindowPass:
     frames: Mapping[int, Frame]  # all that the pass may reach, by index, window included
     window: Sequence[Frame]
     objects: list[TrackedObject]  # the stream's; after `steps` the drafts to take over
+    dormant: list[TrackedObject]  # likewise; after `steps` without those that are back
     oldest: int  # the last frame of the pass
     merged_ids: set[int] = field(default_factory=set)  # ids that went into others
+    retired: list[TrackedObject] = field(default_factory=list)  # unseen for too long
     withdrawn_ids: set[int] = field(default_factory=set)  # ids that stood for nothing
     masks: dict[int, FrameMasks] = field(default_factory=dict)  # what was found, by frame index
     _absorbed: dict[int, TrackedObject] = field(default_factory=dict)  # by serial: into which
@@ -63,7 +65,10 @@ class WindowPass:
         self.objects = [obj for obj in drafts if obj.remembers]
         self._known = {obj.serial: obj.prompts for obj in drafts}
         if not self._is_online:
-            conditioner = Conditioner(self.tools, self.objects, frames_seen=self.newest + 1)
+            self.dormant = [obj.draft() for obj in self.dormant]
+            conditioner = Conditioner(
+                self.tools, self.objects, self.dormant, frames_seen=self.newest + 1
+            )
             conditioner.condition_window([f for f in self.window if f.published is None])
             yield
         tracked = yield from self._propagate(self._to_be_tracked())
@@ -255,9 +260,9 @@ class WindowPass:
                     self.withdrawn_ids.add(obj.id)
 
     def _retire(self) -> None:
-        """Let go of objects that were not seen for long; their ids are not given again soon."""
-        self.objects = [
-            obj
-            for obj in self.objects
-            if obj.id is None or self.newest - obj.last_seen < self.tools.config.max_lost_frames
+        """Let go of objects that were not seen for long."""
+        limit = self.newest - self.tools.config.max_lost_frames
+        self.retired = [
+            obj for obj in self.objects if obj.id is not None and obj.last_seen <= limit
         ]
+        self.objects = [obj for obj in self.objects if obj not in self.retired]
