@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detsam2_ros.messages.stamps import nanoseconds
-from detsam2_ros.results.frames import ObjectInfo
+from detsam2_ros.results.frames import ObjectInfo, ObjectState
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Correction:
     x: int  # left column of the patch in the image
     y: int  # top row of the patch in the image
     patch: np.ndarray | None  # uint16 [h, w]; None where the labels are those of revision 0
+    withdrawn_ids: tuple[int, ...] = ()  # ids that stood for nothing
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Return why the patch does not fit labels of this shape, None if it does."""
@@ -69,7 +70,7 @@ def decode_objects(msg: Any, what: str) -> Record:
     """Read a detsam2_msgs/ObjectArray; raise ValueError naming the array of a wrong length."""
     index = int(msg.frame_index)
     count = len(msg.ids)
-    for name in ('class_ids', 'class_names', 'scores', 'boxes', 'visible', 'conditioned'):
+    for name in ('class_ids', 'class_names', 'scores', 'boxes', 'visible', 'conditioned', 'states'):
         expected = 4 * count if name == 'boxes' else count
         if len(getattr(msg, name)) != expected:
             raise ValueError(
@@ -89,9 +90,17 @@ def decode_objects(msg: Any, what: str) -> Record:
                 box=(x0, y0, x1, y1) if visible else None,
                 visible=visible,
                 conditioned=bool(msg.conditioned[i]),
+                state=_state(int(msg.states[i]), what),
             )
         )
     return Record(index, int(msg.revision), bool(msg.final), tuple(objects))
+
+
+def _state(value: int, what: str) -> ObjectState:
+    try:
+        return ObjectState(value)
+    except ValueError as error:
+        raise ValueError(f'{what}: state {value} is neither TENTATIVE nor CONFIRMED') from error
 
 
 def decode_correction(msg: Any) -> Correction:
@@ -107,15 +116,15 @@ def decode_correction(msg: Any) -> Correction:
     if nanoseconds(msg.header.stamp) != nanoseconds(msg.objects.header.stamp):
         raise ValueError(f'{what}: its objects have another stamp')
     roi, patch = msg.roi, msg.patch
+    withdrawn = tuple(int(id_) for id_ in msg.withdrawn_ids)
     size_wh = (int(roi.width), int(roi.height))
     if size_wh == (0, 0):
         if len(patch.data):
             raise ValueError(f'{what}: roi is empty, but the patch has {len(patch.data)} bytes')
-        return Correction(record, 0, 0, None)
+        return Correction(record, 0, 0, None, withdrawn)
     if (patch.width, patch.height) != size_wh:
         raise ValueError(
             f'{what}: patch is {patch.width}x{patch.height}, but roi {size_wh[0]}x{size_wh[1]}'
         )
-    return Correction(
-        record, int(roi.x_offset), int(roi.y_offset), decode_image(patch, f'{what}: patch')
-    )
+    labels = decode_image(patch, f'{what}: patch')
+    return Correction(record, int(roi.x_offset), int(roi.y_offset), labels, withdrawn)

@@ -172,6 +172,7 @@ def truth_objects(header: Header, frame: SceneFrame) -> ObjectArray:
         boxes=array('f', frame.boxes.ravel().tolist()),
         visible=np.asarray(frame.visible, bool).tolist(),
         conditioned=[False] * len(frame.ids),
+        states=[ObjectArray.CONFIRMED] * len(frame.ids),
     )
 
 

@@ -20,6 +20,7 @@ from detsam2_ros.media.overlay import (
     enlarged,
 )
 from detsam2_ros.media.sheet import TILE_WIDTH, fitted, tile
+from detsam2_ros.results.frames import ObjectState
 from detsam2_ros.scene.score import pairs
 
 COLUMNS = ('image', 'masks as first published', 'final masks', 'truth')
@@ -44,6 +45,7 @@ class NamedId:
 
     id: int
     class_name: str
+    state: ObjectState = ObjectState.CONFIRMED
 
 
 def comparison_row(

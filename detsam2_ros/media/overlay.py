@@ -13,6 +13,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from detsam2_ros.results.frames import ObjectState
+
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
@@ -34,6 +36,11 @@ class Drawable(Protocol):
     @property
     def class_name(self) -> str:
         """Name in the tag."""
+        ...
+
+    @property
+    def state(self) -> ObjectState:
+        """TENTATIVE: drawn with a dashed outline and no tint."""
         ...
 
 
@@ -59,14 +66,17 @@ def draw_overlay(
     drawn = image.copy()
     pen = Pen.of(image.shape, boldness)
     line = pen.line
-    boxes = {}
+    boxes, tentative = {}, set()
     for obj in sorted(objects, key=lambda obj: obj.id):
         box = _label_box(labels, obj.id)
         if box is not None:
             boxes[obj.id] = (box, obj.class_name)
-            _tint(drawn, labels, obj.id, box)
+            if obj.state is ObjectState.TENTATIVE:
+                tentative.add(obj.id)
+            else:
+                _tint(drawn, labels, obj.id, box)
     for key, (box, _) in boxes.items():
-        _outline(drawn, labels, key, box, line, key in corrected_ids)
+        _outline(drawn, labels, key, box, line, key in corrected_ids, key in tentative)
     if corrected_ids:
         height, width = labels.shape
         cv2.rectangle(drawn, (0, 0), (width - 1, height - 1), AMBER, 2 * line + 1)
@@ -79,7 +89,7 @@ def draw_overlay(
         taken.append(draw_text(drawn, caption, place, _DARK, pen))
     if tags:
         for key, (box, name) in boxes.items():
-            text = f'{key} {name}'.strip()
+            text = f'{key} {name}'.strip() + ('?' if key in tentative else '')
             anchor = _main_part(labels, key, box)
             place = _free_place(anchor, pen.measure(text), image.shape, taken, line)
             taken.append(draw_text(drawn, text, place, object_colour(key), pen))
@@ -176,14 +186,27 @@ def _main_part(labels: np.ndarray, key: int, box: Box) -> Box:
 
 
 def _outline(
-    drawn: np.ndarray, labels: np.ndarray, key: int, box: Box, line: int, corrected: bool
+    drawn: np.ndarray,
+    labels: np.ndarray,
+    key: int,
+    box: Box,
+    line: int,
+    corrected: bool,
+    dashed: bool,
 ) -> None:
     x0, y0, x1, y1 = box
     mask = (labels[y0:y1, x0:x1] == key).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x0, y0))
     if corrected:
         cv2.drawContours(drawn, contours, -1, _WHITE, 3 * line, cv2.LINE_AA)
-    cv2.drawContours(drawn, contours, -1, object_colour(key), line, cv2.LINE_AA)
+    if not dashed:
+        cv2.drawContours(drawn, contours, -1, object_colour(key), line, cv2.LINE_AA)
+        return
+    dash = 5 * line
+    for contour in contours:
+        for start in range(0, len(contour), 2 * dash):
+            part = contour[start : start + dash]
+            cv2.polylines(drawn, [part], False, object_colour(key), line, cv2.LINE_AA)
 
 
 def _free_place(

@@ -108,7 +108,7 @@ def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
     """Return a result without its masks, ready for json; newest: the newest frame of the pass.
 
     Keys: frame, stamp (ns), revision, final, newest, changed_ids, objects (id, class_id,
-    class_name, score, box or null, visible, conditioned).
+    class_name, score, box or null, visible, conditioned, state); withdrawn_ids.
     """
     return {
         'frame': result.index,
@@ -117,6 +117,7 @@ def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
         'final': result.final,
         'newest': newest,
         'changed_ids': [int(key) for key in result.changed_ids],
+        'withdrawn_ids': [int(key) for key in result.withdrawn_ids],
         'objects': [
             {
                 'id': int(obj.id),
@@ -126,6 +127,7 @@ def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
                 'box': None if obj.box is None else [float(edge) for edge in obj.box],
                 'visible': bool(obj.visible),
                 'conditioned': bool(obj.conditioned),
+                'state': obj.state.name.lower(),
             }
             for obj in result.objects
         ],

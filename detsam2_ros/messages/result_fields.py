@@ -37,6 +37,7 @@ def object_fields(result: FrameResult) -> dict[str, Any]:
         'boxes': np.array(boxes, np.float32),
         'visible': np.array([o.visible for o in objects], bool),
         'conditioned': np.array([o.conditioned for o in objects], bool),
+        'states': np.array([o.state for o in objects], np.uint8),
     }
 
 
@@ -85,6 +86,7 @@ def correction_fields(result: FrameResult, first: FirstLabels) -> dict[str, Any]
         'patch': label_fields(labels),
         'objects': object_fields(result),
         'changed_ids': np.array(result.changed_ids, np.uint16),
+        'withdrawn_ids': np.array(result.withdrawn_ids, np.uint16),
     }
 
 

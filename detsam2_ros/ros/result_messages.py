@@ -24,7 +24,7 @@ from detsam2_ros.ros.images import copy_bytes
 
 __all__ = ['FirstLabels', 'Region', 'correction', 'object_array', 'occupied']
 
-_TYPE_CODES = {'uint16': 'H', 'int32': 'i', 'float32': 'f'}
+_TYPE_CODES = {'uint8': 'B', 'uint16': 'H', 'int32': 'i', 'float32': 'f'}
 
 
 def object_array(result: FrameResult, header: Header) -> ObjectArray:

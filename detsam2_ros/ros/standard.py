@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import Header
 
-from detsam2_ros.results.frames import FrameResult
+from detsam2_ros.results.frames import FrameResult, ObjectState
 from detsam2_ros.ros.images import class_image
 
 try:
@@ -25,6 +25,7 @@ except ImportError:  # an optional dependency, see package.xml
     LabelInfo = VisionClass = Detection2DArray = None
 
 UNLABELED = 255  # in a class mask; vision_msgs/VisionClass calls 255 so where ids have 8 bits
+TENTATIVE = 'tentative'  # class id of the second hypothesis of a tentative object
 _MAX_ID = 65535  # of a VisionClass
 
 
@@ -52,6 +53,14 @@ def class_mask(result: FrameResult, header: Header) -> Any:
     return class_image(header, classes[result.labels])
 
 
+def _tentative(score: float) -> Any:
+    """Return a second hypothesis: that nothing is there."""
+    hypothesis = ObjectHypothesisWithPose()
+    hypothesis.hypothesis.class_id = TENTATIVE
+    hypothesis.hypothesis.score = 1.0 - float(score)
+    return hypothesis
+
+
 def _detection(obj: Any, header: Header) -> Any:
     detection = Detection2D(header=header, id=str(obj.id))
     x0, y0, x1, y1 = (float(side) for side in obj.box)
@@ -62,4 +71,6 @@ def _detection(obj: Any, header: Header) -> Any:
     hypothesis.hypothesis.class_id = str(obj.class_id)
     hypothesis.hypothesis.score = float(obj.score)
     detection.results.append(hypothesis)
+    if obj.state is ObjectState.TENTATIVE:
+        detection.results.append(_tentative(obj.score))
     return detection
