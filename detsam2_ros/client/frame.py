@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from detsam2_ros.results.frames import ObjectInfo
+from detsam2_ros.results.frames import ObjectInfo, ObjectState
 
 
 class Labels:
@@ -51,6 +51,14 @@ class TimelineFrame:
     def labels(self) -> np.ndarray:
         """The label image, uint16 [H, W], read-only: object ids, 0 = background."""
         return self._labels.get()
+
+    def confirmed(self) -> TimelineFrame:
+        """Return the frame without tentative objects, for those who rather wait than err."""
+        sure = tuple(thing for thing in self.objects if thing.state is ObjectState.CONFIRMED)
+        labels = np.where(np.isin(self.labels, [thing.id for thing in sure]), self.labels, 0)
+        labels = labels.astype(np.uint16)
+        labels.flags.writeable = False
+        return replace(self, objects=sure, _labels=Labels(labels))
 
     def mask(self, object_id: int) -> np.ndarray:
         """Return the mask of an object, or of the background (id 0), bool [H, W]."""

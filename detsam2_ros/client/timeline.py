@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -23,6 +23,7 @@ from detsam2_ros.client.decode import (
 from detsam2_ros.client.frame import Labels, TimelineFrame
 from detsam2_ros.client.mask_order import MaskOrder
 from detsam2_ros.messages.stamps import nanoseconds
+from detsam2_ros.results.frames import ObjectState
 
 
 @dataclass
@@ -78,6 +79,7 @@ class MaskTimeline:
         self._before: tuple[int, int] | None = None  # the newest of the last stream
         self._masks = MaskOrder()
         self._other_masks: int | None = None  # newest index when masks of another stream arrived
+        self._confirmed: set[int] = set()  # ids that a message has called so
 
     def __len__(self) -> int:
         with self._lock:
@@ -162,6 +164,7 @@ class MaskTimeline:
             if parts.first is not None:
                 return None
             parts.first = record
+            self._note_states(record)
             if parts.correction is not None and parts.correction.record.index != record.index:
                 parts.correction = None  # of the stream before
             return self._changed(stamp) if parts.correction is None else None
@@ -194,6 +197,7 @@ class MaskTimeline:
             if held and held.index == record.index and held.revision >= record.revision:
                 return None
             parts.correction = correction
+            self._note_states(record)
             return self._changed(stamp)
 
     def _frame(self, stamp: int) -> TimelineFrame:
@@ -210,9 +214,20 @@ class MaskTimeline:
             index=record.index,
             revision=record.revision,
             final=final,
-            objects=record.objects,
+            objects=tuple(
+                replace(thing, state=ObjectState.CONFIRMED) if thing.id in self._confirmed else thing
+                for thing in record.objects
+            ),
             _labels=parts.best,
         )
+
+    def _note_states(self, record: Record) -> None:
+        """Note what is confirmed: it is so on frames that were published before, too."""
+        for thing in record.objects:
+            if thing.state is ObjectState.CONFIRMED:
+                self._confirmed.add(thing.id)
+            elif self._newest is not None and record.index >= self._newest[1]:
+                self._confirmed.discard(thing.id)  # the id was given anew
 
     def _find(self, stamp: int) -> _FrameParts | None:
         return self._known.get(stamp) or self._pending.get(stamp)
@@ -316,6 +331,7 @@ class MaskTimeline:
         }
         self._known, self._stamps = {}, []
         self._before, self._newest, self._other_masks = self._newest, None, None
+        self._confirmed = set()
         self._stream += 1
 
     def _correction_is_of_stream_before(self, stamp: int, index: int) -> bool:
