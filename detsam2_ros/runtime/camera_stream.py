@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import numpy as np
-
 from detsam2_ros.engine import Engine, FrameResult, ImageError, WindowError
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.detection_inbox import DetectionInbox, Unused
 from detsam2_ros.runtime.detections import NamedDetections, to_detections
 from detsam2_ros.runtime.frame_queue import INACTIVE, QueuedFrame
+from detsam2_ros.runtime.stamp_order import Order, StampOrder
 
 # After so many failures in a row a stream restarts: what fails may be what it holds.
 FAILURES_BEFORE_RESET = 3
@@ -23,6 +22,7 @@ FAILURES_BEFORE_RESET = 3
 REFUSED = 'refused_image'
 FAILED = 'inference_failed'
 SAME_STAMP = 'repeated_stamp'
+LATE_STAMP = 'late_stamp'
 
 _FRAME, _WINDOW = 'frame', 'window'  # what may fail
 
@@ -72,6 +72,7 @@ class CameraStream:
         self._listener = listener
         self._interrupted = interrupted
         self._detections = detections
+        self._window_size = engine.config.window_size
         self._masks_come_at_once = engine.config.mode == 'online'
         self._stream = engine.open_stream(camera or 'camera')
         self._clear()
@@ -80,7 +81,7 @@ class CameraStream:
         self._failures: Counter[str] = Counter()  # in a row, of what
         self._held_back = False  # a window failed; it is tried again with the next frame
         self.undone = False  # a call undid what was done of a window that is not closed yet
-        self._last_stamp: int | None = None
+        self._order = StampOrder(self._window_size)
         self._size: tuple[int, int] | None = None  # (height, width) of the images
         self._unpublished = 0  # frames in the engine that have no masks yet
         self._corrections_since: float | None = None  # when a prompt came that no frame follows
@@ -117,13 +118,23 @@ class CameraStream:
 
     def push(self, frame: QueuedFrame) -> None:
         """Take a frame; the stream restarts first where time or the image size demands it."""
-        if frame.stamp == self._last_stamp:
+        newest, order = self._order.newest, self._order.judge(frame.stamp)
+        if order is Order.REPEATED:
+            self._accounts.repeat(frame.stamp)
             self._drop(SAME_STAMP)
+            return
+        if order is Order.LATE:
+            self._drop(LATE_STAMP)
             return
         image = frame.image
         assert image is not None
         try:
-            self._restart_for(frame.stamp, image)
+            if order is Order.NEW_TIME and newest is not None:
+                self._restart_for_images(
+                    f'time went back by {(newest - frame.stamp) / 1e9:.3f} s')
+            elif self._size is not None and image.shape[:2] != self._size:
+                (h0, w0), (h1, w1) = self._size, image.shape[:2]
+                self._restart_for_images(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
         finally:
             # Before its masks come, and before a defect: whoever resets the stream counts it.
             self._unpublished += 1
@@ -142,7 +153,7 @@ class CameraStream:
             self._fail(failure, _FRAME)
             return
         self._failures[_FRAME] = 0
-        self._last_stamp = frame.stamp
+        self._order.take(frame.stamp)
         self._size = image.shape[0], image.shape[1]
         self._held_back = False
         self._corrections_since = None  # the window that has begun will see to it
@@ -152,7 +163,7 @@ class CameraStream:
         """Give the engine the detections whose frames are in reach, early and late ones."""
         if self._detections is None:
             return
-        found = self._detections.due(self._stream.stamps, self._last_stamp)
+        found = self._detections.due(self._stream.stamps, self._order.newest)
         try:
             while found:
                 self._prompt(*found.pop(0), self._detections)
@@ -208,14 +219,10 @@ class CameraStream:
         if why:
             self._listener.on_reset(self._camera, why)
 
-    def _restart_for(self, stamp: int, image: np.ndarray) -> None:
+    def _restart_for_images(self, why: str) -> None:
         """Restart where a frame does not follow the ones before."""
-        if self._last_stamp is not None and stamp < self._last_stamp:
-            seconds = (self._last_stamp - stamp) / 1e9
-            self.restart(f'time went back by {seconds:.3f} s')
-        elif self._size is not None and image.shape[:2] != self._size:
-            (h0, w0), (h1, w1) = self._size, image.shape[:2]
-            self.restart(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
+        self._accounts.note_restart(why)
+        self.restart(why)
 
     def _close(self) -> bool:
         """Close all windows, as far as that works; returns False when the thread is to end."""
