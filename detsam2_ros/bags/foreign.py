@@ -55,6 +55,7 @@ class McapFile:
         self.profile = _PROFILE.decode()
         self.foreign: list[ForeignChannel] = []
         self.has_ros2 = True  # whether any of its channels is ROS 2, or that is not known
+        self.is_readable = True  # False: the profile is another one, and the record has no room
         self.is_cut = False  # it does not end as a file that was closed
         self._patches: list[tuple[int, bytes]] = []  # offset, what stands there instead
         with path.open('rb') as file:
@@ -103,6 +104,7 @@ class McapFile:
         library, rest = _text(rest)
         self.profile = profile.decode()
         spare = len(profile) + len(library) - len(_PROFILE)
+        self.is_readable = profile == _PROFILE or spare >= 0
         if profile != _PROFILE and spare >= 0:
             names = (_PROFILE, (library + profile)[:spare])
             shown = b''.join(struct.pack('<I', len(name)) + name for name in names)

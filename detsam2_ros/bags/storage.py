@@ -171,6 +171,11 @@ def _check_profile(path: Path, file: McapFile) -> None:
             f"{path} holds messages of ROS 1; 'rosbags-convert --src OLD.bag --dst FOLDER' makes "
             f'a rosbag2 of the .bag file that it was made from'
         )
+    if not file.is_readable:
+        raise BagError(
+            f"{path} has the profile {file.profile!r}, not 'ros2', and is not read for that; "
+            f'write it with the profile ros2'
+        )
     if not file.has_ros2:
         raise BagError(
             f'{path} holds no topic of ROS 2 (its profile is {file.profile!r}); it has '
