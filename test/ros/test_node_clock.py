@@ -60,7 +60,7 @@ def test_a_bag_that_loops(start):
     frames = scene(10, seed=3)
     pairs = []
     for i in range(3):
-        pairs.append(shown(node, frames, 5 * SECOND, step=SECOND // 4))
+        pairs.append(node.camera.send_all(frames, 5 * SECOND, SECOND // 4))
         # Topics are not ordered among each other, and here not even stamps tell rounds apart.
         node.camera.masks.wait(10 * i + 8)
         node.camera.objects.wait(10 * i + 8)
