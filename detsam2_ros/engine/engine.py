@@ -12,7 +12,7 @@ import torch
 
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.config_fields import live_parameters
-from detsam2_ros.engine.detector.classes import ClassTable
+from detsam2_ros.engine.detector.classes import ClassTable, detector_classes
 from detsam2_ros.engine.detector.protocol import Detector
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import Stats, StatsRecorder
@@ -39,7 +39,7 @@ class Engine:
         self.config = config or EngineConfig()
         self._stats = StatsRecorder(model.device)
         self._streams: dict[str, Stream] = {}
-        self.classes = ClassTable(None if detector is None else detector.class_names)
+        self.classes = ClassTable(detector and detector_classes(detector.class_names))
 
     @property
     def streams(self) -> dict[str, Stream]:
