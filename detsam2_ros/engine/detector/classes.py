@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -93,9 +94,6 @@ def prompted_class(name: object) -> str:
     return name
 
 
-def _is_id(value: object) -> bool:
-    return (
-        isinstance(value, (int, np.integer))
-        and not isinstance(value, bool)
-        and 0 <= value <= MAX_CLASS_ID
-    )
+def _is_id(value: Any) -> bool:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and 0 <= int(value) <= MAX_CLASS_ID
