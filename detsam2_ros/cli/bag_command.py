@@ -74,13 +74,14 @@ def _segment(given: argparse.Namespace) -> int:
     if not given.quiet:
         print(summary(report))
         print(f'written {given.output}')
+    failures = []
     if report.failed:
-        print(
-            f'segment_bag: inference failed on {report.failed} frames; they have no masks',
-            file=sys.stderr,
-        )
-        return EXIT_FAILURES
-    return 0
+        failures.append(f'inference failed on {report.failed} frames; they have no masks')
+    if dead := [topic.topic for topic in report.topics if topic.detector_never_worked]:
+        failures.append(f'the detector failed every time on {", ".join(dead)}')
+    for failure in failures:
+        print(f'segment_bag: {failure}', file=sys.stderr)
+    return EXIT_FAILURES if failures else 0
 
 
 def summary(report: bags.BagReport) -> str:
@@ -138,7 +139,8 @@ class _Progress(Watcher):
 def _settings(given: argparse.Namespace, config: EngineConfig) -> dict[str, Any]:
     """Return what the masks depend on besides the bag; files with size and time of change."""
     names = (
-        'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'dtype', 'bank',
+        'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'image_size',
+        'dtype', 'bank',
     )  # fmt: skip
     values: dict[str, Any] = {'device': given.device or default_device(), **asdict(config)}
     for name in names:

@@ -56,7 +56,7 @@ class Stream:
         self._stats = stats
         self._classes = classes
         self._pace = Pace(model.device)
-        self._holder = StateHolder(name, StreamState())
+        self._holder = StateHolder(StreamState())
         self._runner = PassRunner(self._holder)
 
     @property
@@ -190,7 +190,7 @@ class Stream:
         """Let everything go, the models included; `Engine.close_stream` calls it."""
         self.reset()
         self._runner.restart()
-        self._holder.close()
+        self._holder.close(f"stream '{self.name}' is closed; open a new one")
         del self._model, self._detector
 
     def reconfigure(self, config: EngineConfig) -> None:

@@ -115,20 +115,20 @@ class StreamState:
 class StateHolder:
     """Holds the state of a stream; `commit` alone replaces it."""
 
-    def __init__(self, stream: str, state: StreamState):
-        self._stream = stream
+    def __init__(self, state: StreamState):
         self._state: StreamState | None = state
+        self._closed = ''
 
     @property
     def state(self) -> StreamState:
         """The state as of the last commit; EngineError after `close`."""
         if self._state is None:
-            raise EngineError(f"stream '{self._stream}' is closed; open a new one")
+            raise EngineError(self._closed)
         return self._state
 
-    def close(self) -> None:
-        """Let the state go."""
-        self._state = None
+    def close(self, reason: str) -> None:
+        """Let the state go; reason: why there is none, a sentence."""
+        self._state, self._closed = None, reason
 
     def commit(self, state: StreamState) -> None:
         """Make a state that an operation has made the stream's own."""
