@@ -107,12 +107,15 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
         _save_bank(stream, given, echo)
     if failure is not None:
         raise failure
-    if interrupt.asked:
-        return EXIT_INTERRUPTED
-    if summary.detector_never_worked:
-        print('segment_video: the detector failed every time', file=sys.stderr)
-        return EXIT_FAILURES
-    return 0
+    return EXIT_INTERRUPTED if interrupt.asked else _status(summary)
+
+
+def _status(summary: Summary) -> int:
+    """Return the exit code of a run that came to its end; says on stderr why it is not 0."""
+    if not summary.detector_never_worked:
+        return 0
+    print('segment_video: the detector failed every time', file=sys.stderr)
+    return EXIT_FAILURES
 
 
 def _check(given: argparse.Namespace) -> None:
