@@ -45,6 +45,7 @@ class TopicReport:
     by_bag_time: bool = False  # stamped with the times of the bag
     restarts: int = 0  # of the stream, because time went back or the image size changed
     problems: list[str] = field(default_factory=list)  # one sentence each
+    detector_never_worked: bool = False  # it failed each time that it was asked
 
     @property
     def failed(self) -> int:
@@ -111,14 +112,20 @@ class TopicSegmenter:
         image when they were found: the earliest moment a node could have published them.
         progress: called after each message.
         """
-        name = self._topic.name
+        name, before = self._topic.name, self._engine.stats()
         try:
             if bank is not None:
                 self._engine.streams[name].load_bank(bank)
             for connection, time, data in bag.messages(self._topic.connections):
                 self._take(connection.msgtype, time, data)
                 progress()
-            return self._finish()
+            report = self._finish()
+            after = self._engine.stats()
+            report.detector_never_worked = (
+                after.detector_failures > before.detector_failures
+                and after.detector_frames == before.detector_frames
+            )
+            return report
         finally:
             self._engine.close_stream(name)
 

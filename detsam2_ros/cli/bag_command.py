@@ -86,6 +86,8 @@ def complaints(report: bags.BagReport) -> list[str]:
     found = []
     if report.failed:
         found.append(f'inference failed on {report.failed} frames; they have no masks')
+    if dead := [topic.topic for topic in report.topics if topic.detector_never_worked]:
+        found.append(f'the detector failed every time on {", ".join(dead)}')
     return found + [
         f'{topic.topic}: only {topic.segmented} of {topic.messages} messages could be segmented '
         f'({topic.reasons})'
@@ -149,7 +151,8 @@ class _Progress(Watcher):
 def _settings(given: argparse.Namespace, config: EngineConfig) -> dict[str, Any]:
     """Return what the masks depend on besides the bag; files with size and time of change."""
     names = (
-        'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'dtype', 'bank',
+        'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'image_size',
+        'dtype', 'bank',
     )  # fmt: skip
     values: dict[str, Any] = {'device': given.device or default_device(), **asdict(config)}
     for name in names:

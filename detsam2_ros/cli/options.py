@@ -76,8 +76,20 @@ def add_models(group: Any) -> None:
     group.add_argument('--no-detector', action='store_true', help='follow the memory bank only')
     group.add_argument('--classes', metavar='A,B', help='class names or ids to detect')
     group.add_argument('--confidence', type=float, default=0.25, help='default 0.25')
+    add_image_size(group)
     group.add_argument('--device', help='default: cuda when there is a GPU, else cpu')
     group.add_argument('--dtype', choices=('float32', 'bfloat16'), help='number format of SAM 2')
+
+
+def add_image_size(group: Any, of: str = '') -> None:
+    """Add --image-size; of: the option that chooses the detector, if there may be none."""
+    group.add_argument(
+        '--image-size',
+        type=int,
+        metavar='N',
+        help=f'longer side in pixels at which the detector sees images{of}; default: that of its '
+        'training, or of its export',
+    )
 
 
 def build_engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
@@ -91,6 +103,7 @@ def build_engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
             classes=wanted_classes(given.classes),
             confidence=given.confidence,
             device=device,
+            image_size=given.image_size,
         )
     return Engine(model, detector, config)
 

@@ -28,9 +28,9 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code.
 
-    0: success. 1: inference failed on some frames, or less than half of a topic's messages could
-    be segmented. 2: an error that the user can correct. 130: Ctrl-C, after which the same command
-    continues the job.
+    0: success. 1: inference failed on some frames, the detector each time, or less than half of a
+    topic's messages could be segmented. 2: an error that the user can correct. 130: Ctrl-C, after
+    which the same command continues the job.
     """
     given = parser().parse_args(arguments)
     try:

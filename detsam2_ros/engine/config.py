@@ -70,8 +70,8 @@ class EngineConfig:
     )
     max_objects: int = parameter(
         32,
-        'Maximum number of objects alive at once in a stream. Further detections are counted and '
-        'start no object.',
+        'Maximum number of objects alive at once in a stream, those included that a memory bank '
+        'looks for. Further detections are counted and start no object.',
         between(1, 65535),
     )
     max_lost_frames: int = parameter(

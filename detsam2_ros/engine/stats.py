@@ -26,11 +26,11 @@ class Stats:
     arrival in mode online. associated_frames: the same, tracked to tell which detection is which
     object. conditioned_frames: frames of an object with a prompt; prompts: those that came by
     `Stream.prompt`. passes: those run again for objects that were recognised included.
-    corrections: revisions above 0. detector_frames: images that the detector saw;
-    detector_failures: windows on which it failed. detections: boxes it found, of which
-    rejected_detections were unusable and ignored_detections came beyond max_objects. objects:
-    ids given. seconds: by stage, on the device. device_bytes: allocated by PyTorch on a GPU, 0
-    on a CPU.
+    corrections: revisions above 0. detector_frames: images that the detector answered for;
+    detector_failures: windows on which it failed, in mode online frames. detections: boxes it
+    found, of which rejected_detections were unusable and ignored_detections came beyond
+    max_objects. objects: ids given. seconds: by stage, on the device. device_bytes: allocated by
+    PyTorch on a GPU, 0 on a CPU.
     """
 
     frames: int = 0

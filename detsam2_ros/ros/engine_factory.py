@@ -44,6 +44,7 @@ def build_engine(parameters: NodeParameters) -> Engine:
             classes=parameters.detector_classes or None,
             confidence=parameters.detector_confidence,
             iou=parameters.detector_iou,
+            image_size=parameters.detector_image_size or None,
             device=device,
             half=parameters.detector_half and device != 'cpu',
         )

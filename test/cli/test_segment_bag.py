@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import bag_recordings as made
+import fakes
 import pytest
 from bag_recordings import FRAMES, read
 
 from detsam2_ros.bags import stream
 from detsam2_ros.cli import bag_command, segment_bag
+from detsam2_ros.engine import Engine
 from detsam2_ros.engine.stream import Stream
 
 recording = made.recording
@@ -98,6 +100,21 @@ def test_frames_without_masks_are_an_error_at_the_end(configs, recording, tmp_pa
     said = capsys.readouterr()
     assert f'inference failed on {2 * FRAMES} frames' in said.err
     assert f'{FRAMES} inference_failed' in said.out and 'out of memory' in said.out
+
+
+def test_a_detector_that_failed_every_time_is_an_error_at_the_end(
+    recording, tmp_path, monkeypatch, capsys
+) -> None:
+    broken = fakes.BrokenDetector(RuntimeError('Got: 2\n Expected: 1'), working=0)
+    monkeypatch.setattr(
+        bag_command.command_line,
+        'build_engine',
+        lambda given, config: Engine(fakes.colour_sam2(128), broken, config),
+    )
+    assert segment_bag.main([str(recording), '-o', str(tmp_path / 'out.mcap'), *SMALL]) == 1
+    said = capsys.readouterr()
+    assert 'the detector failed every time on /front/image_raw, /rear/image/compressed' in said.err
+    assert 'Got: 2 Expected: 1' in said.out and f'{FRAMES} segmented + 0 refused' in said.out
 
 
 def test_without_the_library_one_sentence(tmp_path, monkeypatch, capsys) -> None:

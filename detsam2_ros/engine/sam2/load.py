@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from detsam2_ros.engine.sam2.checkpoint import read_weights
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.paths import shared_file
 from detsam2_ros.results.errors import ModelError
@@ -185,19 +186,7 @@ def _download(model_id: str, config: str | Path | None) -> tuple[Path, Path]:
 
 
 def _load_weights(module: torch.nn.Module, checkpoint: Path, config_path: Path) -> None:
-    try:
-        # weights_only: a checkpoint is data, it must not be able to run code.
-        loaded = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises anything from RuntimeError to UnpicklingError
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ModelError(
-            f'SAM 2 checkpoint {checkpoint} is cut off or not a PyTorch checkpoint: {reason}'
-        ) from error
-    state = loaded.get('model', loaded) if isinstance(loaded, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(
-            f"SAM 2 checkpoint {checkpoint} holds no weights under 'model', as SAM 2's own do"
-        )
+    state = read_weights(checkpoint)
     try:
         # Shipped files hold float16; everything computes from float32.
         module.load_state_dict({key: value.float() for key, value in state.items()})

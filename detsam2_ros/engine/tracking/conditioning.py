@@ -147,7 +147,7 @@ class Conditioner:
         tools = self.tools
         prompted = [(int(i), self.objects[rows[i]]) for i in np.flatnonzero(rows >= 0)]
         for i in starts:
-            if sum(obj.is_known for obj in self.objects) >= tools.config.max_objects:
+            if len(self.objects) >= tools.config.max_objects:
                 tools.stats.add(ignored_detections=1)
                 continue
             obj = self._new_object(int(detections.class_ids[i]), frame.index)

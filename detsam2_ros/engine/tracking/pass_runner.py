@@ -18,7 +18,7 @@ from detsam2_ros.engine.tracking.reverse_pass import Steps
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window_pass import WindowPass
-from detsam2_ros.results.errors import DetectorError
+from detsam2_ros.results.errors import DetectorError, EngineError
 from detsam2_ros.results.frames import FrameResult
 
 
@@ -41,6 +41,14 @@ class Pace:
         if self._last is not None:
             self._last.synchronize()
         self._last = now
+
+
+def full(stream: str, waiting: int, reason: str = 'or was not closed') -> EngineError:
+    """Return the error of a stream that takes no frame, as too many wait for their window."""
+    return EngineError(
+        f"stream '{stream}': {waiting} frames wait because their window failed each time "
+        f'{reason}; step until nothing is due, flush to see why, or reset to drop them'
+    )
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,23 @@ class PassRunner:
             self.restart()
             raise
         return None
+
+    def run(self, tools: Toolbox) -> list[FrameResult]:
+        """Do all parts of a window's pass; returns and raises what `advance` does."""
+        results = None
+        while results is None:
+            results = self.advance(tools)
+        return results
+
+    def make_room(self, tools: Toolbox) -> list[FrameResult]:
+        """Close the oldest window; EngineError, with the reason, where that fails once more."""
+        try:
+            return self.run(tools)
+        except DetectorError:
+            raise
+        except Exception as error:
+            reason = f'({type(error).__name__}: {error})'
+            raise full(tools.stream, len(self._holder.state.window), reason) from error
 
     def restart(self) -> None:
         """Drop what was done of a window."""

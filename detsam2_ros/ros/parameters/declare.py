@@ -75,6 +75,7 @@ class NodeParameters:
     detector_classes: tuple[str, ...]
     detector_confidence: float
     detector_iou: float
+    detector_image_size: int
     detector_half: bool
     device: str
     dtype: str

@@ -126,6 +126,15 @@ _MODELS = [
         'detector_iou', 0.7, "Threshold of the detector's non-maximum suppression.", 0.0, 1.0
     ),
     ParameterSpec(
+        'detector_image_size',
+        0,
+        'Longer side of the images that the detector sees, at least 32 and rounded up to a '
+        'multiple of 32. 0: that of its training or, for an exported file, of its export.',
+        0,
+        8192,
+        unit='pixels',
+    ),
+    ParameterSpec(
         'detector_half',
         True,
         'The detector computes in float16 on a GPU. On a CPU it always computes in float32.',
