@@ -95,13 +95,12 @@ class StatsRecorder:
 
     def settle(self) -> None:
         """Read the events that the device has passed; keeps their number bounded."""
-        waiting = []
-        for stage, begin, end in self._pending:
+        events, self._pending = self._pending, []  # one that fails is not asked again
+        for stage, begin, end in events:
             if end.query():
                 self._add_seconds(stage, begin.elapsed_time(end) / 1000)
             else:
-                waiting.append((stage, begin, end))
-        self._pending = waiting
+                self._pending.append((stage, begin, end))
 
     def snapshot(self) -> Stats:
         """Return the stats as of now."""

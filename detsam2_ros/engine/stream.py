@@ -170,9 +170,7 @@ class Stream:
         backlog = self.backlog
         if not backlog.due and not (early and (backlog.frames or backlog.corrections)):
             return []
-        results = self._runner.advance(self._tools())
-        self._pace.keep()
-        return results or []
+        return self._runner.advance(self._tools(), self._pace) or []
 
     def reset(self) -> int:
         """Forget everything but the memory bank; frames count from 0 again.
@@ -385,9 +383,9 @@ class Stream:
         assert result is not None
         masks = found.published_masks() if self._config.early_stop_iou > 0 else {}
         state = state.with_frames([frame.with_result(result, masks)])
+        self._stats.settle()  # before the commit: a GPU may report a failed kernel here
         self._holder.commit(replace(state, objects=tuple(step.objects), ids=step.ids.ids))
         self._stats.add(frames=1, published_frames=1, objects=step.ids.given)
-        self._stats.settle()
         if failure:
             raise DetectorError(failure, [result])
         return [result]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from detsam2_ros.engine import Engine, YoloDetector, default_device, load_sam2
 from detsam2_ros.ros.parameters.declare import NodeParameters
+from detsam2_ros.runtime.threads import use_threads
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ def build_engine(parameters: NodeParameters) -> Engine:
         parameters.sam2_model, model.image_size, model.image_size,
         str(model.dtype).removeprefix('torch.'), time.monotonic() - begin,
     )
+    threads = use_threads(parameters.cpu_threads, model.image_size)
+    _log.info('the CPU computes on %d thread%s (cpu_threads)', threads, 's' * (threads > 1))
     detector = None
     if parameters.detector == 'yolo' and parameters.detector_model:
         begin = time.monotonic()

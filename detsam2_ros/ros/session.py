@@ -75,8 +75,8 @@ class Session:
         self._publish_queue = PublishQueue(2 * parameters.engine.max_propagation)
         self.detections: dict[str, DetectionInbox] = {}  # by camera, with detector: topic
         self.worker = Worker(
-            parameters.camera_names, self.accounts, self, parameters.queue_size,
-            parameters.max_window_delay, self.detections)
+            parameters.camera_names, self.accounts, self, parameters.frames_in_queue,
+            parameters.max_window_delay, self.detections, parameters.freshest)
         self.cameras: dict[str, Camera] = {}
         try:
             if parameters.detector == 'topic' and (problem := missing_package()):

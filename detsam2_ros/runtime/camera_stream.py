@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from detsam2_ros.engine import Engine, FrameResult, ImageError, WindowError
+from detsam2_ros.engine.tracking.pass_runner import Backlog
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.detection_inbox import DetectionInbox, Unused
 from detsam2_ros.runtime.detections import NamedDetections, to_detections
@@ -74,6 +75,9 @@ class CameraStream:
         self._detections = detections
         self._window_size = engine.config.window_size
         self._masks_come_at_once = engine.config.mode == 'online'
+        # Between the frame with which a window is due and the one that must wait for it.
+        self._frames_to_close = max(engine.config.window_size - 1, 1)
+        self._parts = self._parts_last_time = 0  # of closing a window
         self._stream = engine.open_stream(camera or 'camera')
         self._clear()
 
@@ -85,12 +89,22 @@ class CameraStream:
         self._size: tuple[int, int] | None = None  # (height, width) of the images
         self._unpublished = 0  # frames in the engine that have no masks yet
         self._corrections_since: float | None = None  # when a prompt came that no frame follows
+        self._last_closed = 0.0  # when a window was closed, seconds (monotonic)
 
     @property
     def waiting_since(self) -> float | None:
         """When the oldest frame whose window is not closed arrived, or a prompt without one."""
         tags = self._stream.backlog.tags
         return tags[0].received if tags else self._corrections_since
+
+    @property
+    def window_waits_since(self) -> float:
+        """When the oldest window began to wait: its first frame came, or the last one was closed.
+
+        Whatever waits longest goes first. Frames of a fast camera are dropped before they are
+        old, so the age of frames alone would never let its windows come first.
+        """
+        return max(self.waiting_since or 0.0, self._last_closed)
 
     @property
     def waiting(self) -> int:
@@ -110,6 +124,11 @@ class CameraStream:
         nothing is gained by a frame that overtakes the masks of earlier ones.
         """
         return self._stream.backlog.must_close_first if self._masks_come_at_once else self.due
+
+    @property
+    def waits_for_window(self) -> bool:
+        """Whether no frame is taken until a window is closed as a whole."""
+        return not self._masks_come_at_once and self.due
 
     @property
     def has_begun(self) -> bool:
@@ -172,7 +191,9 @@ class CameraStream:
 
     def look_for_corrections(self) -> None:
         """See whether something was prompted; while the camera stands still a pass is due then."""
-        backlog = self._stream.backlog
+        self._note_corrections(self._stream.backlog)
+
+    def _note_corrections(self, backlog: Backlog) -> None:
         if backlog.frames or not backlog.corrections:
             self._corrections_since = None
         elif self._corrections_since is None:  # later calls must not put it off
@@ -180,20 +201,26 @@ class CameraStream:
 
     def step(self) -> None:
         """Do a part of closing the oldest window, full or not; after a failure from its start."""
-        waiting = self._stream.backlog.frames
+        self._parts += 1
         try:
-            self._handle(self._part)
+            before, backlog = self._handle(self._part)
         except _StepError as failure:
             self._held_back = True
             self._fail(failure, _WINDOW)
             return
-        backlog = self._stream.backlog
         # Not with every part: a window that always fails at its last one fails in a row.
         corrected = self._corrections_since is not None and not backlog.corrections
-        if backlog.frames < waiting or corrected:
+        if backlog.frames < before.frames or corrected:
             self._failures[_WINDOW] = 0
             self._held_back = self.undone = False
-        self.look_for_corrections()  # what came amid the pass may have to wait for another one
+        self._note_corrections(backlog)  # what came amid the pass may wait for another one
+
+    def catch_up(self) -> None:
+        """Do so many parts that, done after each frame, the window closes before it must."""
+        for _ in range(1 + self._parts_last_time // self._frames_to_close):
+            if not self.due or self._interrupted():
+                return
+            self.step()
 
     def finish(self) -> None:
         """Close all windows for good: what a failure leaves of them is dropped."""
@@ -256,9 +283,12 @@ class CameraStream:
     def _part(self) -> list[FrameResult]:
         return self._stream.step(early=True)
 
-    def _handle(self, step: Callable[[], list[FrameResult]]) -> None:
-        """Run a step and hand on its results, those that come with an error included."""
-        before, message = self._stream.backlog.tags, None
+    def _handle(self, step: Callable[[], list[FrameResult]]) -> tuple[Backlog, Backlog]:
+        """Run a step and hand on its results, those that come with an error included.
+
+        Returns the backlog before the step and after it.
+        """
+        before, message = self._stream.backlog, None
         try:
             results = step()
         except ImageError:
@@ -274,11 +304,15 @@ class CameraStream:
                 self._accounts.process()
             self._listener.on_result(self._camera, result)
             result.tag.image = None
-        closed = len(before) - self._stream.backlog.frames
+        after = self._stream.backlog
+        closed = before.frames - after.frames
         if closed > 0:
-            self._accounts.close_window(time.monotonic() - before[closed - 1].received)
+            self._parts_last_time, self._parts = self._parts, 0
+            self._last_closed = time.monotonic()
+            self._accounts.close_window(self._last_closed - before.tags[closed - 1].received)
         if message is not None:
             self._listener.on_failure(self._camera, message)
+        return before, after
 
     def _fail(self, failure: _StepError, what: str) -> None:
         self._failures[what] += 1

@@ -70,7 +70,7 @@ def test_parameters_for_one_node_by_its_full_name(start, tmp_path):
 @pytest.mark.parametrize('values, sentence', [
     ({'window_size': 20}, 'max_propagation (12) must be >= window_size (20)'),
     ({'window_size': 'ten'}, 'window_size must be a whole number'),
-    ({'match_iou': 1.5, 'queue_size': 0}, 'match_iou must be in 0..1, got 1.5'),
+    ({'match_iou': 1.5, 'queue_size': -1}, 'match_iou must be in 0..1, got 1.5'),
     ({'cameras': ['front', 'Rear']}, "cameras: 'Rear' cannot be part of a topic name"),
     ({'device': 'tpu'}, "device must be 'auto'"),
     ({'memory_bank': '../../secret'}, 'memory_bank must be a path inside'),

@@ -90,6 +90,15 @@ def test_the_defaults_are_valid_and_those_of_the_engine(read):
         assert value == spec.default and type(value) is type(spec.default)
 
 
+@pytest.mark.parametrize(
+    ('mode', 'given', 'frames', 'freshest'),
+    [('online', 0, 2, True), ('window', 0, 20, False), ('online', 5, 5, False)],
+)
+def test_how_many_frames_wait_depends_on_the_mode(read, mode, given, frames, freshest):
+    parameters = read(f'mode:={mode}', f'queue_size:={given}')
+    assert (parameters.frames_in_queue, parameters.freshest) == (frames, freshest)
+
+
 def test_the_table_has_every_field_once():
     fields = {field.name for field in dataclasses.fields(NodeParameters)} - {'engine'}
     method = {field.name for field in dataclasses.fields(EngineConfig)}
@@ -164,7 +173,7 @@ def test_a_list_is_a_list_of_strings_for_other_nodes_too(make_node):
     ('image_transport:=theora', "image_transport must be one of raw, compressed, got '"),
     ('association:=best', "association must be one of instance, class, got 'best'"),
     ('dtype:=float16', "dtype must be one of auto, float32, bfloat16, got 'float16'"),
-    ('queue_size:=0', r'queue_size must be in 1\.\.10000 frames, got 0'),
+    ('queue_size:=-1', r'queue_size must be in 0\.\.10000 frames, got -1'),
 ])
 def test_bad_values_are_refused_by_name_when_declared(make_node, given: str, message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):

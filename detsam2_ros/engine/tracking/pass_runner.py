@@ -88,12 +88,12 @@ class PassRunner:
             corrections=state.has_unread_prompts,
         )
 
-    def advance(self, tools: Toolbox) -> list[FrameResult] | None:
+    def advance(self, tools: Toolbox, pace: Pace | None = None) -> list[FrameResult] | None:
         """Do a part, about one frame of a pass; returns the window's results after its last part.
 
         The stream's objects and masks are as before until then. Raises DetectorError with the
         results, or anything else: then the window was not closed, and the next call begins with
-        it anew. tools: hold for the window that begins.
+        it anew. tools: hold for the window that begins. pace: kept between the parts.
         """
         if self._steps is None:
             # More than K wait only when one failed, or frames came meanwhile; each closes alone.
@@ -101,6 +101,10 @@ class PassRunner:
             self._steps, self.window = self._close(window, tools), window
         try:
             next(self._steps)
+            # Not after the last part: a GPU may report a failed kernel here, and results that are
+            # committed must come out.
+            if pace is not None:
+                pace.keep()
         except StopIteration as end:
             self.restart()
             results: list[FrameResult] = end.value
@@ -182,6 +186,7 @@ class PassRunner:
                     results[index] = result
                 settled = masks.published_masks() if config.early_stop_iou > 0 else {}
                 frames.append(frame.with_result(result, settled))
+        tools.stats.settle()  # before the commit: a GPU may report a failed kernel here
         self._holder.commit(
             self._taken_over(state.with_frames(frames), run, ids, max(horizon, 0), closed)
         )
@@ -189,7 +194,6 @@ class PassRunner:
         tools.stats.add(
             published_frames=first, corrections=len(results) - first, objects=ids.given
         )
-        tools.stats.settle()
         return list(results.values())
 
     def _taken_over(

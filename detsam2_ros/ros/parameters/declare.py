@@ -55,6 +55,7 @@ _TAKEN = {
     'list_parameters', 'describe_parameters', 'get_parameter_types', 'get_type_description',
 }  # fmt: skip
 _INT64_MAX = 2**63 - 1
+QUEUE_BY_MODE = {'online': 2, 'window': 20}  # frames; what queue_size 0 stands for
 
 
 class ParameterError(ValueError):
@@ -79,8 +80,9 @@ class NodeParameters:
     detector_half: bool
     device: str
     dtype: str
+    cpu_threads: int  # 0: chosen at start
     engine: EngineConfig  # the parameters of the method
-    queue_size: int
+    queue_size: int  # 0: by mode, see frames_in_queue
     max_window_delay: float
     memory_bank_directory: str
     memory_bank: str
@@ -93,6 +95,16 @@ class NodeParameters:
     def camera_names(self) -> tuple[str, ...]:
         """One name for each camera; '' is the name of a single camera without one."""
         return self.cameras or ('',)
+
+    @property
+    def frames_in_queue(self) -> int:
+        """How many frames of one camera may wait."""
+        return self.queue_size or QUEUE_BY_MODE[self.engine.mode]
+
+    @property
+    def freshest(self) -> bool:
+        """Whether the newest frame is taken where frames come too fast."""
+        return self.queue_size == 0 and self.engine.mode == 'online'
 
     @property
     def detector_title(self) -> str:

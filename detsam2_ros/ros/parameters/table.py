@@ -151,14 +151,26 @@ _MODELS = [
         'Number format in which SAM 2 computes. auto is bfloat16 on a GPU and float32 on a CPU.',
         choices=('auto', 'float32', 'bfloat16'),
     ),
+    ParameterSpec(
+        'cpu_threads',
+        0,
+        'Threads on which PyTorch and OpenCV compute on the CPU. 0 = OMP_NUM_THREADS where that '
+        'is set, otherwise half of the cores that the process may use, so that inference leaves '
+        'room for other processes; at least 1, and 2 for a model of 512 pixels or more. Matters '
+        'little where the device is a GPU.',
+        0,
+        1024,
+    ),
 ]
 _RUNNING = [
     ParameterSpec(
         'queue_size',
-        20,
+        0,
         'Maximum number of frames of one camera that wait for the inference thread. Beyond that '
-        'the oldest frame is dropped and counted.',
-        1,
+        'the oldest frame is dropped and counted. 0 = by mode. In mode window that is 20: frames '
+        'wait for their window anyway. In mode online it is 2, and the freshest frame counts: '
+        'once one had to be dropped, the newest one is next.',
+        0,
         10000,
         unit='frames',
     ),
