@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM end the node within seconds, cleanly, whatever it does.
 
-NodeProcess.end checks the time, the exit code 0 and that there is no traceback.
+NodeProcess.end checks the time, the exit code 0, and that nothing but the node's own sentences is
+written.
 """
 
 from __future__ import annotations
