@@ -19,7 +19,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 ENDS_WITHIN = 5.0  # seconds, whatever the node does when it is told to
-# All that a node may write: sentences of its own logger, each in one line, and what a test asked for
+# All that a node may write: sentences of its own logger, one line each, and what a test asked for
 # with --log-level debug.
 _SENTENCE = re.compile(
     r'\[(INFO|WARN|ERROR)\] \[[\d.]+\] \[(?!rcl|rmw)[\w.]+\]: \S.*|\[DEBUG\] .*')
