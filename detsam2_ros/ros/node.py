@@ -273,7 +273,7 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     # A callback that still runs then may wait for inference.
     callbacks_ended = spinner.end(CALLBACK_SECONDS if node.inference_ended else 0.0)
     if not (node.inference_ended and callbacks_ended):
-        # A thread in a kernel cannot be interrupted; the end of the interpreter would crash it, and
+        # A thread in a kernel cannot be interrupted; the end of the interpreter would crash it. And
         # what a callback uses cannot be destroyed under it.
         rclpy.try_shutdown()
         _exit(int(spinner.failed))
