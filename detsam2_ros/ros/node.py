@@ -15,6 +15,7 @@ import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import (
     LifecycleNode,
     LifecycleNodeMixin,
@@ -202,16 +203,29 @@ class DetSam2Node(LifecycleNode):
             f'{transition} failed: {type(error).__name__}: {error}')
         self.get_logger().error(self._problem)
 
+    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:
+        """Refuse a transition that the state does not allow.
+
+        rclpy raises where another node asks for it (Jazzy), or refuses it as here (from Kilted on).
+        """
+        try:
+            own = super()._LifecycleNodeMixin__change_state  # type: ignore[misc]
+            return own(transition_id)
+        except rclpy_implementation.RCLError:
+            state = self._state_machine.current_state[1]
+            self.get_logger().error(f'the state {state} does not allow transition {transition_id}')
+            return TransitionCallbackReturn.ERROR
+
     # ---- parameters and diagnostics ------------------------------------------------------------
 
-    def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+    def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
             check_changes(self._settings, changes)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _change_parameters(self, changes: list[Parameter[Any]]) -> None:
+    def _change_parameters(self, changes: list[Parameter]) -> None:
         before: NodeParameters = self._settings
         self._settings = check_changes(before, changes)
         if self._held.session is not None and self._settings != before:
@@ -273,8 +287,8 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     # A callback that still runs then may wait for inference.
     callbacks_ended = spinner.end(CALLBACK_SECONDS if node.inference_ended else 0.0)
     if not (node.inference_ended and callbacks_ended):
-        # A thread in a kernel cannot be interrupted; the end of the interpreter would crash it. And
-        # what a callback uses cannot be destroyed under it.
+        # A thread in a kernel cannot be interrupted; the end of the interpreter would crash it.
+        # What a callback uses must not be destroyed under it.
         rclpy.try_shutdown()
         _exit(int(spinner.failed))
     node.destroy_node()

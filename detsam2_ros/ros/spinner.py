@@ -7,7 +7,6 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import traceback
-from typing import Any
 
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
@@ -31,7 +30,7 @@ class CallbackExecutor(Executor):
     def __init__(self, threads: int, context: Context | None = None):
         super().__init__(context=context)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, 'callback')
-        self._running: dict[Task[Any], concurrent.futures.Future[None]] = {}
+        self._running: dict[Task, concurrent.futures.Future[None]] = {}
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for a callback and start it; raises what one that has ended raised."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from fakes import disc
 from node_colour import colour_engine
+from node_graph import wait_until
 from node_running import CameraSide, stamp_of
 
 from detsam2_ros.engine import EngineConfig, FrameResult
@@ -118,7 +119,7 @@ def check_same(camera: CameraSide, *streams: Sequence[FrameResult]) -> None:
 def check_timeline(camera: CameraSide, results: Sequence[FrameResult]) -> None:
     """Check that the timeline holds the last revision of each frame, pixel by pixel."""
     latest = {result.index: result for result in results}
-    assert len(camera.timeline) == len(latest)
+    wait_until(lambda: len(camera.timeline) == len(latest), 'masks and objects of each frame')
     for result in latest.values():
         frame = camera.timeline.at(result.stamp)
         assert frame is not None and frame.revision == result.revision
