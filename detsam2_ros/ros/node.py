@@ -203,10 +203,12 @@ class DetSam2Node(LifecycleNode):
             f'{transition} failed: {type(error).__name__}: {error}')
         self.get_logger().error(self._problem)
 
-    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:
+    def _LifecycleNodeMixin__change_state(  # noqa: N802
+        self, transition_id: int,
+    ) -> TransitionCallbackReturn:
         """Refuse a transition that the state does not allow.
 
-        rclpy raises where another node asks for it (Jazzy), or refuses it as here (from Kilted on).
+        From Kilted on rclpy refuses it itself; Jazzy's raises, which would end the process.
         """
         try:
             own = super()._LifecycleNodeMixin__change_state  # type: ignore[misc]
