@@ -75,7 +75,7 @@ class Camera:
         self._first: dict[int, FirstLabels] = {}
         self._reach = parameters.engine.max_propagation + parameters.engine.window_size
         self._reported: set[str] = set()
-        self._subscription: Subscription[Any] | None = None
+        self._subscription: Subscription | None = None
         self._group = MutuallyExclusiveCallbackGroup()  # frames of one camera stay in order
         self._publishers: list[Any] = []
         self.detections: DetectionTopic | None = None  # with detector: topic

@@ -153,7 +153,7 @@ def read_parameters(node: Node) -> NodeParameters:
     return _together({name: node.get_parameter(name).value for name in PARAMETERS})
 
 
-def check_changes(current: NodeParameters, changes: Sequence[Parameter[Any]]) -> NodeParameters:
+def check_changes(current: NodeParameters, changes: Sequence[Parameter]) -> NodeParameters:
     """Return the parameters as they would be after a change; for the on-set callback.
 
     Parameters of rclpy itself (use_sim_time) are left out. Raises ParameterError for a value that
@@ -292,7 +292,7 @@ def _convert(spec: ParameterSpec, given: Any) -> Any:
     return given
 
 
-def _converted(changes: list[Parameter[Any]]) -> list[Parameter[Any]]:
+def _converted(changes: list[Parameter]) -> list[Parameter]:
     """Convert values that are about to be set, before rclpy compares types."""
     converted = []
     for change in changes:
