@@ -87,8 +87,9 @@ def test_values_that_cannot_work_end_it_with_a_sentence(start, values, sentence)
 def test_a_file_that_cannot_be_read_ends_it_with_a_sentence(start, tmp_path):
     node = start(up=False, arguments=['--params-file', str(tmp_path / 'missing.yaml')])
     assert node.process.wait(30.0) == 2
-    node.process.check_log()
-    assert node.process.lines('missing.yaml')
+    first, sentence = node.process.log().splitlines()
+    assert '[rcl]: Failed to parse' in first
+    assert sentence.startswith('detsam2: ') and 'missing.yaml' in sentence
 
 
 def test_structural_parameters_are_refused_with_a_way_out(start):
@@ -208,9 +209,11 @@ def test_the_quality_of_service_can_be_overridden_in_yaml(start, graph):
     box = graph.inbox(Image, '/qos/detsam2/masks', quality(reliable=False))
     node.wait_started()
     assert node.change_state('configure') and node.change_state('activate')
-    assert reliability(graph, '/qos/detsam2/masks') == {ReliabilityPolicy.BEST_EFFORT}
-    assert reliability(graph, '/qos/detsam2/image') == {ReliabilityPolicy.RELIABLE}
     wait_until(node.camera.publisher.get_subscription_count, 'subscription of the node')
+    for topic, policy in (
+        ('masks', ReliabilityPolicy.BEST_EFFORT), ('image', ReliabilityPolicy.RELIABLE)):
+        wait_until(
+            lambda t=topic, p=policy: reliability(graph, f'/qos/detsam2/{t}') == {p}, topic)
 
     def send() -> int:
         for image in steady_scene(4, 'red'):

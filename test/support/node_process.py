@@ -19,10 +19,12 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 ENDS_WITHIN = 5.0  # seconds, whatever the node does when it is told to
-# All that a node may write: sentences of its own logger, one line each; rcl_lifecycle's about a
-# transition that the test asked for in vain; and what a test asked for with --log-level debug.
+# All that a node may write: sentences of its own logger, one line each, or why it does not start;
+# rcl_lifecycle's about a transition that a test asked for in vain; and what a test asked for with
+# the log level debug.
 _SENTENCE = re.compile(
-    r'\[(INFO|WARN|ERROR)\] \[[\d.]+\] \[(?!rcl\b|rclpy|rmw)[\w.]+\]: \S.*|\[DEBUG\] .*')
+    r'\[(INFO|WARN|ERROR)\] \[[\d.]+\] \[(?!rcl\b|rclpy|rmw)[\w.]+\]: \S.*'
+    r'|\[DEBUG\] .*|detsam2: \S.*')
 
 
 class _Started(Protocol):
