@@ -116,19 +116,20 @@ class StateHolder:
     """Holds the state of a stream; `commit` alone replaces it."""
 
     def __init__(self, state: StreamState):
-        self._state: StreamState | None = state
-        self._closed = ''
+        self._state = state
+        self._closed = ''  # why there is no state any more, a sentence
 
     @property
     def state(self) -> StreamState:
         """The state as of the last commit; EngineError after `close`."""
-        if self._state is None:
+        if self._closed:
             raise EngineError(self._closed)
         return self._state
 
     def close(self, reason: str) -> None:
-        """Let the state go; reason: why there is none, a sentence."""
-        self._state, self._closed = None, reason
+        """Let all that is held go; reason: a sentence for those who ask for the state."""
+        self.commit(StreamState())
+        self._closed = reason
 
     def commit(self, state: StreamState) -> None:
         """Make a state that an operation has made the stream's own."""
