@@ -44,7 +44,7 @@ import psutil
 from benchmarks.harness.pages import MEASURED, markdown, write
 from benchmarks.harness.place import ROOT, Place
 from detsam2_ros.messages.stamps import nanoseconds
-from detsam2_ros.runtime.threads import usable_cores
+from detsam2_ros.ros.threads import usable_cores
 from detsam2_ros.scene.scene import SceneOptions, render
 
 START_S = 240.0  # for two processes, models and discovery

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from detsam2_ros.engine import Engine, YoloDetector, default_device, load_sam2
 from detsam2_ros.ros.parameters.declare import NodeParameters
-from detsam2_ros.runtime.threads import use_threads
+from detsam2_ros.ros.threads import use_threads
 
 _log = logging.getLogger(__name__)
 

@@ -103,9 +103,9 @@ def control_passes(control: Control) -> None:
 
     advance = PassRunner.advance
 
-    def controlled(runner: PassRunner, tools: Any) -> Any:
+    def controlled(runner: PassRunner, *arguments: Any) -> Any:
         control.reach(PASSING)
-        return advance(runner, tools)
+        return advance(runner, *arguments)
 
     PassRunner.advance = controlled  # type: ignore[method-assign]
 

@@ -12,7 +12,7 @@ import cv2
 import pytest
 import torch
 
-from detsam2_ros.runtime import threads
+from detsam2_ros.ros import threads
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ import itertools, json, os, subprocess, sys, time
 os.sched_setaffinity(0, json.loads(sys.argv[1]))
 import detsam2_ros.ros
 from detsam2_ros.engine import Engine, EngineConfig, Prompt, load_sam2
-from detsam2_ros.runtime.threads import use_threads
+from detsam2_ros.ros.threads import use_threads
 from detsam2_ros.scene.scene import render
 
 model = load_sam2('demo')
