@@ -98,9 +98,10 @@ class Diagnostics:
                 ('rate_out_hz', _hz(account.published - before.account.published, seconds)),
             ]
             new_drops = account.dropped_total - before.account.dropped_total
-        level, message = self._judge(state, camera, session, account, now, new_drops)
+        level, message = self._judge(state, camera, session, now, new_drops)
         values: list[tuple[str, object]] = [
-            ('topic', camera.input_topic),
+            ('topic', camera.images.topic),
+            ('reliability', 'reliable' if camera.images.reliable else 'best effort'),
             *rates,
             ('received', account.received),
             ('processed', account.processed),
@@ -123,8 +124,7 @@ class Diagnostics:
         return _status(title, level, message, values, session.device)
 
     def _judge(
-        self, state: str, camera: Camera, session: Session, account: Account, now: float,
-        new_drops: int,
+        self, state: str, camera: Camera, session: Session, now: float, new_drops: int
     ) -> tuple[bytes, str]:
         """Return the level of a camera, and one sentence on its worst problem."""
         if self._active_since is None:
@@ -132,17 +132,8 @@ class Diagnostics:
         failure = session.failures.get(camera.name)
         if failure is not None and now - failure[0] < _FAILURE_SECONDS:
             return ERROR, failure[1]
-        topic, stale = camera.input_topic, session.parameters.stale_after
-        silent = now - max(account.last_received or 0.0, self._active_since)
-        if silent > stale:
-            if camera.publisher_count == 0:
-                return WARN, (f'nobody publishes {topic}; start the camera, or remap the topic '
-                              f'to the one that it publishes')
-            if camera.incompatible_qos is not None:
-                return WARN, camera.incompatible_qos
-            return WARN, (f'no image came on {topic} for {silent:.0f} s though it has a '
-                          f'publisher; large images need '
-                          f'FASTDDS_BUILTIN_TRANSPORTS, see docs/transport.md')
+        if silence := camera.silence.sentence(session.parameters.stale_after):
+            return WARN, silence
         if new_drops:
             return WARN, f'{new_drops} frames dropped since the last report'
         if camera.detections is not None and camera.detections.publisher_count == 0:
