@@ -101,7 +101,8 @@ class Diagnostics:
             new_drops = _new_drops(before.account, account)
         level, message = self._judge(state, camera, session, account, now, new_drops)
         values: list[tuple[str, object]] = [
-            ('topic', camera.input_topic),
+            ('topic', camera.images.topic),
+            ('reliability', 'reliable' if camera.images.reliable else 'best effort'),
             *rates,
             ('received', account.received),
             ('processed', account.processed),
@@ -133,17 +134,8 @@ class Diagnostics:
         failure = session.failures.get(camera.name)
         if failure is not None and now - failure[0] < _FAILURE_SECONDS:
             return ERROR, failure[1]
-        topic, stale = camera.input_topic, session.parameters.stale_after
-        silent = now - max(account.last_received or 0.0, self._active_since)
-        if silent > stale:
-            if camera.publisher_count == 0:
-                return WARN, (f'nobody publishes {topic}; start the camera, or remap the topic '
-                              f'to the one that it publishes')
-            if camera.incompatible_qos is not None:
-                return WARN, camera.incompatible_qos
-            return WARN, (f'no image came on {topic} for {silent:.0f} s though it has a '
-                          f'publisher; large images need '
-                          f'FASTDDS_BUILTIN_TRANSPORTS, see docs/transport.md')
+        if silence := camera.silence.sentence(session.parameters.stale_after):
+            return WARN, silence
         restarts = [why for when, why in account.restarts if now - when < _RESTART_SECONDS]
         if len(restarts) > 1:
             return WARN, _on_restarts(restarts, camera)
@@ -165,9 +157,9 @@ def _new_drops(before: Account, now: Account) -> dict[str, int]:
 
 def _on_restarts(restarts: Sequence[str], camera: Camera) -> str:
     """Say why a stream does not last, and the way out."""
-    count = camera.publisher_count
+    count = len(camera.images.publishers())
     if count > 1:
-        cause = f'{count} nodes publish {camera.input_topic}: give each camera a topic of its own'
+        cause = f'{count} nodes publish {camera.images.topic}: give each camera a topic of its own'
     elif restarts[-1].startswith('time'):
         cause = ('a recording that loops, or a driver whose clock jumps: play it once, or '
                  'synchronise that clock')

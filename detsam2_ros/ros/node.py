@@ -49,6 +49,7 @@ FLUSH_SECONDS, STOP_SECONDS, CALLBACK_SECONDS = 2.0, 1.5, 1.0
 # The inference thread releases the interpreter at every operation. With Python's default, a thread
 # that runs Python code would then keep the interpreter for 5 ms each time.
 _SWITCH_SECONDS = 0.0005
+_LOOK_SECONDS = 0.5  # between two looks at the publishers of images
 # Between two of these states a transition runs, and the node takes no other transition.
 PRIMARY_STATES = ('unconfigured', 'inactive', 'active', 'finalized')
 
@@ -80,11 +81,14 @@ class DetSam2Node(LifecycleNode):
         ObjectServices(self, self._held)
         self._diagnostics = Diagnostics(self)
         self._state = 'unconfigured'
-        # Steady time: with use_sim_time a clock that stands still must not stop the diagnostics.
-        self.create_timer(
-            self._settings.diagnostics_period, self._publish_diagnostics,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            clock=Clock(clock_type=ClockType.STEADY_TIME))
+        for period, callback in (
+            (self._settings.diagnostics_period, self._publish_diagnostics),
+            (_LOOK_SECONDS, self._look_at_cameras),
+        ):
+            # Steady time: with use_sim_time a clock that stands still must not stop these.
+            self.create_timer(
+                period, callback, callback_group=MutuallyExclusiveCallbackGroup(),
+                clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def busy_topics(self) -> int:
@@ -237,6 +241,10 @@ class DetSam2Node(LifecycleNode):
         if not self.ended.is_set():
             self._diagnostics.publish(
                 self._state, self._problem, self._held.session, self._bank_services.loaded)
+
+    def _look_at_cameras(self) -> None:
+        if self._held.session is not None and not self.ended.is_set():
+            self._held.session.look_at_cameras()
 
     # ---- end -----------------------------------------------------------------------------------
 

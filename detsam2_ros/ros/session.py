@@ -146,6 +146,11 @@ class Session:
 
     # ---- while it runs -------------------------------------------------------------------------
 
+    def look_at_cameras(self) -> None:
+        """Follow the publishers of images, and explain silent cameras; takes a millisecond."""
+        for camera in self.cameras.values():
+            camera.look(self.parameters.stale_after)
+
     def change(self, parameters: NodeParameters) -> None:
         """Apply changed parameters from the next window on, without waiting for it."""
         self.parameters = parameters

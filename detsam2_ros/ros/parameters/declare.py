@@ -69,6 +69,7 @@ class NodeParameters:
     autostart: bool
     cameras: tuple[str, ...]  # empty: one camera without a name, see camera_names
     image_transport: str
+    image_reliability: str
     sam2_model: str
     sam2_config: str
     detector: str

@@ -79,6 +79,14 @@ _NODE = [
         'image/compressed.',
         choices=('raw', 'compressed'),
     ),
+    ParameterSpec(
+        'image_reliability',
+        'auto',
+        'Reliability of the subscription to images. auto: reliable while all publishers of the '
+        'topic are, else best effort; it follows publishers that come and go. qos_overrides of '
+        'the topic win.',
+        choices=('auto', 'reliable', 'best_effort'),
+    ),
 ]
 _MODELS = [
     ParameterSpec(
@@ -220,7 +228,7 @@ _RUNNING = [
     ParameterSpec(
         'stale_after',
         3.0,
-        'The diagnostics warn when no image has arrived for this long.',
+        'Diagnostics and log explain why, when no image could be used for this long.',
         0.1,
         3600.0,
         unit='s',
