@@ -34,20 +34,22 @@ def subscribe(
     camera: str = '',
     timeline: MaskTimeline | None = None,
     depth: int = 100,
+    compressed: bool = False,
 ) -> MaskSubscription:
     """Feed a timeline from the topics masks, objects and corrections of one camera.
 
     node: an rclpy node. on_change: called with each frame that is newly known or changed, one
     call at a time also under a MultiThreadedExecutor. namespace: full name of the detsam2 node;
     a relative name is resolved as topics are. camera: '' for a node with one camera. depth: of
-    the queues; at least 2 K and 2 M of the node. `node` logs a message that the timeline refuses
-    as an error.
+    the queues; at least 2 K and 2 M of the node. compressed: subscribe to masks/compressed and
+    corrections/compressed, for a network; that needs OpenCV too. `node` logs a message that the
+    timeline refuses as an error.
     """
     from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
     from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-    from sensor_msgs.msg import Image
+    from sensor_msgs.msg import CompressedImage, Image
 
-    from detsam2_msgs.msg import MaskCorrection, ObjectArray
+    from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
 
     feed = timeline if timeline is not None else MaskTimeline()
     found = MaskSubscription(node, feed)
@@ -78,7 +80,11 @@ def subscribe(
             node.create_subscription(kind, name, receive, qos, callback_group=group)
         )
 
-    listen(Image, 'masks', feed.add_masks)
     listen(ObjectArray, 'objects', feed.add_objects)
-    listen(MaskCorrection, 'corrections', feed.add_correction)
+    if compressed:
+        listen(CompressedImage, 'masks/compressed', feed.add_masks)
+        listen(CompressedMaskCorrection, 'corrections/compressed', feed.add_correction)
+    else:
+        listen(Image, 'masks', feed.add_masks)
+        listen(MaskCorrection, 'corrections', feed.add_correction)
     return found

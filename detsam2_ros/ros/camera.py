@@ -15,7 +15,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from detsam2_msgs.msg import MaskCorrection, ObjectArray
+from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
 from detsam2_ros.media.overlay import draw_overlay
 from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import FrameResult
@@ -24,13 +24,19 @@ from detsam2_ros.ros.image_subscription import ImageSubscription
 from detsam2_ros.ros.images import (
     CvBridgeUnusable,
     ImageRefused,
+    compressed_labels,
     compressed_to_rgb,
     label_image,
     rgb_image,
     to_rgb,
 )
 from detsam2_ros.ros.parameters.declare import NodeParameters
-from detsam2_ros.ros.result_messages import FirstLabels, correction, object_array
+from detsam2_ros.ros.result_messages import (
+    FirstLabels,
+    compressed_correction,
+    correction,
+    object_array,
+)
 from detsam2_ros.ros.silence_watch import SilenceWatch
 from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
 from detsam2_ros.runtime.accounting import FrameAccounts
@@ -88,11 +94,15 @@ class Camera:
         window = max(2 * config.window_size, MIN_DEPTH)
         reach = max(2 * config.max_propagation, MIN_DEPTH)
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
+        self._masks_png = self._publisher(
+            CompressedImage, 'masks/compressed', QoSProfile(depth=window))
         # The messages are small, and a busy subscriber should lose none.
         self._objects = self._publisher(
             ObjectArray, 'objects', QoSProfile(depth=max(window, OBJECTS_DEPTH)))
         self._corrections = self._publisher(
             MaskCorrection, 'corrections', QoSProfile(depth=reach))
+        self._corrections_png = self._publisher(
+            CompressedMaskCorrection, 'corrections/compressed', QoSProfile(depth=reach))
         self._overlay = self._publisher(
             Image, 'overlay', QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
         self._class_mask = self._publisher(Image, 'class_mask', QoSProfile(depth=window))
@@ -187,7 +197,10 @@ class Camera:
                 self._overlay.publish(rgb_image(header, drawn))
         else:
             first = self._first[result.index]
-            self._corrections.publish(correction(result, header, first))
+            message = correction(result, header, first)
+            self._corrections.publish(message)
+            if self._corrections_png.get_subscription_count() > 0:
+                self._corrections_png.publish(compressed_correction(message))
             self.accounts.correct()
 
     def _publish_masks(self, result: FrameResult, header: Any) -> None:
@@ -197,6 +210,8 @@ class Camera:
             del self._first[next(iter(self._first))]
         if self._masks.get_subscription_count() > 0:
             self._masks.publish(label_image(header, result.labels))
+        if self._masks_png.get_subscription_count() > 0:
+            self._masks_png.publish(compressed_labels(header, result.labels))
         self._objects.publish(object_array(result, header))
         if self._class_mask.get_subscription_count() > 0:
             self._class_mask.publish(class_mask(result, header))

@@ -10,7 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from client_cases import SECOND, STEP, correction, image, labels_of, masks, objects
+from client_cases import (
+    SECOND,
+    STEP,
+    compressed,
+    correction,
+    image,
+    labels_of,
+    masks,
+    objects,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,16 +73,19 @@ def test_an_object_without_a_mask_has_no_box() -> None:
     assert frame.objects[0].box is None and not frame.objects[0].visible
 
 
-def test_corrections_are_patches_against_revision_0() -> None:
-    timeline = filled(1)
+@pytest.mark.parametrize('sent', [lambda message: message, compressed], ids=['raw', 'png'])
+def test_corrections_are_patches_against_revision_0(sent) -> None:
+    timeline = MaskTimeline()
+    timeline.add_masks(sent(masks(FIRST, 0)))
+    timeline.add_objects(objects(0, 0))
     before = timeline.latest()
-    first = timeline.add_correction(correction(FIRST, SECOND_LABELS, 0, 0, 1, ids=(1, 2)))
+    first = timeline.add_correction(sent(correction(FIRST, SECOND_LABELS, 0, 0, 1, ids=(1, 2))))
     np.testing.assert_array_equal(first.labels, SECOND_LABELS)
     assert first.revision == 1 and [obj.id for obj in first.objects] == [1, 2]
-    second = timeline.add_correction(correction(FIRST, THIRD_LABELS, 0, 0, 2, ids=(3,)))
+    second = timeline.add_correction(sent(correction(FIRST, THIRD_LABELS, 0, 0, 2, ids=(3,))))
     np.testing.assert_array_equal(second.labels, THIRD_LABELS)
     assert second.objects[0].conditioned
-    third = timeline.add_correction(correction(FIRST, FIRST, 0, 0, 3))
+    third = timeline.add_correction(sent(correction(FIRST, FIRST, 0, 0, 3)))
     assert third.revision == 3 and third == timeline.at(0)
     np.testing.assert_array_equal(third.labels, FIRST)
     # What was handed out stays.
