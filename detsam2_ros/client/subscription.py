@@ -69,16 +69,14 @@ def subscribe(
             try:
                 frame = add(msg)
             except ValueError as error:
-                node.get_logger().error(
-                    f'{name}: message refused: {error}', throttle_duration_sec=5.0
-                )
+                text = f'{name}: message refused: {error}'
+                node.get_logger().error(text, throttle_duration_sec=5.0)
                 return
             if frame is not None and on_change is not None:
                 on_change(frame)
 
-        found.subscriptions.append(
-            node.create_subscription(kind, name, receive, qos, callback_group=group)
-        )
+        made = node.create_subscription(kind, name, receive, qos, callback_group=group)
+        found.subscriptions.append(made)
 
     listen(ObjectArray, 'objects', feed.add_objects)
     if compressed:

@@ -145,8 +145,9 @@ class ImageSubscription:
         def take(message: Any, about: Any) -> None:
             self._take(made, (message, about))
 
+        callback: Any = take  # Jazzy's types know no callback that takes the message info too
         made.append(self._node.create_subscription(
-            self.message_type, self._name, take, QoSProfile(depth=DEPTH, reliability=policy),
+            self.message_type, self._name, callback, QoSProfile(depth=DEPTH, reliability=policy),
             callback_group=self._group,
             # rclpy would log a mismatch in words of its own: ros/silence.py says it.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
