@@ -286,18 +286,38 @@ def shifted(by: float) -> list:
     return [(0, tuple(edge + by for edge in RED))]
 
 
-@pytest.mark.parametrize('mode', ['window', 'online'])
-def test_detections_that_tracking_knew_already_condition_nothing(mode):
+def test_detections_that_tracking_knew_already_start_no_pass_but_prompt():
     script = {0: [(0, RED)], 4: [(0, RED)], 8: shifted(2)}
     run, plain = both(
-        lambda: ScriptedDetector(script, 4), [GOOD] * 12, mode=mode, confirm_iou=0.6)
+        lambda: ScriptedDetector(script, 4), [GOOD] * 12, mode='online', confirm_iou=0.6)
     stats, expected = run.engine.stats(), plain.engine.stats()
     assert (expected.conditioned_frames, expected.confirmed_detections) == (3, 0)
-    # On frame 0 it is new, on 8 it is where tracking did not see it.
-    assert (stats.conditioned_frames, stats.confirmed_detections) == (2, 1)
+    # On frame 0 it is new, on 8 it is where tracking did not see it: that pass reads frame 4 too.
+    assert (stats.conditioned_frames, stats.confirmed_detections) == (3, 1)
+    assert (stats.passes, expected.passes) == (2, 3)
     assert stats.objects == 1
-    assert not run.latest()[4].objects[0].conditioned
-    assert iou(mask(run.latest()[4], 1), colour_mask(GOOD, 'red')) > 0.6
+    same_results(run, plain)
+    assert run.latest()[4].objects[0].conditioned
+
+
+def test_an_object_that_was_lost_since_its_prompt_gets_a_pass_although_tracking_has_it_again():
+    images = [GOOD] * 5 + [EMPTY] * 2 + [GOOD] * 9
+    script = {at: [(0, RED)] for at in (0, 4, 8, 12)}
+    run, plain = both(
+        lambda: ScriptedDetector(script, 4), images, mode='online', confirm_iou=0.6)
+    # Lost on 5 and 6: what 8 says of the frames before is news. It was followed from 8 to 12.
+    stats, expected = run.engine.stats(), plain.engine.stats()
+    assert (stats.confirmed_detections, stats.passes, expected.passes) == (2, 2, 4)
+    same_results(run, plain)
+
+
+def test_confirmation_leaves_mode_window_alone():
+    script = {0: [(0, RED)], 4: [(0, RED)]}
+    run, plain = both(
+        lambda: ScriptedDetector(script, 4), [GOOD] * 8, mode='window', confirm_iou=0.6)
+    same_results(run, plain)
+    assert run.engine.stats().tracked_frames == plain.engine.stats().tracked_frames
+    assert run.engine.stats().confirmed_detections == 0
 
 
 def test_every_option_at_once_loses_nothing():

@@ -83,6 +83,8 @@ class ForwardStep:
             again = found.surely_visible(obj, config.bank_object_score)
             obj.sightings = obj.sightings + 1 if again else 0
         seen = [index] if found.visible(obj) else []
+        if not seen:
+            obj.seen_since = index + 1
         self.ids.note(obj, seen, obj.sightings >= frames_to_be_sure(config))
         if waits and obj.id is not None and frames_to_be_sure(config) > 1:
             # a pass shows it on the frames on which it waited

@@ -80,6 +80,7 @@ class TrackedObject:
     # Frames in a row, up to the newest, on which an object that only a bank knows was surely seen
     # (mode online).
     sightings: int = 0
+    seen_since: int = 0  # visible on every frame from this one on (mode online)
     by_hand: bool = False  # somebody said that it is one of its own
     serial: int = field(default_factory=_serials.__next__)  # the same for all drafts of one object
 
@@ -107,6 +108,11 @@ class TrackedObject:
     def waits(self) -> bool:
         """Whether only a bank knows it, and it was not seen for long enough to get an id."""
         return self.id is None and not self.prompts
+
+    @property
+    def was_followed(self) -> bool:
+        """Whether it was visible on every frame since its newest prompt (mode online)."""
+        return self.seen_since <= max(self.prompts, default=-1)
 
     @property
     def unread(self) -> set[int]:

@@ -200,7 +200,7 @@ class WindowPass:
                 draft.id, draft.born = obj.id, obj.born
                 draft.last_seen = max(draft.last_seen, obj.last_seen)
                 draft.tracked_memories = dict(obj.tracked_memories)
-                draft.sightings = obj.sightings
+                draft.sightings, draft.seen_since = obj.sightings, obj.seen_since
                 if obj.bank.since is not None and obj.bank.since > self.newest:
                     draft.bank = replace(draft.bank, since=obj.bank.since)
         for obj in live:
