@@ -44,9 +44,9 @@ CASES: dict[str, tuple[int, dict[str, float], float]] = {
 SETTINGS: dict[str, dict[str, object]] = {
     'exact': {},
     'early stop': {'early_stop_iou': 0.95},
-    'confirmation': {'confirm_iou': 0.8},
+    'confirmation': {'confirm_iou': 0.9},
     'bfloat16': {'dtype': 'bfloat16'},
-    'balanced': {'early_stop_iou': 0.95, 'confirm_iou': 0.8, 'dtype': 'bfloat16'},
+    'balanced': {'early_stop_iou': 0.95, 'confirm_iou': 0.9, 'dtype': 'bfloat16'},
 }
 # Each with its M, those that decide first.
 LANES = (

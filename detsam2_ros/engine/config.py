@@ -88,11 +88,12 @@ class EngineConfig:
     confirm_iou: float = parameter(
         1.0,
         "A detection starts no pass when the IoU of its box with the tracked mask's box is at "
-        'least this: it prompts its object for the frames to come, and the frames before stay. '
-        '1 = each detection starts one. Mode online only.',
+        'least this and the mask kept its size since the last prompt: it prompts its object for '
+        'the frames to come, and the frames before stay. 1 = each detection starts a pass. Mode '
+        'online only.',
         fraction,
         live=True,
-        balanced=0.8,
+        balanced=0.9,
     )
     bank_object_score: float = parameter(
         0.8,
@@ -124,8 +125,9 @@ class EngineConfig:
     )
     early_stop_iou: float = parameter(
         0.0,
-        'A pass ends for an object once early_stop_frames masks in a row agree with the published '
-        'ones by at least this IoU. 0 = never, as in the report.',
+        'A pass ends for an object once it has found early_stop_frames published masks in a row '
+        'again, by at least this IoU, before the prompt before the new one. 0 = never, as in the '
+        'report.',
         fraction,
         live=True,
         balanced=0.95,

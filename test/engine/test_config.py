@@ -48,7 +48,7 @@ def test_a_quality_gives_defaults_and_what_is_given_wins():
     assert EngineConfig.of('exact') == EngineConfig()
     balanced = {name: each.balanced for name, each in parameters(EngineConfig).items()
                 if each.balanced is not None}
-    assert balanced == {'confirm_iou': 0.8, 'early_stop_iou': 0.95}
+    assert balanced == {'confirm_iou': 0.9, 'early_stop_iou': 0.95}
     assert EngineConfig.of('balanced') == EngineConfig(**balanced)
     assert EngineConfig.of('balanced', confirm_iou=1.0, window_size=5) == EngineConfig(
         window_size=5, early_stop_iou=0.95)

@@ -87,7 +87,7 @@ class Conditioner:
         return {
             self.objects[row]
             for row, iou in zip(rows[matched], ious, strict=True)
-            if self.objects[row].was_followed and iou[row] >= config.confirm_iou
+            if self.objects[row].is_steady and iou[row] >= config.confirm_iou
         }
 
     def _match_classes(self, detections: Detections) -> tuple[np.ndarray, list[int]]:

@@ -80,7 +80,10 @@ class TrackedObject:
     # Frames in a row, up to the newest, on which an object that only a bank knows was surely seen
     # (mode online).
     sightings: int = 0
-    seen_since: int = 0  # visible on every frame from this one on (mode online)
+    # Mode online: pixels of its mask on its newest prompted frame, and the frame from which on its
+    # mask was about as large on every frame.
+    area: int = 0
+    steady_since: int = 0
     by_hand: bool = False  # somebody said that it is one of its own
     serial: int = field(default_factory=_serials.__next__)  # the same for all drafts of one object
 
@@ -110,9 +113,9 @@ class TrackedObject:
         return self.id is None and not self.prompts
 
     @property
-    def was_followed(self) -> bool:
-        """Whether it was visible on every frame since its newest prompt (mode online)."""
-        return self.seen_since <= max(self.prompts, default=-1)
+    def is_steady(self) -> bool:
+        """Whether its mask was about as large on every frame since its newest prompt."""
+        return self.steady_since <= max(self.prompts, default=-1)
 
     @property
     def unread(self) -> set[int]:

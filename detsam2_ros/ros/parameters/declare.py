@@ -126,7 +126,8 @@ def declare_parameters(node: Node) -> None:
     range.
     """
     problems = []
-    quality, given_by_itself = '', set()  # the latter of those whose default goes by quality
+    quality = ''
+    given_by_itself: set[str] = set()  # of those whose default goes by quality
     for spec in PARAMETERS.values():
         # rclpy refuses `0` for a float and an empty YAML list in sentences of its own: accept any
         # type first, then fix the type.
