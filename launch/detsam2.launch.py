@@ -35,6 +35,7 @@ OVERRIDES: dict[str, type] = {
     'detector_model': str,
     'device': str,
     'mode': str,
+    'quality': str,
     'window_size': int,
     'detect_interval': int,
     'max_propagation': int,
@@ -108,6 +109,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value='',
             description="'online': masks as each frame arrives, corrected when its window closes; "
             "'window': masks when the window closes.",
+        ),
+        DeclareLaunchArgument(
+            'quality',
+            default_value='',
+            description="'balanced': leaves out work that changes masks little; 'exact': the "
+            'plain method.',
         ),
         DeclareLaunchArgument(
             'window_size',

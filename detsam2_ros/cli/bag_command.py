@@ -152,7 +152,7 @@ def _settings(given: argparse.Namespace, config: EngineConfig) -> dict[str, Any]
     """Return what the masks depend on besides the bag; files with size and time of change."""
     names = (
         'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'image_size',
-        'dtype', 'bank',
+        'dtype', 'quality', 'bank',
     )  # fmt: skip
     values: dict[str, Any] = {'device': given.device or default_device(), **asdict(config)}
     for name in names:

@@ -30,6 +30,7 @@ def build_engine(parameters: NodeParameters) -> Engine:
         parameters.sam2_config or None,
         device,
         None if parameters.dtype == 'auto' else parameters.dtype,
+        parameters.quality,
     )
     _log.info(
         "SAM 2 '%s' is loaded: %d x %d pixels, %s, %.1f s",

@@ -44,6 +44,18 @@ def test_each_line_has_a_default_a_description_and_allowed_values():
     assert parameters(EngineConfig(window_size=5)) == listed
 
 
+def test_a_quality_gives_defaults_and_what_is_given_wins():
+    assert EngineConfig.of('exact') == EngineConfig()
+    balanced = {name: each.balanced for name, each in parameters(EngineConfig).items()
+                if each.balanced is not None}
+    assert balanced == {'confirm_iou': 0.9, 'early_stop_iou': 0.95}
+    assert EngineConfig.of('balanced') == EngineConfig(**balanced)
+    assert EngineConfig.of('balanced', confirm_iou=1.0, window_size=5) == EngineConfig(
+        window_size=5, early_stop_iou=0.95)
+    with pytest.raises(ConfigError, match='^quality must be one of exact, balanced, got .best.'):
+        EngineConfig.of('best')
+
+
 def test_every_number_is_checked():
     numbers = {f.name for f in dataclasses.fields(EngineConfig) if f.type in ('int', 'float')}
     assert numbers == {*WHOLE, *FRACTIONS}

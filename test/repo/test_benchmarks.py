@@ -16,6 +16,7 @@ from benchmarks.harness import pages
 from benchmarks.harness.place import Place
 from benchmarks.harness.runs import Journal, job_in
 from benchmarks.harness.turns import Task, in_turn, repeat, run_within
+from benchmarks.quality import balanced
 from benchmarks.speed import aims, gpu, node, performance
 from benchmarks.speed.endurance import verdict
 from benchmarks.speed.operations import Counter, counted, measure
@@ -42,6 +43,27 @@ class Clock:
 
     def __init__(self) -> None:
         self.limits: list[float] = []
+
+
+def test_options_are_compared_with_the_plain_method_of_the_same_reach() -> None:
+    def line(case: str, setting: str, reach: int, iou: float, first: float = 0.8) -> Any:
+        return {
+            'case': case, 'setting': setting, 'M': reach, 'frames': 80, 'balls': 100,
+            'final_iou': 100 * iou, 'first_iou': 100 * first, 'tracked': 160, 'seconds': 8.0,
+        }  # fmt: skip
+
+    lines = [line(case, 'exact', 40, 0.9) for case in balanced.CASES]
+    lines += [line(case, 'balanced', 40, 0.9 + 0.001) for case in balanced.CASES]
+    lines += [line(case, 'balanced', 20, 0.85) for case in balanced.CASES]
+    lines[6] = line('boxes dropped', 'balanced', 40, 0.89, first=0.81)
+    rows = [row.strip('| ').split(' | ') for row in balanced.table(lines).splitlines()[2:]]
+    assert [row[:4] for row in rows] == [
+        ['exact', '40', '0.900', '0.900'], ['balanced', '20', '0.850', '0.850'],
+        ['balanced', '40', '0.901', '0.890'],
+    ]  # fmt: skip
+    assert [row[7:] for row in rows] == [
+        ['', '', '2.0', '100'], ['', '', '2.0', '100'], ['-0.010', '+0.000', '2.0', '100'],
+    ]  # fmt: skip
 
 
 def test_tasks_keep_to_their_budget_and_say_what_they_skip() -> None:

@@ -199,8 +199,8 @@ def test_given_arguments_override_with_the_type_of_the_parameter(stand_ins: None
     given = {
         'autostart': 'false', 'use_sim_time': 'True', 'image_transport': 'compressed',
         'sam2_model': '1', 'detector': 'topic', 'detector_model': 'yolo11n.pt', 'device': 'cpu',
-        'mode': 'window', 'window_size': '5', 'detect_interval': '0', 'max_propagation': '15',
-        'memory_bank_directory': '/tmp/banks',
+        'mode': 'window', 'quality': 'exact', 'window_size': '5', 'detect_interval': '0',
+        'max_propagation': '15', 'memory_bank_directory': '/tmp/banks',
     }  # fmt: skip
     assert set(given) == set(loaded('detsam2.launch.py').OVERRIDES)
     found = overrides(**given, cameras=' front, rear ')

@@ -34,6 +34,7 @@ from detsam2_ros.ros.parameters.declare import (
     declare_parameters,
     read_parameters,
 )
+from detsam2_ros.ros.parameters.table import BY_QUALITY
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,14 +81,14 @@ def from_yaml(make_node: MakeNode, path: Path) -> NodeParameters:
 # ---- declared
 def test_the_defaults_are_valid_and_those_of_the_engine(read):
     parameters = read()
-    assert parameters.engine == EngineConfig()
+    assert parameters.engine == EngineConfig.of('balanced') != EngineConfig()
     assert (EngineConfig().mode, EngineConfig().bank_object_frames) == ('online', 3)
     assert parameters.max_bank_bytes == DEFAULT_MAX_BANK_BYTES
     assert (parameters.autostart, parameters.cameras, parameters.camera_names) == (True, (), ('',))
     for name, spec in PARAMETERS.items():
         owner = parameters.engine if hasattr(parameters.engine, name) else parameters
         value = getattr(owner, name)
-        assert value == spec.default and type(value) is type(spec.default)
+        assert value == spec.default_of('balanced') and type(value) is type(spec.default)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,8 @@ def test_the_table_has_every_field_once():
     method = {field.name for field in dataclasses.fields(EngineConfig)}
     assert not fields & method
     assert set(PARAMETERS) == fields | method
-    assert set(RUNTIME) == {*live_parameters(EngineConfig), 'detector_confidence', 'overlay'}
+    others = {'detector_confidence', 'overlay', 'quality'}
+    assert set(RUNTIME) == {*live_parameters(EngineConfig), *others}
 
 
 def test_descriptors_tell_type_range_and_meaning(make_node):
@@ -126,6 +128,56 @@ def test_descriptors_tell_type_range_and_meaning(make_node):
     assert (score.from_value, score.to_value) == (0.0, 1.0)
     transport = node.describe_parameter('image_transport').additional_constraints
     assert transport == 'one of raw, compressed; set at start only'
+
+
+# ---- quality
+
+
+@pytest.mark.parametrize('quality', ['exact', 'balanced'])
+def test_quality_gives_defaults_and_single_parameters_win(read, quality: str):
+    assert BY_QUALITY == ('confirm_iou', 'early_stop_iou')
+    assert read(f'quality:={quality}').engine == EngineConfig.of(quality)
+    given = read(f'quality:={quality}', 'confirm_iou:=0.7').engine
+    assert given == EngineConfig.of(quality, confirm_iou=0.7)
+
+
+def test_a_change_of_quality_changes_what_nobody_set(make_node):
+    node = make_node('-p', 'confirm_iou:=0.7')
+    declare_parameters(node)
+
+    def values_after(**changes: object) -> list[object]:
+        done = node.set_parameters_atomically([
+            Parameter(name, value=value) for name, value in changes.items()])
+        assert done.successful, done.reason
+        return [node.get_parameter(name).value for name in ('quality', *BY_QUALITY)]
+
+    assert values_after(quality='exact') == ['exact', 0.7, 0.0]
+    assert values_after(quality='balanced') == ['balanced', 0.7, 0.95]
+    assert values_after(early_stop_iou=0.9) == ['balanced', 0.7, 0.9]
+    assert values_after(quality='exact') == ['exact', 0.7, 0.9]
+    # What was given is given, also where it is the default of a quality.
+    assert values_after(early_stop_iou=0.0) == ['exact', 0.7, 0.0]
+    assert values_after(quality='balanced') == ['balanced', 0.7, 0.0]
+
+
+def test_a_quality_and_a_parameter_may_be_set_at_once(make_node):
+    node = make_node()
+    declare_parameters(node)
+    changes = [Parameter('quality', value='exact'), Parameter('confirm_iou', value=0.7)]
+    assert node.set_parameters_atomically(changes).successful
+    assert node.get_parameter('confirm_iou').value == 0.7
+    assert node.get_parameter('early_stop_iou').value == 0.0
+    assert read_parameters(node).engine == EngineConfig.of('exact', confirm_iou=0.7)
+
+
+def test_a_quality_that_there_is_not_is_refused(make_node, read):
+    with pytest.raises(ParameterError, match="quality must be one of exact, balanced, got 'best'"):
+        read('quality:=best')
+    node = make_node()
+    declare_parameters(node)
+    current = read_parameters(node)
+    with pytest.raises(ParameterError, match='quality must be one of'):
+        check_changes(current, [Parameter('quality', value='best')])
 
 
 # ---- what YAML files say
@@ -263,6 +315,7 @@ def set_one(node: Node, name: str, value: Any) -> SetParametersResult:
 def test_what_can_change_changes(running, name: str):
     spec = PARAMETERS[name]
     value = not spec.default if isinstance(spec.default, bool) else 1  # an int for a float too
+    value = 'exact' if name == 'quality' else value
     result = set_one(running, name, value)
     assert result.successful, result.reason
     parameters = running.current
@@ -318,7 +371,10 @@ def test_the_yaml_file_has_every_parameter_with_its_default(make_node, read):
         default = PARAMETERS[name].default
         default = list(default) if isinstance(default, tuple) else default
         assert value == default and type(value) is type(default), name
-    assert set(given) == set(PARAMETERS)
+    # Those would win over quality, and stand as comments.
+    assert set(given) == set(PARAMETERS) - set(BY_QUALITY)
+    for name in BY_QUALITY:
+        assert f'\n    # {name}: {PARAMETERS[name].balanced}  # ' in parameter_docs.yaml()
     assert from_yaml(make_node, path) == read()
 
 

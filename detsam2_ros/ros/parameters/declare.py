@@ -23,7 +23,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from detsam2_ros.engine import ConfigError, EngineConfig
-from detsam2_ros.ros.parameters.table import PARAMETERS, RUNTIME, ParameterSpec, Value
+from detsam2_ros.ros.parameters.quality import QualityFollower
+from detsam2_ros.ros.parameters.table import (
+    BY_QUALITY,
+    PARAMETERS,
+    RUNTIME,
+    ParameterSpec,
+    Value,
+)
 
 __all__ = [
     'PARAMETERS',
@@ -56,6 +63,8 @@ _TAKEN = {
 }  # fmt: skip
 _INT64_MAX = 2**63 - 1
 QUEUE_BY_MODE = {'online': 2, 'window': 20}  # frames; what queue_size 0 stands for
+# There is no public way to ask which values were given; '' is none of a number.
+_NOT_GIVEN = ''
 
 
 class ParameterError(ValueError):
@@ -82,6 +91,7 @@ class NodeParameters:
     device: str
     dtype: str
     cpu_threads: int  # 0: chosen at start
+    quality: str
     engine: EngineConfig  # the parameters of the method
     queue_size: int  # 0: by mode, see frames_in_queue
     max_window_delay: float
@@ -130,23 +140,38 @@ def declare_parameters(node: Node) -> None:
     range.
     """
     problems = []
+    quality = ''
+    given_by_itself: set[str] = set()  # of those whose default goes by quality
     for spec in PARAMETERS.values():
         # rclpy refuses `0` for a float and an empty YAML list in sentences of its own: accept any
         # type first, then fix the type.
+        by_quality = spec.name in BY_QUALITY
+        default = _NOT_GIVEN if by_quality else _plain(spec.default)
         given: Any = node.declare_parameter(
-            spec.name, _plain(spec.default), ParameterDescriptor(dynamic_typing=True)
+            spec.name, default, ParameterDescriptor(dynamic_typing=True)
         ).value
+        if by_quality and given == _NOT_GIVEN:
+            given = spec.default_of(quality)
+        elif by_quality:
+            given_by_itself.add(spec.name)
         try:
             value = _checked(spec, given)
         except ParameterError as error:
             problems.append(str(error))
             continue
+        if spec.name == 'quality':  # declared before those that it gives a default
+            quality = str(value)
         parameter = Parameter(spec.name, _type(spec), _plain(value))
         node.set_descriptor(spec.name, _descriptor(spec), parameter.get_parameter_value())
     if problems:
         raise ParameterError('; '.join(problems))
     _warn_about_misspelt_names(node)
-    node.add_pre_set_parameters_callback(_converted)
+    follower = QualityFollower(given_by_itself)
+    # One callback: rclpy gives each the same list, and joins what they return.
+    node.add_pre_set_parameters_callback(
+        lambda changes: follower.with_defaults(_converted(changes))
+    )
+    node.add_post_set_parameters_callback(follower.note)
 
 
 def read_parameters(node: Node) -> NodeParameters:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from detsam2_ros.engine import EngineConfig
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
-from detsam2_ros.engine.config_fields import parameters
+from detsam2_ros.engine.config_fields import QUALITIES, parameters
 
 Value = bool | int | float | str | tuple[str, ...]
 
@@ -25,6 +25,11 @@ class ParameterSpec:
     choices: tuple[str, ...] = ()  # of a string; empty: any string
     read_only: bool = True  # set at start only
     unit: str = ''
+    balanced: Value | None = None  # the default with quality balanced; None: the same
+
+    def default_of(self, quality: str) -> Value:
+        """Return the default with a quality, one of QUALITIES."""
+        return self.default if quality == 'exact' or self.balanced is None else self.balanced
 
     @property
     def type_name(self) -> str:
@@ -57,6 +62,7 @@ def _engine_specs() -> list[ParameterSpec]:
             each.allowed.maximum,
             each.allowed.choices,
             read_only=not each.live,
+            balanced=each.balanced,
         )
         for name, each in parameters(EngineConfig).items()
     ]
@@ -156,7 +162,8 @@ _MODELS = [
     ParameterSpec(
         'dtype',
         'auto',
-        'Number format in which SAM 2 computes. auto is bfloat16 on a GPU and float32 on a CPU.',
+        'Number format in which SAM 2 computes. auto is bfloat16 on a GPU that computes in it, '
+        'with quality balanced also on such a CPU, else float32.',
         choices=('auto', 'float32', 'bfloat16'),
     ),
     ParameterSpec(
@@ -169,6 +176,18 @@ _MODELS = [
         0,
         1024,
     ),
+]
+_METHOD = [
+    ParameterSpec(
+        'quality',
+        'balanced',
+        'exact is the plain method. balanced leaves out work where that hardly changes masks: '
+        'it gives some parameters another default, as their lines say. A parameter that is set '
+        'by itself wins. dtype follows when the node is configured.',
+        choices=QUALITIES,
+        read_only=False,
+    ),
+    *_engine_specs(),
 ]
 _RUNNING = [
     ParameterSpec(
@@ -239,9 +258,11 @@ _RUNNING = [
 SECTIONS: tuple[tuple[str, tuple[ParameterSpec, ...]], ...] = (
     ('Cameras and start', tuple(_NODE)),
     ('Models', tuple(_MODELS)),
-    ('Method', tuple(_engine_specs())),
+    ('Method', tuple(_METHOD)),
     ('Queue, memory banks and output', tuple(_RUNNING)),
 )
 PARAMETERS: dict[str, ParameterSpec] = {spec.name: spec for _, specs in SECTIONS for spec in specs}
 # The names of the parameters that can change while the node runs.
 RUNTIME: tuple[str, ...] = tuple(s.name for s in PARAMETERS.values() if not s.read_only)
+# Those whose default depends on the quality.
+BY_QUALITY: tuple[str, ...] = tuple(s.name for s in PARAMETERS.values() if s.balanced is not None)
