@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from rclpy.parameter import Parameter
 
@@ -22,7 +21,7 @@ class QualityFollower:
     def __init__(self, given: Collection[str]):
         self._given = set(given)
 
-    def with_defaults(self, changes: list[Parameter[Any]]) -> list[Parameter[Any]]:
+    def with_defaults(self, changes: list[Parameter]) -> list[Parameter]:
         """Return the changes with those that a new quality brings; called before they are set."""
         quality = _quality(changes)
         if quality is None:
@@ -30,7 +29,7 @@ class QualityFollower:
         left = self._given | {change.name for change in changes}
         return changes + _defaults(quality, set(BY_QUALITY) - left)
 
-    def note(self, changes: list[Parameter[Any]]) -> None:
+    def note(self, changes: list[Parameter]) -> None:
         """Note which parameters were set by themselves; called after they are set."""
         quality = _quality(changes)
         brought = (
@@ -45,13 +44,13 @@ class QualityFollower:
         }
 
 
-def _quality(changes: list[Parameter[Any]]) -> str | None:
+def _quality(changes: list[Parameter]) -> str | None:
     """Return the quality that is about to be set; None for none, or one that will be refused."""
     values = [change.value for change in changes if change.name == 'quality']
     return values[-1] if values and values[-1] in QUALITIES else None
 
 
-def _defaults(quality: str, names: Collection[str]) -> list[Parameter[Any]]:
+def _defaults(quality: str, names: Collection[str]) -> list[Parameter]:
     return [
         Parameter(name, value=PARAMETERS[name].default_of(quality))
         for name in BY_QUALITY
