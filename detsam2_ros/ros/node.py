@@ -27,6 +27,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from detsam2_ros.engine import EngineError
+from detsam2_ros.ros.bond import ManagerBond, check_bondpy
 from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
 from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
@@ -80,6 +81,7 @@ class DetSam2Node(LifecycleNode):
         self._bank_services = BankServices(self, self._held)
         ObjectServices(self, self._held)
         self._diagnostics = Diagnostics(self)
+        self._bond = ManagerBond(self)
         self._state = 'unconfigured'
         for period, callback in (
             (self._settings.diagnostics_period, self._publish_diagnostics),
@@ -110,6 +112,8 @@ class DetSam2Node(LifecycleNode):
             session = None
             try:
                 self._settings = read_parameters(self)
+                if self._settings.bond:
+                    check_bondpy()
                 session = Session(self, self._settings, self._factory)
                 self._try_cv_bridge()  # while the models load
                 session.wait_until_loaded(self.ended)
@@ -134,8 +138,11 @@ class DetSam2Node(LifecycleNode):
                 return outcome
             try:
                 self._held.session.activate()
+                if self._settings.bond:
+                    self._bond.form()
             except Exception as error:
                 self._fail('activate', error)
+                self._bond.end()
                 self._held.session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
                 return TransitionCallbackReturn.FAILURE
@@ -146,6 +153,7 @@ class DetSam2Node(LifecycleNode):
         """Take no more images and publish the masks of unfinished windows; models stay loaded."""
         with self._transition:
             assert self._held.session is not None
+            self._bond.end()
             self._diagnostics.set_active(False)
             if not self._held.session.deactivate(FLUSH_SECONDS, self.ended):
                 self.get_logger().warning('the last masks could not all be published')
@@ -162,6 +170,7 @@ class DetSam2Node(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End from any state."""
         with self._transition:
+            self._bond.end()
             if self._held.session is not None and state.label == 'active':
                 self._diagnostics.set_active(False)
                 self._held.session.deactivate(FLUSH_SECONDS)
@@ -172,6 +181,7 @@ class DetSam2Node(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After an error in a transition: release everything and go back to unconfigured."""
         with self._transition:
+            self._bond.end()
             self._diagnostics.set_active(False)
             self._release(STOP_SECONDS)
             self._state = 'unconfigured'

@@ -76,6 +76,7 @@ class NodeParameters:
     """All parameters of the node, valid together; names and meaning as in PARAMETERS."""
 
     autostart: bool
+    bond: bool
     cameras: tuple[str, ...]  # empty: one camera without a name, see camera_names
     image_transport: str
     image_reliability: str

@@ -73,6 +73,11 @@ _NODE = [
         'autostart', True, 'Configure and activate at start, without a lifecycle manager.'
     ),
     ParameterSpec(
+        'bond',
+        False,
+        "Keep a bond with nav2's lifecycle manager while active. Needs the package bondpy.",
+    ),
+    ParameterSpec(
         'cameras',
         (),
         'Names of the cameras. [front, rear] subscribes to ~/front/image and ~/rear/image and '
