@@ -140,13 +140,13 @@ class Bag:
 
 def _left_out(topic: ImageTopic, by_name: dict[str, list[Connection]]) -> str | None:
     """Return why a topic with images is left out by default, None if it is segmented."""
-    parent = topic.name.rpartition('/')[0]
     if topic.name.endswith('/compressedDepth'):
         return 'it holds depth'
     raw = by_name.get(topic.camera, []) if topic.name != topic.camera else []
     if any(connection.msgtype == IMAGE for connection in raw):
         return f'it holds the same pictures as {topic.camera}'
-    published = topic.name.rpartition('/')[2] in ('masks', 'overlay')
+    parent, _, name = topic.camera.rpartition('/')
+    published = name in ('masks', 'overlay')
     if published and any(c.msgtype == OBJECTS for c in by_name.get(f'{parent}/objects', [])):
         return 'a detsam2 node published it'
     return None

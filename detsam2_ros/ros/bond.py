@@ -16,7 +16,7 @@ from rclpy.lifecycle import LifecycleNode
 from detsam2_ros.ros.parameters.declare import ParameterError
 
 try:
-    from bondpy import bondpy  # type: ignore[import-not-found,unused-ignore]
+    from bondpy import bondpy
 except ImportError:  # an optional dependency, see package.xml
     bondpy = None
 
@@ -47,7 +47,8 @@ class ManagerBond:
     def form(self) -> None:
         """Begin to send heartbeats; returns at once, whether or not there is a manager."""
         check_bondpy()
-        bond = bondpy.Bond(TOPIC, self._node.get_name(), self._node)
+        # By name: the order of the arguments differs between releases.
+        bond = bondpy.Bond(topic=TOPIC, id=self._node.get_name(), node=self._node)
         bond.set_heartbeat_period(HEARTBEAT_PERIOD)
         bond.set_heartbeat_timeout(HEARTBEAT_TIMEOUT)
         bond.start()

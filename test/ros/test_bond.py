@@ -27,7 +27,7 @@ class Bond:
     made: list['Bond'] = []
 
     def __init__(
-        self, topic: str, id: str, node: Any, on_broken: Any = None, on_formed: Any = None
+        self, *, topic: str, id: str, node: Any, on_broken: Any = None, on_formed: Any = None
     ):
         self.topic, self.id, self.node = topic, id, node
         self.state, self.period, self.timeout = 'made', 1.0, 4.0
