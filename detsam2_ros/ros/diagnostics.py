@@ -104,6 +104,7 @@ class Diagnostics:
             ('topic', camera.images.topic),
             ('reliability', 'reliable' if camera.images.reliable else 'best effort'),
             *rates,
+            ('lost', camera.images.lost),
             ('received', account.received),
             ('processed', account.processed),
             ('waiting', account.waiting),

@@ -16,7 +16,11 @@ from typing import Any, TypeAlias
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import CallbackGroup
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import (
+    QoSMessageLostInfo,
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+)
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -58,6 +62,7 @@ class ImageSubscription:
         self.message_type = CompressedImage if compressed else Image
         self.type_name = 'sensor_msgs/msg/' + self.message_type.__name__
         self.wanted = self.decided_by = ''
+        self.lost = 0  # images that the middleware knows to be lost on their way
         self._node = node
         self._log = node.get_logger()
         self._name = _compressed_name(node, prefix) if compressed else prefix + 'image'
@@ -145,15 +150,28 @@ class ImageSubscription:
         def take(message: Any, about: Any) -> None:
             self._take(made, (message, about))
 
-        callback: Any = take  # Jazzy's types know no callback that takes the message info too
-        made.append(self._node.create_subscription(
-            self.message_type, self._name, callback, QoSProfile(depth=DEPTH, reliability=policy),
-            callback_group=self._group,
-            # rclpy would log a mismatch in words of its own: ros/silence.py says it.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions(
-                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))))
+        # rclpy would log a mismatch in words of its own: ros/silence.py says it.
+        events = SubscriptionEventCallbacks(
+            use_default_callbacks=False, message_lost=self._count_lost)
+        try:
+            made.append(self._create(policy, take, events))
+        except UnsupportedEventTypeError:  # by this middleware
+            events = SubscriptionEventCallbacks(use_default_callbacks=False)
+            made.append(self._create(policy, take, events))
         return made[0]
+
+    def _create(
+        self, policy: ReliabilityPolicy, take: Any, events: SubscriptionEventCallbacks
+    ) -> Subscription:
+        return self._node.create_subscription(
+            self.message_type, self._name, take, QoSProfile(depth=DEPTH, reliability=policy),
+            callback_group=self._group, event_callbacks=events,
+            qos_overriding_options=QoSOverridingOptions(
+                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)))
+
+    def _count_lost(self, event: QoSMessageLostInfo) -> None:
+        if self._before is None:  # in an overlap both subscriptions lose an image
+            self.lost += event.total_count_change
 
     def _take(self, source: list[Subscription], taken: _Taken) -> None:
         """Hand an image on; runs on a thread of the executor."""

@@ -31,7 +31,7 @@ class PublisherFacts:
 
 @dataclass(frozen=True)
 class SilenceFacts:
-    """What is known while no image of a camera can be used."""
+    """What is known while no image of a camera can be used, or most are lost."""
 
     own: str  # the name that a remapping rule changes, of raw images: ~/image
     topic: str  # that is subscribed to, in full
@@ -43,6 +43,9 @@ class SilenceFacts:
     rmw: str = 'rmw_fastrtps_cpp'
     environment: Mapping[str, str] = field(default_factory=dict)  # of this process: ENVIRONMENT
     received: int = 0  # images since the node was activated
+    seconds: float = 0.0  # in which the next two were counted: the last ones
+    arrived: int = 0  # images that could be used
+    lost: int = 0  # images that the middleware lost on their way
     refusal: str = ''  # why the newest image was refused, a sentence; '' if it was not
 
 
@@ -99,23 +102,30 @@ def _rule(own: str, topic: str, type_name: str) -> str:
 
 
 def _nothing_arrives(facts: SilenceFacts, matching: Sequence[PublisherFacts]) -> str:
-    found = f'nothing arrives on {facts.topic}, which {_nodes(matching)} offers'
     every = all(p.reliable for p in matching)
-    found += ' reliably' if every else ' best effort'
+    offered = f'which {_nodes(matching)} offers ' + ('reliably' if every else 'best effort')
+    if facts.lost:
+        return (
+            f'{facts.lost} of {facts.lost + facts.arrived} images on {facts.topic}, {offered}, '
+            f'were lost on the way in {facts.seconds:.0f} s: {_large_images(facts, every)}')
+    found = f'nothing arrives on {facts.topic}, {offered}'
     if facts.received:
         found += f' ({facts.received} images came before)'
     check = f'does `ros2 topic hz {facts.topic}` show any?'
     if facts.reliable or facts.type_name == COMPRESSED:
         return f'{found}: perhaps it publishes nothing, {check} In containers {_PAGE}'
-    if every:
+    return f'{found}: {_large_images(facts, every)}. Or it publishes nothing, {check}'
+
+
+def _large_images(facts: SilenceFacts, every_reliable: bool) -> str:
+    if every_reliable:
         return (
-            f'{found}: images over 0.5 MB are lost best effort, which {facts.decided_by} asks '
-            f'for; set it to auto or reliable. Or it publishes nothing, {check}')
+            f'images over 0.5 MB are lost best effort, which {facts.decided_by} asks for; set it '
+            f'to auto or reliable')
     if 'fastrtps' not in facts.rmw:
         return (
-            f'{found}: its images may be too large for the settings of {facts.rmw}; publish '
-            f'reliably, {_PAGE}. Or it publishes nothing, {check}')
-    return f'{found}: {_too_large(facts)}. Or it publishes nothing, {check}'
+            f'images may be too large for the settings of {facts.rmw}; publish reliably, {_PAGE}')
+    return _too_large(facts)
 
 
 def _too_large(facts: SilenceFacts) -> str:

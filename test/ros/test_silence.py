@@ -113,6 +113,15 @@ def test_nothing_arrives_otherwise(changes: dict[str, Any], part: str) -> None:
     assert part in text and not text.endswith('.')
 
 
+@pytest.mark.parametrize('publisher, part', [
+    (CAMERA, f'set {TRANSPORTS}='), (RELIABLE, 'image_reliability asks for')])
+def test_what_the_middleware_lost_is_counted(publisher: PublisherFacts, part: str) -> None:
+    text = why(publishers=(publisher,), received=100, seconds=3.02, arrived=2, lost=28)
+    assert text.startswith('28 of 30 images on /cam/image_raw, which /cam/driver offers')
+    assert 'lost on the way in 3 s' in text and part in text
+    assert 'publishes nothing' not in text
+
+
 def test_small_compressed_images_are_not_too_large() -> None:
     text = why(COMPRESSED_FACTS, publishers=(replace(CAMERA, type_name=COMPRESSED),))
     assert LARGE not in text and 'perhaps it publishes nothing' in text
@@ -123,10 +132,11 @@ def test_the_log_says_it_once_and_then_ever_less_often() -> None:
     from detsam2_ros.ros.silence_watch import SilenceLog
 
     log = SilenceLog()
-    logged = [second for second in range(3, 3600) if log.allows('nobody', second)]
+    logged = [s for s in range(3, 3600) if log.allows(f'{s} of {2 * s} images', s)]
     assert logged == [3, 13, 33, 73, 153, 313, 633, 1273, 2553]
     # Another cause is news, though not twice a second.
     assert log.allows('refused', 3600) and not log.allows('nobody', 3601)
     assert log.allows('nobody', 3603)
+    # A camera that comes and goes is not explained each time.
     assert log.end() and not log.end()
-    assert log.allows('nobody', 3604)
+    assert [s for s in range(3604, 3640) if log.allows('nobody', s)] == [3613, 3623]
