@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import CallbackGroup
@@ -37,7 +37,7 @@ DEPTH = 10
 # The old subscription goes when the new one has delivered an image, at the latest after this.
 OVERLAP_SECONDS = 2.0
 
-AUTO = 'auto'
+AUTO: Final = 'auto'
 _POLICIES = {  # what qos_overrides may ask for besides
     policy.name.lower(): policy
     for policy in (

@@ -195,10 +195,9 @@ def reliability(graph: Graph, topic: str) -> set[ReliabilityPolicy]:
 def test_the_quality_of_service_is_as_documented(start, graph):
     node = start(lossless=False)
     reliable, best_effort = {ReliabilityPolicy.RELIABLE}, {ReliabilityPolicy.BEST_EFFORT}
-    for topic in ('masks', 'objects', 'corrections'):
+    for topic in ('masks', 'objects', 'corrections', 'image'):  # images as they are published
         assert reliability(graph, f'{node.name}/{topic}') == reliable
-    for topic in ('image', 'overlay'):
-        assert reliability(graph, f'{node.name}/{topic}') == best_effort
+    assert reliability(graph, f'{node.name}/overlay') == best_effort
 
 
 def test_the_quality_of_service_can_be_overridden_in_yaml(start, graph):
