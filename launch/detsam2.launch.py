@@ -28,8 +28,10 @@ TRANSPORTS_DEFAULT = 'DEFAULT?sockets_size=8MB'
 # Arguments that override a parameter of the same name, and the type that the parameter has.
 OVERRIDES: dict[str, type] = {
     'autostart': bool,
+    'bond': bool,
     'use_sim_time': bool,
     'image_transport': str,
+    'image_reliability': str,
     'sam2_model': str,
     'detector': str,
     'detector_model': str,
@@ -74,6 +76,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             'image_transport',
             default_value='',
             description="'raw' (sensor_msgs/Image) or 'compressed' (sensor_msgs/CompressedImage).",
+        ),
+        DeclareLaunchArgument(
+            'image_reliability',
+            default_value='',
+            description="Of the subscription to images: 'auto' as their publishers offer, "
+            "'reliable' or 'best_effort'.",
         ),
         DeclareLaunchArgument(
             'sam2_model',
@@ -141,6 +149,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value='',
             description="'true': the node configures and activates itself; 'false': a lifecycle "
             'manager or ros2 lifecycle does.',
+        ),
+        DeclareLaunchArgument(
+            'bond',
+            default_value='',
+            description="'true': keep a bond with nav2's lifecycle manager; needs bondpy.",
         ),
         DeclareLaunchArgument(
             'use_sim_time',

@@ -22,7 +22,7 @@ except ImportError:  # an optional dependency, see package.xml
 
 # Declared by bondpy when the manager falls silent; a second time is an error.
 _BY_BONDPY = '/bond_disable_heartbeat_timeout'
-TOPIC: Final = 'bond'  # relative: a robot's manager is in the namespace of the robot
+TOPIC: Final = 'bond'  # relative as in nav2: a robot's manager is in the robot's namespace
 # Those of nav2_util::LifecycleNode. The manager takes a node for dead after its own bond_timeout.
 HEARTBEAT_PERIOD, HEARTBEAT_TIMEOUT = 0.1, 4.0  # seconds
 

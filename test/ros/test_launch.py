@@ -197,7 +197,8 @@ def test_given_arguments_override_with_the_type_of_the_parameter(stand_ins: None
     from detsam2_ros.ros.parameters.table import PARAMETERS
 
     given = {
-        'autostart': 'false', 'use_sim_time': 'True', 'image_transport': 'compressed',
+        'autostart': 'false', 'bond': 'true', 'use_sim_time': 'True',
+        'image_transport': 'compressed', 'image_reliability': 'best_effort',
         'sam2_model': '1', 'detector': 'topic', 'detector_model': 'yolo11n.pt', 'device': 'cpu',
         'mode': 'window', 'quality': 'exact', 'window_size': '5', 'detect_interval': '0',
         'max_propagation': '15', 'memory_bank_directory': '/tmp/banks',
