@@ -83,7 +83,7 @@ def test_manifest_is_what_catkin_reads() -> None:
 def test_interfaces_are_built_and_explained() -> None:
     """Every interface is in CMakeLists.txt, and every field has a comment above its block."""
     cmake = (ROOT / 'detsam2_msgs' / 'CMakeLists.txt').read_text(encoding='utf-8')
-    assert len(INTERFACES) == 8
+    assert len(INTERFACES) == 9
     for path in INTERFACES:
         assert f'"{path.parent.name}/{path.name}"' in cmake
         blocks = re.split(r'\n\s*\n|^---$', path.read_text(encoding='utf-8'), flags=re.MULTILINE)

@@ -3,9 +3,6 @@
 """The node's parameters: declared, read, refused, changed, and documented as they are."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -378,38 +375,9 @@ def test_the_yaml_file_has_every_parameter_with_its_default(make_node, read):
     assert from_yaml(make_node, path) == read()
 
 
-def test_the_page_is_made_from_the_table():
-    page = (ROOT / 'docs' / 'parameters.md').read_text(encoding='utf-8')
-    assert page == parameter_docs.markdown(), (
-        'run python -m detsam2_ros.ros.parameters.docs markdown > docs/parameters.md'
-    )
-    for name in PARAMETERS:
-        assert page.count(f'\n| `{name}` | ') == 1
-    assert all(max(map(len, spec.description.split())) < 60 for spec in PARAMETERS.values())
-
-
 def test_the_settings_of_the_demo_are_valid(make_node):
     parameters = from_yaml(make_node, ROOT / 'config' / 'demo.yaml')
     assert (parameters.sam2_model, parameters.detector_model) == ('demo', 'demo')
     assert parameters.device == 'cpu'
     given = yaml.safe_load((ROOT / 'config' / 'demo.yaml').read_text(encoding='utf-8'))
     assert set(given['/**']['ros__parameters']) <= set(PARAMETERS)
-
-
-def test_the_generator_says_how_it_is_used(capsys, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['parameter_docs', 'html'])
-    assert parameter_docs.main() == 2
-    assert 'markdown|yaml' in capsys.readouterr().err
-    monkeypatch.setattr('sys.argv', ['parameter_docs', 'yaml'])
-    assert parameter_docs.main() == 0
-    assert capsys.readouterr().out == parameter_docs.yaml()
-
-
-def test_the_table_needs_no_ros():
-    """It may be read where there is no ROS: to make the documentation."""
-    program = (
-        'import sys; sys.modules["rclpy"] = None\n'
-        'from detsam2_ros.ros.parameters import docs; print(len(docs.markdown()))'
-    )
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    subprocess.run([sys.executable, '-c', program], check=True, env=environment, cwd=ROOT)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detsam2_ros.engine import EngineConfig
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
@@ -54,13 +54,11 @@ class ParameterSpec:
 def _engine_specs() -> list[ParameterSpec]:
     """Return the parameters of the method, as the lines of EngineConfig say."""
     return [
-        ParameterSpec(
-            name,
-            each.default,
-            each.description,
-            each.allowed.minimum,
-            each.allowed.maximum,
-            each.allowed.choices,
+        replace(
+            ParameterSpec(name, each.default, each.description),
+            minimum=each.allowed.minimum,
+            maximum=each.allowed.maximum,
+            choices=each.allowed.choices,
             read_only=not each.live,
             balanced=each.balanced,
         )
