@@ -160,8 +160,9 @@ class WindowPass:
         """
         if obj.id is None:
             return {}
-        first = min(obj.unread, default=start + 1)
-        before = max((at for at in obj.prompts if at < first), default=first)
+        before = min(obj.unread, default=start + 1)
+        if obj.unread:
+            before = max((at for at in obj.prompts if at < before), default=before)
         return {
             index: frame.published_masks[obj.id]
             for index, frame in self.frames.items()
