@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 
 from detsam2_ros.ros.parameters.declare import ParameterError
@@ -25,6 +26,7 @@ _BY_BONDPY = '/bond_disable_heartbeat_timeout'
 TOPIC: Final = 'bond'  # relative as in nav2: a robot's manager is in the robot's namespace
 # Those of nav2_util::LifecycleNode. The manager takes a node for dead after its own bond_timeout.
 HEARTBEAT_PERIOD, HEARTBEAT_TIMEOUT = 0.1, 4.0  # seconds
+_BREAK_SECONDS = 0.5  # in which the manager hears that the bond is broken
 
 
 def check_bondpy() -> None:
@@ -59,6 +61,10 @@ class ManagerBond:
         bond, self._bond = self._bond, None
         if bond is None:
             return
+        # shutdown alone takes the publisher away before its last message has arrived.
+        if not bond.is_broken():
+            bond.break_bond()
+            bond.wait_until_broken(Duration(seconds=_BREAK_SECONDS))
         bond.shutdown()
         # bondpy destroys both, but leaves them in the lists of the node.
         self._node.destroy_subscription(bond.sub)

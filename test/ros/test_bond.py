@@ -49,12 +49,25 @@ class Bond:
     def lose_manager(self) -> None:
         self.node.declare_parameter('/bond_disable_heartbeat_timeout', False)
 
-    def shutdown(self) -> None:
+    def is_broken(self) -> bool:
+        return self.state in ('broken', 'shut down')
+
+    def break_bond(self) -> None:
         assert self.state == 'started'
-        self.sub.destroy()
         self.pub.publish(String(data='inactive'))
-        self.pub.destroy()
+        self.state = 'breaking'
+
+    def wait_until_broken(self, timeout: Any) -> bool:
+        assert self.state == 'breaking' and 0 < timeout.nanoseconds < 1e9
         self.state = 'broken'
+        return True
+
+    def shutdown(self) -> None:
+        # bondpy can do it from any state; the manager hears of it from these alone.
+        assert self.state == 'broken'
+        self.sub.destroy()
+        self.pub.destroy()
+        self.state = 'shut down'
 
 
 @pytest.fixture
@@ -100,10 +113,10 @@ def test_it_is_kept_while_the_node_is_active(make: Any) -> None:
         assert ends(node) == (1, 1)
         bond.lose_manager()
         node.trigger_deactivate()
-        assert bond.state == 'broken' and ends(node) == (0, 0)
+        assert bond.state == 'shut down' and ends(node) == (0, 0)
     node.trigger_activate()
     node.trigger_shutdown()
-    assert Bond.made[-1].state == 'broken'
+    assert Bond.made[-1].state == 'shut down'
 
 
 def test_without_being_asked_for_there_is_none(make: Any) -> None:
