@@ -71,10 +71,21 @@ def decode_labels(msg: Any, what: str) -> np.ndarray:
 
 
 def _decode_png(msg: Any, what: str, size_wh: tuple[int, int] | None = None) -> np.ndarray:
-    # Here, since the rest of the client needs numpy alone.
+    require_opencv()
     from detsam2_ros.messages.png import read_png
 
     return read_png(msg, what, size_wh)
+
+
+def require_opencv() -> None:
+    """Raise ImportError that says what to do without OpenCV; all but PNG needs numpy alone."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            'compressed masks need OpenCV, which is not installed: install python3-opencv (pip: '
+            'opencv-python-headless), or subscribe without compressed=True'
+        ) from error
 
 
 def decode_objects(msg: Any, what: str) -> Record:

@@ -21,11 +21,12 @@ try:
 except ImportError:  # an optional dependency, see package.xml
     bondpy = None
 
-# Declared by bondpy when the manager falls silent; a second time is an error.
-_BY_BONDPY = '/bond_disable_heartbeat_timeout'
 TOPIC: Final = 'bond'  # relative as in nav2: a robot's manager is in the robot's namespace
-# Those of nav2_util::LifecycleNode. The manager takes a node for dead after its own bond_timeout.
-HEARTBEAT_PERIOD, HEARTBEAT_TIMEOUT = 0.1, 4.0  # seconds
+# Seconds, as a node of nav2. The manager takes a node for dead after its own bond_timeout.
+HEARTBEAT_PERIOD = 0.1
+# The node never gives up a manager that is silent, as a node of nav2. The parameter by which that
+# one says so would make bondpy raise: bondpy declares it once more when the time is over.
+NEVER = 1e9  # seconds
 _BREAK_SECONDS = 0.5  # in which the manager hears that the bond is broken
 
 
@@ -49,10 +50,10 @@ class ManagerBond:
     def form(self) -> None:
         """Begin to send heartbeats; returns at once, whether or not there is a manager."""
         check_bondpy()
-        # By name: the order of the arguments differs between releases.
-        bond = bondpy.Bond(topic=TOPIC, id=self._node.get_name(), node=self._node)
+        # Not by name: bondpy 4.1 calls the third one bond_id.
+        bond = bondpy.Bond(self._node, TOPIC, self._node.get_name())
         bond.set_heartbeat_period(HEARTBEAT_PERIOD)
-        bond.set_heartbeat_timeout(HEARTBEAT_TIMEOUT)
+        bond.set_heartbeat_timeout(NEVER)
         bond.start()
         self._bond = bond
 
@@ -66,8 +67,7 @@ class ManagerBond:
             bond.break_bond()
             bond.wait_until_broken(Duration(seconds=_BREAK_SECONDS))
         bond.shutdown()
-        # bondpy destroys both, but leaves them in the lists of the node.
+        # bondpy destroys both, but leaves them in the lists of the node: no executor could wait
+        # for any of its topics then.
         self._node.destroy_subscription(bond.sub)
         self._node.destroy_publisher(bond.pub)
-        if self._node.has_parameter(_BY_BONDPY):
-            self._node.undeclare_parameter(_BY_BONDPY)

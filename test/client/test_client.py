@@ -234,6 +234,23 @@ def test_final_by_message_or_by_distance() -> None:
     assert late.final and late.revision == 1
 
 
+def test_without_opencv_only_compressed_masks_are_refused() -> None:
+    program = (
+        'import sys; sys.modules["cv2"] = None  # as if it were not installed\n'
+        'from types import SimpleNamespace as Message\n'
+        'from detsam2_ros.client import MaskTimeline\n'
+        'raw = Message(encoding="mono16", height=1, width=1, step=2, data=b"aa", is_bigendian=0)\n'
+        'raw.header = Message(stamp=Message(sec=0, nanosec=0), frame_id="")\n'
+        'MaskTimeline().add_masks(raw)\n'
+        'try: MaskTimeline().add_masks(Message(format="mono16; png compressed ", data=b""))\n'
+        'except ImportError as error: print(error)\n'
+    )
+    run = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert run.stdout == (
+        'compressed masks need OpenCV, which is not installed: install python3-opencv (pip: '
+        'opencv-python-headless), or subscribe without compressed=True\n'), run.stderr
+
+
 def test_no_ros_is_imported() -> None:
     program = (
         'import sys, detsam2_ros.client\n'

@@ -1,7 +1,11 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The bond with nav2's lifecycle manager, with a stand-in of bondpy, which no registry has."""
+"""The bond with nav2's lifecycle manager.
 
+Mostly with a stand-in of bondpy, which no registry has; the last test needs bondpy itself.
+"""
+
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +15,14 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 
 from fakes import ScriptedDetector, colour_sam2  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from detsam2_ros.engine import Engine  # noqa: E402
 from detsam2_ros.ros import bond as module  # noqa: E402
 from detsam2_ros.ros.node import DetSam2Node  # noqa: E402
+from detsam2_ros.ros.spinner import CallbackExecutor, Spinner  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
@@ -27,9 +33,9 @@ class Bond:
     made: list['Bond'] = []
 
     def __init__(
-        self, *, topic: str, id: str, node: Any, on_broken: Any = None, on_formed: Any = None
+        self, node: Any, topic: str, bond_id: str, on_broken: Any = None, on_formed: Any = None
     ):
-        self.topic, self.id, self.node = topic, id, node
+        self.topic, self.id, self.node = topic, bond_id, node
         self.state, self.period, self.timeout = 'made', 1.0, 4.0
         self.pub = node.create_publisher(String, topic, 1)
         self.made.append(self)
@@ -45,9 +51,6 @@ class Bond:
     def start(self) -> None:
         self.sub = self.node.create_subscription(String, self.topic, lambda message: None, 1)
         self.state = 'started'
-
-    def lose_manager(self) -> None:
-        self.node.declare_parameter('/bond_disable_heartbeat_timeout', False)
 
     def is_broken(self) -> bool:
         return self.state in ('broken', 'shut down')
@@ -75,6 +78,10 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Return what makes a node in the namespace /robot1; bondpy is installed."""
     monkeypatch.setattr(module, 'bondpy', SimpleNamespace(Bond=Bond))
     monkeypatch.setattr(Bond, 'made', [])
+    yield from making()
+
+
+def making() -> Iterator[Any]:
     context, nodes = rclpy.Context(), []
     rclpy.init(context=context)
 
@@ -109,9 +116,8 @@ def test_it_is_kept_while_the_node_is_active(make: Any) -> None:
         assert len(Bond.made) == count
         bond = Bond.made[-1]
         assert (bond.topic, bond.id, bond.state) == ('bond', 'detsam2', 'started')
-        assert (bond.period, bond.timeout) == (0.1, 4.0)  # as nav2_util::LifecycleNode
+        assert bond.period == 0.1 and bond.timeout >= 1e9
         assert ends(node) == (1, 1)
-        bond.lose_manager()
         node.trigger_deactivate()
         assert bond.state == 'shut down' and ends(node) == (0, 0)
     node.trigger_activate()
@@ -149,3 +155,31 @@ def test_a_bond_that_cannot_be_made_leaves_the_node_inactive(
     node.trigger_configure()
     assert node.trigger_activate() == rclpy.lifecycle.TransitionCallbackReturn.FAILURE
     assert 'no thread' in node._problem
+
+
+def test_with_bondpy_itself() -> None:
+    """A manager's end forms, lasts, and is broken by each way down; nothing is left behind."""
+    bondpy = pytest.importorskip('bondpy.bondpy', reason='bondpy is not installed')
+    making_nodes = making()
+    node = next(making_nodes)(bond=True)
+    manager = rclpy.create_node('manager', namespace='/robot1', context=node.context)
+    executor = CallbackExecutor(4, node.context)
+    for each in (node, manager):
+        executor.add_node(each)
+    spinner = Spinner(executor, threading.Event())
+    spinner.start()
+    node.trigger_configure()
+    for down in (node.trigger_deactivate, node.trigger_deactivate, node.trigger_shutdown):
+        node.trigger_activate()
+        bond = bondpy.Bond(manager, 'bond', 'detsam2')
+        bond.start()
+        assert bond.wait_until_formed(Duration(seconds=10.0))
+        assert not bond.wait_until_broken(Duration(seconds=1.0))
+        down()
+        assert bond.wait_until_broken(Duration(seconds=3.0)) and ends(node) == (0, 0)
+        bond.shutdown()
+        manager.destroy_subscription(bond.sub)
+        manager.destroy_publisher(bond.pub)
+    assert spinner.end(5.0) and not spinner.failed
+    manager.destroy_node()
+    assert next(making_nodes, None) is None  # ends the node
