@@ -39,7 +39,7 @@ class EngineConfig:
         10, 'D: every D-th frame reaches the detector. 0 = none does.', at_least(0), live=True
     )
     max_propagation: int = parameter(
-        20, 'M: number of frames that one reverse pass covers, at least K.', at_least(1)
+        40, 'M: number of frames that one reverse pass covers, at least K.', at_least(1)
     )
     mode: str = parameter(
         'online',

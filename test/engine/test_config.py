@@ -24,7 +24,7 @@ FRACTIONS = (
 
 def test_the_defaults_are_a_valid_combination_without_warnings(caplog):
     config = EngineConfig()
-    assert (config.window_size, config.detect_interval, config.max_propagation) == (10, 10, 20)
+    assert (config.window_size, config.detect_interval, config.max_propagation) == (10, 10, 40)
     assert (config.mode, config.association) == ('online', 'instance')
     assert not caplog.records
 

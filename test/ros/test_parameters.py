@@ -246,7 +246,7 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
 
 # ---- together
 @pytest.mark.parametrize(('given', 'message'), [
-    (['window_size:=30'], r'max_propagation \(20\) must be >= window_size \(30\)'),
+    (['window_size:=50'], r'max_propagation \(40\) must be >= window_size \(50\)'),
     (['device:=gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
     (['sam2_model:=" "'], "sam2_model is empty; 'demo' is the shipped model"),
     (['cameras:=[a, b, a]'], "cameras: 'a' is there more than once"),
@@ -255,8 +255,8 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
     (['memory_bank:=/tmp/a'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=a/../../b'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=~/b'], 'memory_bank must be a path inside memory_bank_directory'),
-    (['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
-     "cameras: 'A' cannot .*; device must .*; max_propagation .20. must"),
+    (['device:=gpu', 'window_size:=41', 'cameras:=[A]'],
+     "cameras: 'A' cannot .*; device must .*; max_propagation .40. must"),
 ])
 def test_values_that_do_not_fit_are_refused(read, given: list[str], message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):
