@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a detector is and what it returns; any detector that fits this protocol can lead."""
+"""What a detector found: boxes with classes and scores, and what became of late ones."""
 
 from __future__ import annotations
 
