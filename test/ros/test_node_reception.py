@@ -12,6 +12,8 @@ from node_scenes import finish_and_check, scene
 from ros_cases import image_of
 from sensor_msgs.msg import CompressedImage, Image
 
+from detsam2_ros.messages.pixels import UNSUPPORTED
+
 pytestmark = pytest.mark.ros
 pytest_plugins = ['node_fixtures']
 
@@ -21,11 +23,27 @@ def reliability(node: RunningNode) -> str:
 
 
 def replace_publisher(graph: Graph, node: RunningNode, reliable: bool) -> None:
-    """Let the camera publish with another quality of service."""
+    """Let the camera publish with another quality of service, and wait until images arrive.
+
+    A best effort subscription gets nothing of a publisher that it has not discovered yet, and the
+    publisher cannot know. So images that the node refuses are sent until one of them arrives.
+    """
     old, camera = node.camera.publisher, node.camera
     camera.publisher = graph.publisher(Image, camera.input_topic, quality(reliable))
-    wait_until(camera.publisher.get_subscription_count, 'subscription of the node')
     graph.node.destroy_publisher(old)
+    before = refused(node.status(''))
+    probe = image_of('rgb8', scene(1)[0])
+    probe.encoding = '32FC1'
+
+    def arrived(status: Any) -> bool:
+        camera.publisher.publish(probe)
+        return refused(status) > before
+
+    node.wait_status(arrived, '')
+
+
+def refused(status: Any) -> int:
+    return int(status.values.get(f'dropped_{UNSUPPORTED}', 0))
 
 
 @pytest.mark.parametrize('first', [True, False])
@@ -53,6 +71,10 @@ def test_it_follows_the_publishers_and_loses_no_frame(start, graph, first):
         for _ in range(12):
             send()
     assert len(node.process.lines('from now on, as its publishers offer')) == 2
+    status = node.wait_status(
+        lambda s: int(s.values['received']) == len(stamps) + refused(s), '')
+    node.camera.sent += [0] * refused(status)  # probes that arrived
+    node.camera.expected_drops = {UNSUPPORTED: refused(status)}
     finish_and_check(node, zip(stamps, frames, strict=False))
 
 
