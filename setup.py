@@ -45,7 +45,7 @@ setup(
         'console_scripts': [
             'demo_camera = detsam2_ros.demo.camera:main',
             'demo_recorder = detsam2_ros.demo.recorder.node:main',
-            'detsam2_node = detsam2_ros.ros.node:main',
+            'detsam2_node = detsam2_ros.ros.node:run',
             'detsam2_viewer = detsam2_ros.viewer.main:main',
             'memory_bank = detsam2_ros.cli.memory_bank.main:main',
             'segment_bag = detsam2_ros.cli.segment_bag:main',

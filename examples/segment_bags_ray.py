@@ -63,7 +63,12 @@ class Segmenter:
             row.update(state=FAILED, why=f'{type(error).__name__}: {error}')
         else:
             row.update(read=report.messages, segmented=report.segmented, refused=report.refused)
-            row['why'] = '; '.join(text for topic in report.topics for text in topic.problems[:1])
+            row['why'] = '; '.join(
+                text
+                for topic in report.topics
+                for text in [topic.reasons if topic.lacks_masks else '', *topic.problems][:2]
+                if text
+            )
         row['seconds'] = round(time.perf_counter() - begin, 2)
         return row
 

@@ -28,13 +28,16 @@ TRANSPORTS_DEFAULT = 'DEFAULT?sockets_size=8MB'
 # Arguments that override a parameter of the same name, and the type that the parameter has.
 OVERRIDES: dict[str, type] = {
     'autostart': bool,
+    'bond': bool,
     'use_sim_time': bool,
     'image_transport': str,
+    'image_reliability': str,
     'sam2_model': str,
     'detector': str,
     'detector_model': str,
     'device': str,
     'mode': str,
+    'quality': str,
     'window_size': int,
     'detect_interval': int,
     'max_propagation': int,
@@ -75,6 +78,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="'raw' (sensor_msgs/Image) or 'compressed' (sensor_msgs/CompressedImage).",
         ),
         DeclareLaunchArgument(
+            'image_reliability',
+            default_value='',
+            description="Of the subscription to images: 'auto' as their publishers offer, "
+            "'reliable' or 'best_effort'.",
+        ),
+        DeclareLaunchArgument(
             'sam2_model',
             default_value='',
             description='SAM 2: an id such as facebook/sam2.1-hiera-tiny, the path of a '
@@ -110,6 +119,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             "'window': masks when the window closes.",
         ),
         DeclareLaunchArgument(
+            'quality',
+            default_value='',
+            description="'balanced': leaves out work that changes masks little; 'exact': the "
+            'plain method.',
+        ),
+        DeclareLaunchArgument(
             'window_size',
             default_value='',
             description='K: how many frames make a window, which a pass closes.',
@@ -134,6 +149,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value='',
             description="'true': the node configures and activates itself; 'false': a lifecycle "
             'manager or ros2 lifecycle does.',
+        ),
+        DeclareLaunchArgument(
+            'bond',
+            default_value='',
+            description="'true': keep a bond with nav2's lifecycle manager; needs bondpy.",
         ),
         DeclareLaunchArgument(
             'use_sim_time',

@@ -5,9 +5,17 @@
 python -m benchmarks.speed.node                  # 720p, 30 Hz; an engine that answers at once
 python -m benchmarks.speed.node --modes online window --balls 1 3 --rates 2 10 \
     --width 256 --height 256 --encodings rgb8    # the real engine with the shipped models
+python -m benchmarks.speed.node --modes online --rates 10 --encodings rgb8 --seconds 8 \
+    --beside 0 1 2 --threads 1 2 --docs          # beside busy processes: docs/measured/load.md
 
 The node runs as a process of its own (`node_process`), on one thread unless OMP_NUM_THREADS says
 otherwise; this process is camera and subscriber.
+
+Beside busy processes, each of which would take a core, the node is held against its *fair share*:
+the masks a second that it has alone, times the share of its processor time that it would still get
+if all processes shared the cores fairly. Fairly is: who wants less than an equal share of the
+cores gets that, and what is left is shared equally by the others. The node wants what it took
+alone, this process too, and a busy process one core.
 """
 
 from __future__ import annotations
@@ -31,10 +39,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
-from benchmarks.harness.pages import markdown
+from benchmarks.harness.pages import MEASURED, markdown, write
 from benchmarks.harness.place import ROOT, Place
 from detsam2_ros.messages.stamps import nanoseconds
+from detsam2_ros.ros.threads import usable_cores
 from detsam2_ros.scene.scene import SceneOptions, render
 
 START_S = 240.0  # for two processes, models and discovery
@@ -56,6 +66,7 @@ class Setting:
     mode: str = ''
     balls: int = 1
     parameters: tuple[str, ...] = ()  # of the node, NAME:=VALUE
+    beside: int = 0  # busy processes
 
 
 @dataclass
@@ -120,6 +131,38 @@ def running(setting: Setting, report: Path) -> Iterator[subprocess.Popen]:
         process.wait(20)
 
 
+@contextlib.contextmanager
+def busy(count: int) -> Iterator[None]:
+    """Keep cores busy with some processes."""
+    command = [sys.executable, '-c', 'while True: pass']
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def fair_shares(wanted: list[float], cores: float) -> list[float]:
+    """Share cores fairly: nobody gets more than wanted; the others share equally what is left."""
+    got, others = [0.0] * len(wanted), len(wanted)
+    for which in sorted(range(len(wanted)), key=lambda i: wanted[i]):
+        got[which] = min(wanted[which], cores / others)
+        cores, others = cores - got[which], others - 1
+    return got
+
+
+def compare_with_alone(results: list[dict[str, Any]]) -> None:
+    """Add to each result its part of the fair share; the first one is of the node alone."""
+    alone = results[0]
+    wanted = [alone['node_cores'], alone['camera_cores']]
+    for each in results:
+        got = fair_shares([*wanted, *[1.0] * each['beside']], usable_cores())
+        fair = alone['masks_per_s'] * got[0] / wanted[0]
+        each['fair_masks_per_s'], each['of_fair'] = fair, each['masks_per_s'] / fair
+
+
 def measure(setting: Setting) -> dict[str, Any]:
     """Run the node against a camera; returns latencies and what the node took."""
     import rclpy
@@ -135,7 +178,7 @@ def measure(setting: Setting) -> dict[str, Any]:
         node = rclpy.create_node('benchmark_camera')
         try:
             with running(setting, report) as process:
-                sent = shown(node, setting, film, heard, process)
+                sent, own = shown(node, setting, film, heard, process)
         finally:
             node.destroy_node()
             rclpy.shutdown()
@@ -143,7 +186,8 @@ def measure(setting: Setting) -> dict[str, Any]:
     late = sent[len(sent) // 4 :]  # the first frames find everything cold
     waits, newest = waited(heard, late), waited(heard, sent[WINDOW - 1 :: WINDOW])
     return {
-        'mode': setting.mode or 'no engine', 'balls': setting.balls,
+        'mode': setting.mode or 'no engine', 'balls': setting.balls, 'beside': setting.beside,
+        **own,
         'size': f'{setting.width}x{setting.height} {setting.encoding}',
         'rate_hz': setting.rate, 'sent': len(sent), 'masks': len(heard.masks),
         'corrections': heard.corrections,
@@ -164,8 +208,11 @@ def shown(
     film: list[array.array],
     heard: Heard,
     process: subprocess.Popen,
-) -> list[int]:
-    """Send images at the rate, until all have their masks or were dropped; returns the stamps."""
+) -> tuple[list[int], dict[str, float]]:
+    """Send images at the rate, until all have their masks or were dropped.
+
+    Returns the stamps, and of the time of sending: masks a second, and the cores that were taken.
+    """
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.qos import qos_profile_sensor_data
@@ -191,18 +238,28 @@ def shown(
     message.step = 3 * setting.width
     message.header.frame_id = 'camera'
     period = max(2 * len(film) - 2, 1)  # to and fro
-    begin, sent = time.monotonic() + 0.2, []
-    for number in range(int(setting.rate * setting.seconds)):
-        spin(begin + number / setting.rate)
-        message.data = film[min(number % period, period - number % period)]
-        sent.append(time.time_ns())
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(sent[-1], 10**9)
-        publisher.publish(message)
+    served = psutil.Process(process.pid)
+    with busy(setting.beside):
+        begin, sent = time.monotonic() + 0.2, []
+        cpu, node_cpu = time.process_time(), sum(served.cpu_times()[:2])
+        for number in range(int(setting.rate * setting.seconds)):
+            spin(begin + number / setting.rate)
+            message.data = film[min(number % period, period - number % period)]
+            sent.append(time.time_ns())
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(sent[-1], 10**9)
+            publisher.publish(message)
+        spin(begin + len(sent) / setting.rate)
+        seconds = time.monotonic() - begin
+        own = {
+            'masks_per_s': len(heard.masks) / seconds,
+            'camera_cores': (time.process_time() - cpu) / seconds,
+            'node_cores': (sum(served.cpu_times()[:2]) - node_cpu) / seconds,
+        }
     end = time.monotonic() + 10
     while len(heard.masks) + int(heard.said['dropped']) < len(sent) and time.monotonic() < end:
         spin(time.monotonic() + 0.2)
     spin(time.monotonic() + 1.0)  # the last diagnostics
-    return sent
+    return sent, own
 
 
 def pictures(setting: Setting) -> list[array.array]:
@@ -243,6 +300,41 @@ def table(results: list[dict[str, Any]]) -> str:
     return markdown(HEAD, rows)
 
 
+def beside_table(results: list[dict[str, Any]]) -> str:
+    """Format what the node does beside busy processes as a markdown table."""
+    head = (
+        'threads', 'busy processes', 'masks of sent', 'masks a second', 'fair',
+        'of the fair share', 'first masks p50, p99',
+    )  # fmt: skip
+    return markdown(head, [
+        [
+            str(r['threads']), str(r['beside']), f'{r["masks"]}/{r["sent"]}',
+            f'{r["masks_per_s"]:.1f}', f'{r["fair_masks_per_s"]:.1f}', f'{r["of_fair"]:.2f}',
+            ', '.join(f'{each:.0f} ms' for each in r['latency_ms'].values()),
+        ]
+        for r in results
+    ])  # fmt: skip
+
+
+def measure_beside(given: argparse.Namespace) -> str:
+    """Measure the node alone and beside busy processes, by number of threads; returns a table."""
+    results = []
+    for threads in given.threads:
+        parameters = (*given.parameters, f'cpu_threads:={threads}')
+        own = [
+            measure(
+                Setting(
+                    given.width, given.height, given.encodings[0], given.rates[0], given.seconds,
+                    given.modes[0], given.balls[0], parameters, beside,
+                )
+            )
+            for beside in sorted({0, *given.beside})
+        ]  # fmt: skip
+        compare_with_alone(own)
+        results += [{**each, 'threads': threads} for each in own]
+    return beside_table(results)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     parser.add_argument('--width', type=int, default=1280)
@@ -258,8 +350,21 @@ def main() -> int:
     parser.add_argument(
         '--parameters', nargs='*', default=[], help='of the node, NAME:=VALUE', metavar='P'
     )
+    parser.add_argument(
+        '--beside', nargs='+', type=int, help='numbers of busy processes; the first of each option'
+    )
+    parser.add_argument(
+        '--threads', nargs='+', type=int, default=[0], help='with --beside: cpu_threads'
+    )
+    parser.add_argument('--docs', action='store_true', help='with --beside: write the page')
     parser.add_argument('--json', action='store_true', help='one JSON object a line instead')
     given = parser.parse_args()
+    if given.beside:
+        text = measure_beside(given)
+        print(text)
+        if given.docs:
+            write(MEASURED / 'load.md', {'beside': text})
+        return 0
     results = []
     for rate, balls, mode, encoding in itertools.product(
         given.rates, given.balls, given.modes, given.encodings

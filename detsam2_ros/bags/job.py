@@ -32,6 +32,7 @@ class Job:
     topics: tuple[str, ...] | None = None  # names; None: every topic with images
     final_only: bool = False  # write the final masks and their objects, no corrections
     only_masks: bool = False  # leave out the topics of the source
+    stamps: str = 'header'  # of the images: 'header', or 'bag' for the times of the bag
     under: str = ''  # put before the names of the new topics
     compress: bool = True  # chunks of an mcap by zstd
     force: bool = False  # replace an output that is there
@@ -93,11 +94,19 @@ def check(job: Job) -> list[ImageTopic]:
 
     Cheap, and to be called before a model is loaded.
     """
+    with _opened(job) as bag:
+        return _topics(job, bag)[0]
+
+
+def _opened(job: Job) -> Bag:
     _check_paths(job)
-    with Bag(job.source) as bag:
-        topics, _ = bag.image_topics(job.topics)
-        _check_names(job, bag, topics)
-    return topics
+    return Bag(job.source)
+
+
+def _topics(job: Job, bag: Bag) -> tuple[list[ImageTopic], list[str]]:
+    topics, notes = bag.image_topics(job.topics)
+    _check_names(job, bag, topics)
+    return topics, notes
 
 
 def segment(
@@ -113,10 +122,11 @@ def segment(
     complete. The same bag and options give the same bytes. Raises BagError and EngineError.
     """
     watcher = watcher or Watcher()
-    check(job)
     config = engine.config if isinstance(engine, Engine) else None
-    with Bag(job.source) as bag, WorkFolder(job.output, _identity(job, config)) as work:
-        topics, notes = bag.image_topics(job.topics)
+    with ExitStack() as opened:
+        bag = opened.enter_context(_opened(job))
+        topics, notes = _topics(job, bag)  # before a folder is made
+        work = opened.enter_context(WorkFolder(job.output, _identity(job, bag, config)))
         if work.other:
             notes.append(f'{work.path} was of other options or another bag, and is restarted')
         watcher.begin(topics, notes)
@@ -132,7 +142,8 @@ def segment(
                 config = engine.config
                 depth = max(2 * (config.window_size + config.max_propagation), _MIN_DEPTH)
                 with topic_bag(work.begin(number), topic, job.parts, store, depth) as sink:
-                    segmenter = TopicSegmenter(topic, engine, store, sink, job.final_only)
+                    segmenter = TopicSegmenter(
+                        topic, engine, store, sink, job.final_only, job.stamps == 'bag')
                     report = segmenter.run(bag, bank, watcher.frame)
                 work.finish(number, report)
             reports.append(report)
@@ -197,16 +208,16 @@ def _check_names(job: Job, bag: Bag, topics: list[ImageTopic]) -> None:
                 )
 
 
-def _identity(job: Job, config: Any) -> dict[str, Any]:
+def _identity(job: Job, bag: Bag, config: Any) -> dict[str, Any]:
     """Return what the results depend on: bag, options and models, not the output path."""
-    files = [job.source] if job.source.is_file() else sorted(job.source.iterdir())
     return {
         'format': _FORMAT,
         'version': detsam2_ros.__version__,
         'source': str(job.source.resolve()),
-        'files': [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files],
+        'files': [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in bag.files],
         'topics': None if job.topics is None else list(job.topics),
         'final_only': job.final_only,
+        'stamps': job.stamps,
         'config': None if config is None else asdict(config),
         'settings': job.settings,
     }

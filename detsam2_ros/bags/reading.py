@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
 
 from detsam2_ros.bags.errors import BagError
+from detsam2_ros.bags.files import METADATA, find_files
+from detsam2_ros.bags.storage import Storage
 from detsam2_ros.bags.types import COMPRESSED, IMAGE, OBJECTS
 
 PARTS = ('masks', 'objects', 'corrections')
@@ -42,39 +43,45 @@ class Bag:
     """
 
     def __init__(self, path: Path):
-        self.path = path.parent if path.name == 'metadata.yaml' else path
-        _check_path(self.path)
+        self.path = path.parent if path.name == METADATA else path
+        self._files = find_files(self.path)
+        self._storage = Storage(self._files)
 
     def __enter__(self) -> Bag:
-        try:
-            self._reader = Reader(self.path)
-            self._reader.open()
-        except Exception as error:  # a broken file fails in any of the libraries below
-            raise _unreadable(self.path, error) from error
-        self.connections: list[Connection] = list(self._reader.connections)
-        if not all(isinstance(part, str) for c in self.connections for part in c[1:3]):
-            self._reader.close()
-            raise _unreadable(self.path, ValueError('a topic has no name or no type'))
+        self._storage.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close()
+        self._storage.__exit__()
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        return self._files.every
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The topics of ROS 2."""
+        return self._storage.connections
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on what is left out: topics that are not ROS 2, other files of the bag."""
+        left_out: dict[str, int] = {}
+        for channel in self._storage.foreign:
+            left_out[str(channel)] = left_out.get(str(channel), 0) + channel.count
+        notes = [f'{channel} is left out ({count} messages): it is not ROS 2'
+                 for channel, count in left_out.items()]
+        if self._files.listed > len(self._files.storage):
+            notes.append(f'{self.path} is one of {self._files.listed} files of a bag; give its '
+                         f'folder for all of them')
+        return notes
 
     def messages(
         self, connections: Collection[Connection]
     ) -> Iterator[tuple[Connection, int, bytes]]:
         """Yield messages of topics in the order of the bag: topic, bag time in ns, content."""
-        if not connections:
-            return
-        messages = self._reader.messages(connections)
-        while True:
-            try:
-                found = next(messages, None)
-            except Exception as error:  # as above
-                raise _unreadable(self.path, error) from error
-            if found is None:
-                return
-            yield found
+        return self._storage.messages(connections)
 
     def image_topics(self, wanted: Sequence[str] | None) -> tuple[list[ImageTopic], list[str]]:
         """Return the topics to segment, by name, and a note on each topic left out.
@@ -91,8 +98,8 @@ class Bag:
             if (found := [c for c in every if c.msgtype in (IMAGE, COMPRESSED)])
         }
         if wanted is not None:
-            return self._named(wanted, by_name, topics), []
-        notes, chosen = [], []
+            return self._named(wanted, by_name, topics), self.notes
+        notes, chosen = self.notes, []
         for name, topic in topics.items():
             why = _left_out(topic, by_name)
             if why:
@@ -133,33 +140,16 @@ class Bag:
 
 def _left_out(topic: ImageTopic, by_name: dict[str, list[Connection]]) -> str | None:
     """Return why a topic with images is left out by default, None if it is segmented."""
-    parent = topic.name.rpartition('/')[0]
     if topic.name.endswith('/compressedDepth'):
         return 'it holds depth'
     raw = by_name.get(topic.camera, []) if topic.name != topic.camera else []
     if any(connection.msgtype == IMAGE for connection in raw):
         return f'it holds the same pictures as {topic.camera}'
-    published = topic.name.rpartition('/')[2] in ('masks', 'overlay')
+    parent, _, name = topic.camera.rpartition('/')
+    published = name in ('masks', 'overlay')
     if published and any(c.msgtype == OBJECTS for c in by_name.get(f'{parent}/objects', [])):
         return 'a detsam2 node published it'
     return None
-
-
-def _check_path(path: Path) -> None:
-    if not path.exists():
-        raise BagError(f'{path} does not exist')
-    if path.is_file() and path.suffix == '.bag':
-        raise BagError(f'{path} is a bag of ROS 1; rosbags-convert makes a rosbag2 of it')
-    if path.is_file() and path.suffix not in ('.mcap', '.db3'):
-        raise BagError(f'{path} is no rosbag2: a folder, an .mcap or a .db3 file is needed')
-
-
-def _unreadable(path: Path, error: Exception) -> BagError:
-    reason = ' '.join(str(error).split()) or type(error).__name__
-    return BagError(
-        f'{path} cannot be read ({reason.rstrip(".")}); if its recording was broken off, '
-        f"'mcap recover' or 'ros2 bag reindex' can save it"
-    )
 
 
 def _list(names: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
 from detsam2_ros.messages.result_fields import FirstLabels
 from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import FAILED, CameraStream
+from detsam2_ros.runtime.camera_stream import FAILED, SAME_STAMP, CameraStream
 from detsam2_ros.runtime.frame_queue import QueuedFrame
 
 NOT_DECODED = 'undecodable_message'
@@ -42,13 +42,28 @@ class TopicReport:
     refused: dict[str, int] = field(default_factory=dict)  # count by reason
     corrections: int = 0
     objects: int = 0  # different ones over the topic
+    by_bag_time: bool = False  # stamped with the times of the bag
     restarts: int = 0  # of the stream, because time went back or the image size changed
     problems: list[str] = field(default_factory=list)  # one sentence each
+    detector_never_worked: bool = False  # it failed each time that it was asked
 
     @property
     def failed(self) -> int:
         """Frames without masks because inference failed on them."""
         return self.refused.get(FAILED, 0)
+
+    @property
+    def lacks_masks(self) -> bool:
+        """Whether fewer than half of the messages could be segmented."""
+        return 2 * self.segmented < self.messages
+
+    @property
+    def reasons(self) -> str:
+        """The counts of `refused` as text, with the way out where an option is one."""
+        text = ', '.join(f'{count} {reason}' for reason, count in self.refused.items())
+        if SAME_STAMP in self.refused and not self.by_bag_time:
+            text += '; --stamps bag takes the times of the bag'
+        return text
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts, ready for json."""
@@ -65,20 +80,23 @@ class _Recorded(QueuedFrame):
 class TopicSegmenter:
     """Segments one topic of a bag and writes the messages that result.
 
-    final_only: write the final masks of each frame only, no corrections.
+    final_only: write the final masks of each frame only, no corrections. by_bag_time: stamp the
+    images with the times of the bag, for a driver that did not stamp them.
     """
 
     def __init__(
-        self, topic: ImageTopic, engine: Engine, store: Typestore, sink: Sink, final_only: bool
+        self, topic: ImageTopic, engine: Engine, store: Typestore, sink: Sink,
+        final_only: bool = False, by_bag_time: bool = False,
     ):
         config = engine.config
         self._topic = topic
         self._engine = engine
-        self._report = TopicReport(topic.name)
+        self._report = TopicReport(topic.name, by_bag_time=by_bag_time)
         self._store = store
         self._serializer = Serializer(store)
         self._sink = sink
         self._final_only = final_only
+        self._by_bag_time = by_bag_time
         self._reach = config.max_propagation + config.window_size
         self._accounts = FrameAccounts()
         self._stream = CameraStream(topic.name, engine, self._accounts, self)
@@ -94,14 +112,20 @@ class TopicSegmenter:
         image when they were found: the earliest moment a node could have published them.
         progress: called after each message.
         """
-        name = self._topic.name
+        name, before = self._topic.name, self._engine.stats()
         try:
             if bank is not None:
                 self._engine.streams[name].load_bank(bank)
             for connection, time, data in bag.messages(self._topic.connections):
                 self._take(connection.msgtype, time, data)
                 progress()
-            return self._finish()
+            report = self._finish()
+            after = self._engine.stats()
+            report.detector_never_worked = (
+                after.detector_failures > before.detector_failures
+                and after.detector_frames == before.detector_frames
+            )
+            return report
         finally:
             self._engine.close_stream(name)
 
@@ -122,10 +146,18 @@ class TopicSegmenter:
             self._note_problem(str(refusal))
             return
         header = message.header
+        if self._by_bag_time:
+            header = self._stamped(header, time)
         stamp = nanoseconds(header.stamp)
         self._stream.push(_Recorded(image, stamp, 0.0, header, bag_time=time))
         while self._stream.due:
             self._stream.step()
+
+    def _stamped(self, header: Any, time: int) -> Any:
+        """Return a header with another stamp, in nanoseconds."""
+        stamp = self._store.types['builtin_interfaces/msg/Time'](
+            sec=time // 10**9, nanosec=time % 10**9)
+        return replace(header, stamp=stamp)
 
     def _finish(self) -> TopicReport:
         """Close the open windows and fill in the report."""

@@ -21,6 +21,7 @@ IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 OBJECTS = 'detsam2_msgs/msg/ObjectArray'
 CORRECTION = 'detsam2_msgs/msg/MaskCorrection'
+COMPRESSED_CORRECTION = 'detsam2_msgs/msg/CompressedMaskCorrection'
 
 _NO_HASH = 'RIHS01_' + 64 * '0'
 
@@ -28,7 +29,7 @@ _NO_HASH = 'RIHS01_' + 64 * '0'
 def typestore() -> Typestore:
     """Return the types of ROS 2 and those of detsam2_msgs that a bag can hold."""
     store = get_typestore(Stores.ROS2_KILTED)
-    for kind in (OBJECTS, CORRECTION):
+    for kind in (OBJECTS, CORRECTION, COMPRESSED_CORRECTION):
         file = shared_file(f'detsam2_msgs/msg/{kind.rpartition("/")[2]}.msg')
         store.register(get_types_from_msg(file.read_text(encoding='utf-8'), kind))
     return store

@@ -17,9 +17,9 @@ import yaml
 from detsam2_ros.banks.notes import CUT, Notes
 from detsam2_ros.banks.pictures import Picture
 from detsam2_ros.banks.views import Mark
-from detsam2_ros.engine.bank.header import MAX_CLASS_ID
 from detsam2_ros.media.folders import unicode_form
 from detsam2_ros.media.video import InputError
+from detsam2_ros.results.detections import MAX_CLASS_ID
 
 GROUPS = ('class', 'instance')
 _MAX_NAME = 200  # characters; the key of an object adds more

@@ -26,8 +26,8 @@ from detsam2_ros.banks.image_names import match_frames, match_names
 from detsam2_ros.banks.notes import BOXED, Notes
 from detsam2_ros.banks.pictures import Picture, Pictures, lookup_key
 from detsam2_ros.banks.views import Mark
-from detsam2_ros.engine.bank.header import MAX_CLASS_ID
 from detsam2_ros.media.video import InputError
+from detsam2_ros.results.detections import MAX_CLASS_ID
 
 _NUMBER = re.compile('0|[1-9][0-9]{0,11}')
 

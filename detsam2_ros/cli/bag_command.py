@@ -53,6 +53,7 @@ def make_job(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
         topics=None if given.topics is None else tuple(given.topics),
         final_only=given.final_only,
         only_masks=given.only_masks,
+        stamps=given.stamps,
         under=given.under,
         compress=given.compression == 'zstd',
         force=given.force,
@@ -74,23 +75,35 @@ def _segment(given: argparse.Namespace) -> int:
     if not given.quiet:
         print(summary(report))
         print(f'written {given.output}')
+    problems = complaints(report)
+    for problem in problems:
+        print(f'segment_bag: {problem}', file=sys.stderr)
+    return EXIT_FAILURES if problems else 0
+
+
+def complaints(report: bags.BagReport) -> list[str]:
+    """Return a sentence for all that leaves many frames without masks, [] for a good run."""
+    found = []
     if report.failed:
-        print(
-            f'segment_bag: inference failed on {report.failed} frames; they have no masks',
-            file=sys.stderr,
-        )
-        return EXIT_FAILURES
-    return 0
+        found.append(f'inference failed on {report.failed} frames; they have no masks')
+    if dead := [topic.topic for topic in report.topics if topic.detector_never_worked]:
+        found.append(f'the detector failed every time on {", ".join(dead)}')
+    return found + [
+        f'{topic.topic}: only {topic.segmented} of {topic.messages} messages could be segmented '
+        f'({topic.reasons})'
+        for topic in report.topics
+        if topic.lacks_masks
+    ]
 
 
 def summary(report: bags.BagReport) -> str:
     """Return the counts of messages as text, one line a topic."""
     lines = []
     for topic in report.topics:
-        refused = ', '.join(f'{count} {reason}' for reason, count in topic.refused.items())
+        reasons = f' ({topic.reasons})' if topic.refused else ''
         lines.append(
             f'{topic.topic}: {topic.messages} read = {topic.segmented} segmented + '
-            f'{sum(topic.refused.values())} refused{f" ({refused})" if refused else ""}; '
+            f'{sum(topic.refused.values())} refused{reasons}; '
             f'{topic.objects} objects, {topic.corrections} corrections, '
             f'{topic.restarts} restarts'
         )
@@ -138,7 +151,8 @@ class _Progress(Watcher):
 def _settings(given: argparse.Namespace, config: EngineConfig) -> dict[str, Any]:
     """Return what the masks depend on besides the bag; files with size and time of change."""
     names = (
-        'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'dtype', 'bank',
+        'sam2', 'sam2_config', 'yolo', 'no_detector', 'classes', 'confidence', 'image_size',
+        'dtype', 'quality', 'bank',
     )  # fmt: skip
     values: dict[str, Any] = {'device': given.device or default_device(), **asdict(config)}
     for name in names:

@@ -13,7 +13,7 @@ from typing import Any
 
 from detsam2_ros.cli.output import OVERLAYS
 from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, default_device, load_sam2
-from detsam2_ros.engine.config_fields import parameters
+from detsam2_ros.engine.config_fields import QUALITIES, parameters
 
 _SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
 
@@ -48,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
 def engine_config(options: argparse.Namespace) -> EngineConfig:
     """Return the engine's parameters; raises ConfigError naming a bad one."""
     given = {name: getattr(options, name) for name in parameters(EngineConfig)}
-    return EngineConfig(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    return EngineConfig.of(options.quality, **given)
 
 
 def wanted_classes(text: str | None) -> list[int | str] | None:
@@ -76,14 +77,31 @@ def add_models(group: Any) -> None:
     group.add_argument('--no-detector', action='store_true', help='follow the memory bank only')
     group.add_argument('--classes', metavar='A,B', help='class names or ids to detect')
     group.add_argument('--confidence', type=float, default=0.25, help='default 0.25')
+    add_image_size(group)
     group.add_argument('--device', help='default: cuda when there is a GPU, else cpu')
-    group.add_argument('--dtype', choices=('float32', 'bfloat16'), help='number format of SAM 2')
+    group.add_argument(
+        '--dtype',
+        choices=('float32', 'bfloat16'),
+        help='number format of SAM 2; default bfloat16 on a GPU that computes in it, with '
+        '--quality balanced on such a CPU too, else float32',
+    )
+
+
+def add_image_size(group: Any, of: str = '') -> None:
+    """Add --image-size; of: the option that chooses the detector, if there may be none."""
+    group.add_argument(
+        '--image-size',
+        type=int,
+        metavar='N',
+        help=f'longer side in pixels at which the detector sees images{of}; default: that of its '
+        'training, or of its export',
+    )
 
 
 def build_engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
     """Load the models named by the options of `add_models`; raises EngineError."""
     device = given.device or default_device()
-    model = load_sam2(given.sam2, config=given.sam2_config, device=device, dtype=given.dtype)
+    model = load_sam2(given.sam2, given.sam2_config, device, given.dtype, given.quality)
     detector = None
     if not given.no_detector:
         detector = YoloDetector(
@@ -91,15 +109,25 @@ def build_engine(given: argparse.Namespace, config: EngineConfig) -> Engine:
             classes=wanted_classes(given.classes),
             confidence=given.confidence,
             device=device,
+            image_size=given.image_size,
         )
     return Engine(model, detector, config)
 
 
 def add_parameters(group: Any) -> None:
     """Add an option for each parameter of the engine (see engine_config)."""
+    group.add_argument(
+        '--quality',
+        choices=QUALITIES,
+        default='exact',
+        help='balanced leaves out work that changes masks little; options that are given win. '
+        'Default exact, since a recording is in no hurry.',
+    )
     for name, each in parameters(EngineConfig).items():
         short = [f'-{_SHORT[name]}'] if name in _SHORT else []
         text = f'{each.description} [{each.allowed}] Default {each.default}.'
+        if each.balanced is not None:
+            text = f'{text[:-1]}, with --quality balanced {each.balanced}.'
         group.add_argument(
             *short,
             '--' + name.replace('_', '-'),

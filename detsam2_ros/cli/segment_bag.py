@@ -28,8 +28,9 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code.
 
-    0: success. 1: inference failed on some frames. 2: an error that the user can correct. 130:
-    Ctrl-C, after which the same command continues the job.
+    0: success. 1: inference failed on some frames, the detector each time, or less than half of a
+    topic's messages could be segmented. 2: an error that the user can correct. 130: Ctrl-C, after
+    which the same command continues the job.
     """
     given = parser().parse_args(arguments)
     try:
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument('input', type=Path, help='a rosbag2: a folder, an .mcap or a .db3 file')
+    top.add_argument('input', type=Path, help='a rosbag2: a folder, or a file of it')
     top.add_argument(
         '-o', '--output', type=Path, required=True, help='an .mcap or .db3 file, or a folder'
     )
@@ -65,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
         help='write the final masks and their objects, no corrections',
     )
     top.add_argument('--only-masks', action='store_true', help='leave the topics of the input out')
+    top.add_argument(
+        '--stamps', choices=('header', 'bag'), default='header',
+        help='where the time of an image stands: in its header (default), or, for a driver that '
+        'does not fill it, in the bag; masks get that stamp',
+    )
     top.add_argument(
         '--under', default='', metavar='/NAME', help='put this before the names of new topics'
     )

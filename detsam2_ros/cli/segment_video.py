@@ -24,7 +24,7 @@ from detsam2_ros.media.sheet import Best, changed_pixels
 from detsam2_ros.media.timeline import Settled
 from detsam2_ros.media.video import InputError, Source, open_source
 
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+EXIT_FAILURES, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 _SHEET_ROWS = 5
 
 
@@ -33,8 +33,9 @@ def main(
 ) -> int:
     """Run the command; returns the exit code.
 
-    0: success. 2: an error that the user can correct. 130: Ctrl-C. watch: called with each final
-    frame, in order, after the files of the frame are written.
+    0: success. 1: the detector failed every time. 2: an error that the user can correct.
+    130: Ctrl-C. watch: called with each final frame, in order, after the files of the frame are
+    written.
     """
     given = command_line.parser().parse_args(arguments)
     logging.basicConfig(format='segment_video: %(message)s', level=logging.WARNING)
@@ -92,20 +93,29 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
             run(frames, stream, take, summary, interrupt, progress)
         except InputError as error:
             failure = error
-    if not (failure or interrupt.asked or given.max_frames):
-        _warn_of_missing(source, summary.frames)
+        bar.total = summary.frames  # as counted now
+    if not (failure or interrupt.asked or given.max_frames) and (gap := source.missing()):
+        logging.warning(gap)
     summary.engine = engine.stats()
     if summary.settled and not given.no_report:
         subtitle = _subtitle(source, interrupt.asked)
         _write_report(given, config, subtitle, summary, highlights.items())
-    if given.bank_out and not interrupt.asked:
-        _save_bank(stream, given, echo)
     echo(summary.text())
     echo('  written         ' + ', '.join(str(file) for file in output.files()))
     _hint(given, summary, echo)
+    if given.bank_out and not interrupt.asked:
+        _save_bank(stream, given, echo)
     if failure is not None:
         raise failure
-    return EXIT_INTERRUPTED if interrupt.asked else 0
+    return EXIT_INTERRUPTED if interrupt.asked else _status(summary)
+
+
+def _status(summary: Summary) -> int:
+    """Return the exit code of a run that came to its end; says on stderr why it is not 0."""
+    if not summary.detector_never_worked:
+        return 0
+    print('segment_video: the detector failed every time', file=sys.stderr)
+    return EXIT_FAILURES
 
 
 def _check(given: argparse.Namespace) -> None:
@@ -155,7 +165,9 @@ def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], Non
     """Print what to try when nothing was found."""
     if summary.presence or not summary.settled:
         return
-    if given.yolo == 'demo' and not given.no_detector:
+    if summary.engine.detector_failures and not summary.engine.detections:
+        echo(f'{summary.detector_failures} and found nothing: the warning above says why')
+    elif given.yolo == 'demo' and not given.no_detector:
         echo(
             'no object was found: the shipped demo models know billiard balls from above and '
             'nothing else; try --sam2 facebook/sam2.1-hiera-small --yolo yolo11n.pt'
@@ -164,14 +176,6 @@ def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], Non
         echo('no object was started: a lower --new-object-score takes less certain detections')
     elif not given.no_detector:
         echo('the detector found nothing: try a lower --confidence, other --classes or --yolo')
-
-
-def _warn_of_missing(source: Source, frames: int) -> None:
-    """Warn when a video ended early: for OpenCV a broken frame is the end of the video."""
-    # Containers miscount by a frame or two.
-    if source.count and frames < 0.95 * source.count:
-        text = '%s says it has %d frames, but only %d could be read'
-        logging.warning(text, source.path, source.count, frames)
 
 
 def _subtitle(source: Source, broken_off: bool) -> str:
@@ -184,6 +188,8 @@ def _settings(given: argparse.Namespace, config: EngineConfig) -> list[tuple[str
     models = [('SAM 2', given.sam2), ('detector', 'none' if given.no_detector else given.yolo)]
     if given.classes:
         models.append(('classes', given.classes))
+    if given.image_size:
+        models.append(('image size', str(given.image_size)))
     if given.bank_in:
         models.append(('memory bank', str(given.bank_in)))
     return models + [(name, str(value)) for name, value in asdict(config).items()]

@@ -101,10 +101,7 @@ class Summary:
                 ('image encodings', f'{self.engine.encodings}'),
                 ('tracked frames', f'{self.engine.tracked_frames} (frames x objects)'),
                 ('prompted frames', f'{self.engine.conditioned_frames} (frames x objects)'),
-                (
-                    'detections',
-                    f'{self.engine.detections} on {self.engine.detector_frames} frames',
-                ),
+                ('detections', self._detections()),
             ]
             if self.engine.device_bytes:
                 facts.append(('GPU memory', f'{self.engine.device_bytes / 2**20:.0f} MiB'))
@@ -119,6 +116,23 @@ class Summary:
             rate = f'{self.settled / seconds:9.1f} frames/s' if name != 'other' else ''
             lines.append(f'    {name:<14} {seconds:8.2f} s  {rate}'.rstrip())
         return '\n'.join(lines)
+
+    @property
+    def detector_never_worked(self) -> bool:
+        """Whether there is a detector that failed each time that it was asked."""
+        stats = self.engine
+        return bool(stats and stats.detector_failures and not stats.detector_frames)
+
+    @property
+    def detector_failures(self) -> str:
+        """How often the detector failed, in words; empty when it never did."""
+        count = self.engine.detector_failures
+        often = 'once' if count == 1 else f'{count} times'
+        return f'the detector failed {often}' if count else ''
+
+    def _detections(self) -> str:
+        found = f'{self.engine.detections} on {self.engine.detector_frames} frames'
+        return '; '.join(filter(None, (found, self.detector_failures)))
 
     def _classes(self) -> str:
         names: dict[str, int] = {}

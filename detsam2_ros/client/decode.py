@@ -66,6 +66,29 @@ def decode_image(msg: Any, what: str) -> np.ndarray:
     return labels
 
 
+def decode_labels(msg: Any, what: str) -> np.ndarray:
+    """Decode a mono16 Image, or a CompressedImage with a PNG of one; as decode_image."""
+    return _decode_png(msg, what) if hasattr(msg, 'format') else decode_image(msg, what)
+
+
+def _decode_png(msg: Any, what: str, size_wh: tuple[int, int] | None = None) -> np.ndarray:
+    require_opencv()
+    from detsam2_ros.messages.png import read_png
+
+    return read_png(msg, what, size_wh)
+
+
+def require_opencv() -> None:
+    """Raise ImportError that says what to do without OpenCV; all but PNG needs numpy alone."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            'compressed masks need OpenCV, which is not installed: install python3-opencv (pip: '
+            'opencv-python-headless), or subscribe without compressed=True'
+        ) from error
+
+
 def decode_objects(msg: Any, what: str) -> Record:
     """Read a detsam2_msgs/ObjectArray; raise ValueError naming the array of a wrong length."""
     index = int(msg.frame_index)
@@ -104,7 +127,12 @@ def _state(value: int, what: str) -> ObjectState:
 
 
 def decode_correction(msg: Any) -> Correction:
-    """Read a detsam2_msgs/MaskCorrection; raise ValueError naming the fields that disagree."""
+    """Read a MaskCorrection or a CompressedMaskCorrection of detsam2_msgs.
+
+    Raises ValueError naming the fields that disagree.
+    """
+    patch = msg.patch
+    msg = getattr(msg, 'correction', msg)
     what = f'correction of frame {msg.frame_index}'
     if msg.revision < 1:
         raise ValueError(f'{what}: revision is {msg.revision}; corrections count from 1')
@@ -115,16 +143,18 @@ def decode_correction(msg: Any) -> Correction:
             raise ValueError(f'{what}: {name} is {mine}, but {theirs} in its objects')
     if nanoseconds(msg.header.stamp) != nanoseconds(msg.objects.header.stamp):
         raise ValueError(f'{what}: its objects have another stamp')
-    roi, patch = msg.roi, msg.patch
-    withdrawn = tuple(int(id_) for id_ in msg.withdrawn_ids)
+    roi, withdrawn = msg.roi, tuple(int(id_) for id_ in msg.withdrawn_ids)
     size_wh = (int(roi.width), int(roi.height))
     if size_wh == (0, 0):
         if len(patch.data):
             raise ValueError(f'{what}: roi is empty, but the patch has {len(patch.data)} bytes')
         return Correction(record, 0, 0, None, withdrawn)
-    if (patch.width, patch.height) != size_wh:
+    if hasattr(patch, 'format'):
+        labels = _decode_png(patch, f'{what}: patch', size_wh)
+    elif (patch.width, patch.height) != size_wh:
         raise ValueError(
             f'{what}: patch is {patch.width}x{patch.height}, but roi {size_wh[0]}x{size_wh[1]}'
         )
-    labels = decode_image(patch, f'{what}: patch')
+    else:
+        labels = decode_image(patch, f'{what}: patch')
     return Correction(record, int(roi.x_offset), int(roi.y_offset), labels, withdrawn)

@@ -17,7 +17,7 @@ from detsam2_ros.client.decode import (
     Correction,
     Record,
     decode_correction,
-    decode_image,
+    decode_labels,
     decode_objects,
 )
 from detsam2_ros.client.frame import Labels, TimelineFrame
@@ -119,12 +119,12 @@ class MaskTimeline:
             return self._frame(self._stamps[place - 1]) if place else None
 
     def add_masks(self, msg: Any) -> TimelineFrame | None:
-        """Take a sensor_msgs/Image of the topic masks.
+        """Take an Image of the topic masks, or a CompressedImage of masks/compressed.
 
         Like the other two, returns the frame if it is newly known or changed. Raises ValueError,
         and changes nothing, when the message does not follow its definition.
         """
-        labels = decode_image(msg, 'masks')
+        labels = decode_labels(msg, 'masks')
         stamp = nanoseconds(msg.header.stamp)
         with self._lock:
             newest = self._newest[0] if self._newest is not None else None
@@ -170,7 +170,7 @@ class MaskTimeline:
             return self._changed(stamp) if parts.correction is None else None
 
     def add_correction(self, msg: Any) -> TimelineFrame | None:
-        """Take a detsam2_msgs/MaskCorrection; see add_masks.
+        """Take a MaskCorrection, or CompressedMaskCorrection, of detsam2_msgs; see add_masks.
 
         The correction waits for masks that have not arrived yet. It is ignored when a newer one
         is known, when its frame is no longer kept, or when its stream has ended.

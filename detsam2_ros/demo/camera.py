@@ -91,7 +91,7 @@ class DemoCamera(Node):
                 f'{scene.width}x{scene.height} pixels at {self._rate:g} Hz, seed {scene.seed}; '
                 f'waiting for {self._wait_for} subscribers of {self._image.topic_name}')
 
-    def _set(self, changes: list[Parameter[Any]]) -> None:
+    def _set(self, changes: list[Parameter]) -> None:
         for change in changes:
             if change.name == 'pause_after':
                 self._until = change.value

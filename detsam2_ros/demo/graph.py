@@ -179,7 +179,7 @@ def _commands(
     qos = f'qos_overrides.{IMAGE}.subscription'
     node += ['-p', f'{qos}.reliability:=reliable', '-p', f'{qos}.depth:=50']
     if given.device:
-        node += parameters(device=given.device, dtype='auto')
+        node += parameters(device=given.device)
     node += [part for text in plan.node for part in ('-p', text)]
     camera = [
         *parameters(seed=given.seed, width=given.size, height=given.size, rate=given.rate,

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from detsam2_ros.engine.config_fields import (
+    QUALITIES,
     at_least,
     between,
     fraction,
@@ -25,7 +27,7 @@ _log = logging.getLogger(__name__)
 class EngineConfig:
     """The parameters of the method; raises ConfigError that names the one to change.
 
-    K, D and M are the letters of the design. Defaults are those of the node too.
+    K, D and M are the letters of the design. The defaults are those of quality exact; see `of`.
     """
 
     window_size: int = parameter(
@@ -37,7 +39,7 @@ class EngineConfig:
         10, 'D: every D-th frame reaches the detector. 0 = none does.', at_least(0), live=True
     )
     max_propagation: int = parameter(
-        20, 'M: number of frames that one reverse pass covers, at least K.', at_least(1)
+        40, 'M: number of frames that one reverse pass covers, at least K.', at_least(1)
     )
     mode: str = parameter(
         'online',
@@ -70,8 +72,8 @@ class EngineConfig:
     )
     max_objects: int = parameter(
         32,
-        'Maximum number of objects alive at once in a stream. Further detections are counted and '
-        'start no object.',
+        'Maximum number of objects alive at once in a stream, those included that a memory bank '
+        'looks for. Further detections are counted and start no object.',
         between(1, 65535),
     )
     max_lost_frames: int = parameter(
@@ -115,10 +117,13 @@ class EngineConfig:
     )
     confirm_iou: float = parameter(
         1.0,
-        'A detection prompts nothing and only confirms its object when the IoU of its box with '
-        "the tracked mask's box is at least this. 1 = each detection prompts. Mode online only.",
+        "A detection starts no pass when the IoU of its box with the tracked mask's box is at "
+        'least this and the mask kept its size since the last prompt: it prompts its object for '
+        'the frames to come, and the frames before stay. 1 = each detection starts a pass. Mode '
+        'online only.',
         fraction,
         live=True,
+        balanced=0.9,
     )
     bank_object_score: float = parameter(
         0.8,
@@ -150,10 +155,12 @@ class EngineConfig:
     )
     early_stop_iou: float = parameter(
         0.0,
-        'A pass ends for an object once early_stop_frames masks in a row agree with the published '
-        'ones by at least this IoU. 0 = never, as in the report.',
+        'A pass ends for an object once it has found early_stop_frames published masks in a row '
+        'again, by at least this IoU, before the prompt before the new one. 0 = never, as in the '
+        'report.',
         fraction,
         live=True,
+        balanced=0.95,
     )
     early_stop_frames: int = parameter(
         3,
@@ -161,6 +168,13 @@ class EngineConfig:
         at_least(1),
         live=True,
     )
+
+    @classmethod
+    def of(cls, quality: str, **given: Any) -> EngineConfig:
+        """Return the parameters of a quality, one of QUALITIES; those that are given win."""
+        one_of(*QUALITIES).check('quality', quality)
+        defaults = {name: each.default_of(quality) for name, each in parameters(cls).items()}
+        return cls(**{**defaults, **given})
 
     def __post_init__(self) -> None:
         for name, each in parameters(self).items():

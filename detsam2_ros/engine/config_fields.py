@@ -3,6 +3,7 @@
 """A parameter in one line of a dataclass: default, description, allowed values, live or not.
 
 `parameters` lists what the lines say, for help texts, ROS descriptors and documentation.
+A line may have two defaults, one for each quality.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from detsam2_ros.results.errors import ConfigError
 
 T = TypeVar('T', int, float, str)
 _KEY = 'parameter'  # of the metadata of a dataclass field
+
+# exact: the plain method. balanced: what leaves work out and changes no mask to speak of is on.
+QUALITIES = ('exact', 'balanced')
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,28 @@ class Parameter:
     description: str  # sentences for users, without the allowed values
     allowed: Allowed
     live: bool  # may change between two passes of a running stream
+    balanced: int | float | str | None = None  # the default of quality balanced where it differs
+
+    def default_of(self, quality: str) -> int | float | str:
+        """Return the default of a quality, one of QUALITIES."""
+        if quality == 'balanced' and self.balanced is not None:
+            return self.balanced
+        return self.default
 
 
-def parameter(default: T, description: str, allowed: Allowed, *, live: bool = False) -> T:
-    """Return the dataclass field of a parameter; a type checker sees the type of the default."""
-    said = Parameter(default, description, allowed, live)
+def parameter(
+    default: T,
+    description: str,
+    allowed: Allowed,
+    *,
+    live: bool = False,
+    balanced: T | None = None,
+) -> T:
+    """Return the dataclass field of a parameter; a type checker sees the type of the default.
+
+    default: that of quality exact. balanced: that of quality balanced where it differs.
+    """
+    said = Parameter(default, description, allowed, live, balanced)
     return dataclasses.field(default=default, metadata={_KEY: said})
 
 

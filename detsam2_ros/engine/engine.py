@@ -12,7 +12,7 @@ import torch
 
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.config_fields import live_parameters
-from detsam2_ros.engine.detector.classes import ClassTable
+from detsam2_ros.engine.detector.classes import ClassTable, detector_classes
 from detsam2_ros.engine.detector.protocol import Detector
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import Stats, StatsRecorder
@@ -39,7 +39,9 @@ class Engine:
         self.config = config or EngineConfig()
         self._stats = StatsRecorder(model.device)
         self._streams: dict[str, Stream] = {}
-        self.classes = ClassTable(None if detector is None else detector.class_names)
+        self._closed = False
+        names = {} if detector is None else detector_classes(detector.class_names)
+        self.classes = ClassTable(names)
 
     @property
     def streams(self) -> dict[str, Stream]:
@@ -48,6 +50,8 @@ class Engine:
 
     def open_stream(self, name: str) -> Stream:
         """Start a stream, one a camera. Raises EngineError when the name is open already."""
+        if self._closed:
+            raise EngineError('the engine is closed; make a new one')
         if name in self._streams:
             raise EngineError(f"stream '{name}' is open already; close it first")
         stream = Stream(name, self.model, self.detector, self.config, self._stats, self.classes)
@@ -58,10 +62,17 @@ class Engine:
         """Drop a stream and all it holds; `flush` it first to have its last frames."""
         if name not in self._streams:
             raise EngineError(f"stream '{name}' is not open")
-        self._streams.pop(name).reset()
+        self._streams.pop(name).close()
 
     def close(self) -> None:
-        """Drop all streams, the model and the detector, and give their device memory back."""
+        """Drop all streams, the model and the detector, and give their device memory back.
+
+        Then `stats` can still be asked, streams raise EngineError, and another `close` does
+        nothing.
+        """
+        if self._closed:
+            return
+        self._closed = True
         for name in list(self._streams):
             self.close_stream(name)
         device = self.model.device

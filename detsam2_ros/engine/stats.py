@@ -26,12 +26,12 @@ class Stats:
     arrival in mode online. associated_frames: the same, tracked to tell which detection is which
     object. conditioned_frames: frames of an object with a prompt; prompts: those that came by
     `Stream.prompt`. passes: those run again for objects that were recognised included.
-    corrections: revisions above 0. detector_frames: images that the detector saw;
-    detector_failures: windows on which it failed. detections: boxes it found, of which
-    rejected_detections were unusable and ignored_detections came beyond max_objects. objects:
-    ids given, of which withdrawn_objects were taken back; recalled_objects: those that returned
-    with their id. seconds: by stage, on the device. device_bytes: allocated by PyTorch on a GPU, 0
-    on a CPU.
+    corrections: revisions above 0. detector_frames: images that the detector answered for;
+    detector_failures: windows on which it failed, in mode online frames. detections: boxes it
+    found, of which rejected_detections were unusable and ignored_detections came beyond
+    max_objects. objects: ids given, of which withdrawn_objects were taken back; recalled_objects:
+    those that returned with their id. seconds: by stage, on the device. device_bytes: allocated by
+    PyTorch on a GPU, 0 on a CPU.
     """
 
     frames: int = 0
@@ -98,13 +98,12 @@ class StatsRecorder:
 
     def settle(self) -> None:
         """Read the events that the device has passed; keeps their number bounded."""
-        waiting = []
-        for stage, begin, end in self._pending:
+        events, self._pending = self._pending, []  # one that fails is not asked again
+        for stage, begin, end in events:
             if end.query():
                 self._add_seconds(stage, begin.elapsed_time(end) / 1000)
             else:
-                waiting.append((stage, begin, end))
-        self._pending = waiting
+                self._pending.append((stage, begin, end))
 
     def snapshot(self) -> Stats:
         """Return the stats as of now."""

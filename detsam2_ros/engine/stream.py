@@ -17,21 +17,14 @@ from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.sam2.prompts import Prompt
 from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.stats import StatsRecorder
-from detsam2_ros.engine.tracking.bank_objects import (
-    check_object_count,
-    classes_by_name,
-    export_bank,
-    joined,
-    look_for_bank,
-    rebanked,
-)
+from detsam2_ros.engine.tracking.bank_objects import check_places, export_bank, loadable
 from detsam2_ros.engine.tracking.collector import ResultCollector
 from detsam2_ros.engine.tracking.corrections import Vanished, revise
 from detsam2_ros.engine.tracking.edits import StreamEdit
 from detsam2_ros.engine.tracking.forward_step import ForwardStep
 from detsam2_ros.engine.tracking.frames import Frame, check_image, check_stamp
 from detsam2_ros.engine.tracking.intake import detect, encode
-from detsam2_ros.engine.tracking.pass_runner import Backlog, Pace, PassRunner
+from detsam2_ros.engine.tracking.pass_runner import Backlog, Pace, PassRunner, full
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections, LateDetections
@@ -110,6 +103,9 @@ class Stream:
         and the results are in the error).
         """
         collector = ResultCollector(self.name)
+        if self._is_full:  # of frames that came by `add`, or whose window failed
+            self._checked(image, stamp)
+            collector.add(lambda: self._runner.make_room(self._tools()))
         collector.add(lambda: self.add(image, stamp, tag))
         while self.backlog.due:
             collector.add(self._run_pass)
@@ -136,14 +132,9 @@ class Stream:
         ready now: this frame's revision 0 in mode online, else nothing. Raises ImageError.
         """
         state = self._state
-        size = None if state.resizer is None else state.resizer.size
-        image = check_image(image, self.name, size)
-        stamp = check_stamp(stamp, self.name)
-        if len(state.window) >= self._config.window_size + self._config.max_propagation:
-            raise EngineError(
-                f"stream '{self.name}': {len(state.window)} frames wait because their window "
-                f'failed each time or was not closed; call flush to see why, or reset to drop them'
-            )
+        image, stamp = self._checked(image, stamp)
+        if self._is_full:
+            raise full(self.name, len(state.window))
         resizer = state.resizer
         if resizer is None:
             height, width = image.shape[:2]
@@ -179,9 +170,7 @@ class Stream:
         backlog = self.backlog
         if not backlog.due and not (early and (backlog.frames or backlog.corrections)):
             return []
-        results = self._runner.advance(self._tools())
-        self._pace.keep()
-        return results or []
+        return self._runner.advance(self._tools(), self._pace) or []
 
     def reset(self) -> int:
         """Forget everything but the memory bank; frames count from 0 again.
@@ -192,9 +181,15 @@ class Stream:
         state = self._state
         dropped = sum(state.frames[index].published is None for index in state.window)
         self._stats.add(dropped_frames=dropped)
-        objects = look_for_bank(state.bank, (), self._model.device)
-        self._commit_edit(StreamState(ids=state.ids, bank=state.bank, objects=objects))
+        self._commit_edit(state.restarted(self._model.device))
         return dropped
+
+    def close(self) -> None:
+        """Let everything go, the models included; `Engine.close_stream` calls it."""
+        self.reset()
+        self._runner.restart()
+        self._holder.close(f"stream '{self.name}' is closed; open a new one")
+        del self._model, self._detector
 
     def reconfigure(self, config: EngineConfig) -> None:
         """Take other parameters from the next call on; `Engine.reconfigure` checks them."""
@@ -209,19 +204,18 @@ class Stream:
         of an earlier bank whose key and class come again keep their id. Classes are known by
         their name: the bank's ids give way to those of the detector and of earlier banks.
         Raises BankError, and keeps the earlier bank, when another model made it or it holds too
-        many objects.
+        many objects, by itself or with those that are alive.
         """
-        bank.check(self._model.identity)
-        classes = self._classes.copy()
-        bank = classes_by_name(bank, classes)
-        if not replace and self._state.bank is not None:
-            bank = joined(self._state.bank, bank)
-        check_object_count(bank, self._config.max_objects)
-        self._commit_edit(self._with_bank(bank), classes)
+        state, classes, most = self._state, self._classes.copy(), self._config.max_objects
+        earlier = None if replace else state.bank
+        bank = loadable(bank, self._model.identity, classes, earlier, most)
+        state = state.with_bank(bank, self._model.device)
+        check_places(state.objects, most)
+        self._commit_edit(state, classes)
 
     def unload_bank(self) -> None:
         """Drop the memory bank; objects that have prompts of their own are tracked on."""
-        self._commit_edit(self._with_bank(None))
+        self._commit_edit(self._state.with_bank(None, self._model.device))
 
     def export_bank(self, max_entries_per_object: int, new_only: bool = False) -> MemoryBank:
         """Make a memory bank of what the living objects remember, their bank entries included.
@@ -231,10 +225,11 @@ class Stream:
         """
         if max_entries_per_object < 1:
             raise ValueError(f'max_entries_per_object must be >= 1, got {max_entries_per_object}')
+        state = self._state
         return export_bank(
             self._model.identity,
-            self._state.objects,
-            self._state.bank,
+            state.objects,
+            state.bank,
             self.name,
             max_entries_per_object,
             new_only,
@@ -280,13 +275,12 @@ class Stream:
         Matched with the objects as published there, or when the frame's window closes. Raises
         PromptError when the frame is not there, EngineError when the engine has a detector.
         """
+        frame = self._encoded(index)
         if self._detector is not None:
             raise EngineError(
                 f"stream '{self.name}' has a detector of its own; make the engine without one to "
                 f'take detections from elsewhere'
             )
-        self._tools()  # says so where there is no frame yet
-        frame = self._encoded(index)
         state, late = self._edit().detections(frame, detections)
         if late.waiting and index in self._runner.window:
             self._runner.restart()  # what it did does not know of this
@@ -322,6 +316,17 @@ class Stream:
 
     # ---- inside --------------------------------------------------------------------------------
 
+    @property
+    def _is_full(self) -> bool:
+        """Whether as many frames wait for a window to close as may."""
+        return len(self._state.window) >= self._config.window_size + self._config.max_propagation
+
+    def _checked(self, image: object, stamp: object) -> tuple[np.ndarray, int]:
+        """Return an image and a stamp that the stream can take; raises ImageError."""
+        resizer = self._state.resizer
+        size = None if resizer is None else resizer.size
+        return check_image(image, self.name, size), check_stamp(stamp, self.name)
+
     def _tools(self, resizer: MaskResizer | None = None) -> Toolbox:
         """Return the tools; resizer: that of a first frame."""
         resizer = resizer or self._state.resizer
@@ -351,12 +356,6 @@ class Stream:
             self._classes.take_over(classes)
         self._runner.restart()
 
-    def _with_bank(self, bank: MemoryBank | None) -> StreamState:
-        state = self._state
-        since = state.next_index or None
-        objects = rebanked(state.objects, bank, self._model.device, since)
-        return replace(state, bank=bank, objects=objects)
-
     def _commit_waiting(self, frame: Frame, state: StreamState) -> None:
         """Take over a frame that waits for its window; encode it with others if it is time."""
         waiting = [state.frames[i] for i in state.window[:-1] if state.frames[i].features is None]
@@ -384,18 +383,15 @@ class Stream:
         assert result is not None
         masks = found.published_masks() if self._config.early_stop_iou > 0 else {}
         state = state.with_frames([frame.with_result(result, masks)])
+        self._stats.settle()  # before the commit: a GPU may report a failed kernel here
         self._holder.commit(replace(
             state, objects=tuple(step.objects), dormant=tuple(step.dormant), ids=step.ids.ids
         ))
         self._stats.add(frames=1, published_frames=1, objects=step.ids.given)
-        self._stats.settle()
         if failure:
             raise DetectorError(failure, [result])
         return [result]
 
     def _run_pass(self) -> list[FrameResult]:
         """Close a window, in one go."""
-        results = None
-        while results is None:
-            results = self._runner.advance(self._tools())
-        return results
+        return self._runner.run(self._tools())

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a detector is and what it returns; any detector that fits this protocol can lead."""
+"""What a detector found: boxes with classes and scores, and what became of late ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MAX_CLASS_ID = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Detections:
     """The boxes a detector found in one image.
 
-    boxes: float32 [n, 4] xyxy in pixels of the image; class_ids: int64 [n]; scores: float32
-    [n] in 0..1. Raises ValueError when the lengths or shapes do not fit together.
+    boxes: float32 [n, 4] xyxy in pixels of the image; class_ids: int64 [n], 0 and more; scores:
+    float32 [n] in 0..1. Raises ValueError for what is no number, no class id, or does not fit
+    together in length or shape.
     """
 
     boxes: np.ndarray
@@ -22,13 +25,13 @@ class Detections:
     scores: np.ndarray
 
     def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, dtype=np.float32)
+        boxes = _floats('boxes', self.boxes)
         if boxes.size == 0:
             boxes = boxes.reshape(0, 4)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f'detections: boxes must be [n, 4] xyxy, got shape {boxes.shape}')
-        class_ids = np.asarray(self.class_ids, dtype=np.int64).reshape(-1)
-        scores = np.asarray(self.scores, dtype=np.float32).reshape(-1)
+        class_ids = _class_ids(self.class_ids)
+        scores = _floats('scores', self.scores).reshape(-1)
         if not len(boxes) == len(class_ids) == len(scores):
             raise ValueError(
                 f'detections: {len(boxes)} boxes, {len(class_ids)} class_ids and '
@@ -45,6 +48,27 @@ class Detections:
     def empty(cls) -> Detections:
         """Return detections without any box."""
         return cls(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+
+
+def _floats(what: str, values: object) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'detections: {what} must be numbers ({error})') from error
+
+
+def _class_ids(values: object) -> np.ndarray:
+    """Return ids as int64 [n]; detectors give them as floats too."""
+    given = np.asarray(values).reshape(-1)
+    if given.dtype.kind in 'iuf':
+        whole = (given >= 0) & (given <= MAX_CLASS_ID) & (given % 1 == 0)  # NaN: False
+        if whole.all():
+            return given.astype(np.int64)
+        given = given[~whole]
+    raise ValueError(
+        f'detections: class_ids must be whole numbers in 0..{MAX_CLASS_ID}, got {given[0]!r:.40}; '
+        'a name goes into class_names of the detector'
+    )
 
 
 def usable(detections: Detections, height: int, width: int) -> tuple[Detections, int]:

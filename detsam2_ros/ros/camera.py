@@ -10,34 +10,34 @@ from typing import Any
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import (
-    DurabilityPolicy,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_policy_name_from_kind,
-    qos_profile_sensor_data,
-)
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from detsam2_msgs.msg import MaskCorrection, ObjectArray
+from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
 from detsam2_ros.media.overlay import draw_overlay
 from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import FrameResult
 from detsam2_ros.ros.detections import DetectionTopic
+from detsam2_ros.ros.image_subscription import ImageSubscription
 from detsam2_ros.ros.images import (
     CvBridgeUnusable,
     ImageRefused,
+    compressed_labels,
     compressed_to_rgb,
     label_image,
     rgb_image,
     to_rgb,
 )
 from detsam2_ros.ros.parameters.declare import NodeParameters
-from detsam2_ros.ros.result_messages import FirstLabels, correction, object_array
+from detsam2_ros.ros.result_messages import (
+    FirstLabels,
+    compressed_correction,
+    correction,
+    object_array,
+)
+from detsam2_ros.ros.silence_watch import SilenceWatch
 from detsam2_ros.ros.standard import Detection2DArray, LabelInfo, class_mask, label_info, tracked
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.frame_queue import QueuedFrame
@@ -65,7 +65,6 @@ class Camera:
     ):
         self.name = name
         self.accounts = accounts
-        self.incompatible_qos: str | None = None
         self._node = node
         self._log = node.get_logger()
         self._worker = worker
@@ -75,8 +74,10 @@ class Camera:
         self._first: dict[int, FirstLabels] = {}
         self._reach = parameters.engine.max_propagation + parameters.engine.window_size
         self._reported: set[str] = set()
-        self._subscription: Subscription[Any] | None = None
-        self._group = MutuallyExclusiveCallbackGroup()  # frames of one camera stay in order
+        self.images = ImageSubscription(
+            node, self._prefix, self._compressed, parameters.image_reliability, self._on_image,
+            MutuallyExclusiveCallbackGroup())
+        self.silence = SilenceWatch(node, self._prefix + 'image', self.images, accounts)
         self._publishers: list[Any] = []
         self.detections: DetectionTopic | None = None  # with detector: topic
         if parameters.detector == 'topic':
@@ -93,11 +94,15 @@ class Camera:
         window = max(2 * config.window_size, MIN_DEPTH)
         reach = max(2 * config.max_propagation, MIN_DEPTH)
         self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
+        self._masks_png = self._publisher(
+            CompressedImage, 'masks/compressed', QoSProfile(depth=window))
         # The messages are small, and a busy subscriber should lose none.
         self._objects = self._publisher(
             ObjectArray, 'objects', QoSProfile(depth=max(window, OBJECTS_DEPTH)))
         self._corrections = self._publisher(
             MaskCorrection, 'corrections', QoSProfile(depth=reach))
+        self._corrections_png = self._publisher(
+            CompressedMaskCorrection, 'corrections/compressed', QoSProfile(depth=reach))
         self._overlay = self._publisher(
             Image, 'overlay', QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
         self._class_mask = self._publisher(Image, 'class_mask', QoSProfile(depth=window))
@@ -112,20 +117,8 @@ class Camera:
 
     def subscribe(self) -> None:
         """Subscribe to the images, and to the detections of another node."""
-        topic = self._prefix + ('image/compressed' if self._compressed else 'image')
-        self._subscription = self._node.create_subscription(
-            CompressedImage if self._compressed else Image,
-            topic,
-            self._on_image,
-            # A copy: overrides are written into the profile.
-            QoSProfile(
-                depth=qos_profile_sensor_data.depth,
-                reliability=qos_profile_sensor_data.reliability,
-            ),
-            callback_group=self._group,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        self.images.open()
+        self.silence.start()
         if self.detections is not None:
             self.detections.subscribe()
 
@@ -133,10 +126,8 @@ class Camera:
         """End the subscriptions."""
         if self.detections is not None:
             self.detections.unsubscribe()
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
-        self.incompatible_qos = None
+        self.silence.stop()
+        self.images.close()
 
     def destroy(self) -> None:
         """Destroy all topics."""
@@ -146,15 +137,10 @@ class Camera:
 
     # ---- in ------------------------------------------------------------------------------------
 
-    @property
-    def input_topic(self) -> str:
-        """The full name of the image topic, '' while inactive."""
-        return self._subscription.topic_name if self._subscription is not None else ''
-
-    @property
-    def publisher_count(self) -> int:
-        """How many publishers the input topic has."""
-        return self._node.count_publishers(self.input_topic) if self._subscription else 0
+    def look(self, stale_after: float) -> None:
+        """Follow the publishers of images, and log why none come; called twice a second."""
+        self.images.follow()
+        self.silence.look(stale_after)
 
     def enable_overlay(self, enabled: bool) -> None:
         """Turn the overlay on or off; it is drawn only while it has a subscriber."""
@@ -182,6 +168,7 @@ class Camera:
             self.accounts.drop(INTERNAL)
             self._report_refusal(f'{type(error).__name__} while converting an image: {error}')
             return
+        self.silence.use()
         header = message.header
         stamp = nanoseconds(header.stamp)
         self._worker.offer(
@@ -189,18 +176,12 @@ class Camera:
             QueuedFrame(image, stamp, received, header, self._wants_overlay()))
 
     def _report_refusal(self, text: str) -> None:
+        self.silence.refuse(text)
         if text not in self._reported and len(self._reported) < _MAX_REFUSALS:
             self._reported.add(text)
             self._log.error(
-                f'{self.input_topic}: {text} Further images like this one are counted in '
+                f'{self.images.topic}: {text} Further images like this one are counted in '
                 f'/diagnostics, not reported again.')
-
-    def _on_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
-        policy = qos_policy_name_from_kind(event.last_policy_kind)
-        self.incompatible_qos = (
-            f'a publisher of {self.input_topic} offers another {policy} than is asked for; set '
-            f'qos_overrides.{self.input_topic}.subscription.{policy.lower()}')
-        self._log.warning(self.incompatible_qos)
 
     # ---- out, on the publishing thread ---------------------------------------------------------
 
@@ -216,7 +197,10 @@ class Camera:
                 self._overlay.publish(rgb_image(header, drawn))
         else:
             first = self._first[result.index]
-            self._corrections.publish(correction(result, header, first))
+            message = correction(result, header, first)
+            self._corrections.publish(message)
+            if self._corrections_png.get_subscription_count() > 0:
+                self._corrections_png.publish(compressed_correction(message))
             self.accounts.correct()
 
     def _publish_masks(self, result: FrameResult, header: Any) -> None:
@@ -226,6 +210,8 @@ class Camera:
             del self._first[next(iter(self._first))]
         if self._masks.get_subscription_count() > 0:
             self._masks.publish(label_image(header, result.labels))
+        if self._masks_png.get_subscription_count() > 0:
+            self._masks_png.publish(compressed_labels(header, result.labels))
         self._objects.publish(object_array(result, header))
         if self._class_mask.get_subscription_count() > 0:
             self._class_mask.publish(class_mask(result, header))

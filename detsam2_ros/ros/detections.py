@@ -57,7 +57,7 @@ class DetectionTopic:
         self._camera = camera
         self._worker = worker
         self._reported: set[str] = set()
-        self._subscription: Subscription[Any] | None = None
+        self._subscription: Subscription | None = None
         # A group of its own: many detections must not delay the images.
         self._group = MutuallyExclusiveCallbackGroup()
 

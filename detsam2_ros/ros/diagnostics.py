@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,11 +14,12 @@ from rclpy.lifecycle import LifecycleNode
 from detsam2_ros.engine.stats import Stats
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.services.banks import LoadedBank
-from detsam2_ros.ros.session import Session
+from detsam2_ros.ros.session import Session, explain
 from detsam2_ros.runtime.accounting import Account
 from detsam2_ros.runtime.detection_inbox import DetectionCounts
 
 _FAILURE_SECONDS = 10.0  # a failure stays in the status so long
+_RESTART_SECONDS = 60.0  # more than one restart in this time is worth a warning
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -90,18 +91,20 @@ class Diagnostics:
         before = self._before.get(camera.name)
         self._before[camera.name] = _Moment(now, account)
         rates: list[tuple[str, object]] = [('rate_in_hz', '0.0'), ('rate_out_hz', '0.0')]
-        new_drops = 0
+        new_drops: dict[str, int] = {}
         if before is not None:
             seconds = max(now - before.time, 1e-6)
             rates = [
                 ('rate_in_hz', _hz(account.received - before.account.received, seconds)),
                 ('rate_out_hz', _hz(account.published - before.account.published, seconds)),
             ]
-            new_drops = account.dropped_total - before.account.dropped_total
+            new_drops = _new_drops(before.account, account)
         level, message = self._judge(state, camera, session, account, now, new_drops)
         values: list[tuple[str, object]] = [
-            ('topic', camera.input_topic),
+            ('topic', camera.images.topic),
+            ('reliability', 'reliable' if camera.images.reliable else 'best effort'),
             *rates,
+            ('lost', camera.images.lost),
             ('received', account.received),
             ('processed', account.processed),
             ('waiting', account.waiting),
@@ -124,7 +127,7 @@ class Diagnostics:
 
     def _judge(
         self, state: str, camera: Camera, session: Session, account: Account, now: float,
-        new_drops: int,
+        new_drops: Mapping[str, int],
     ) -> tuple[bytes, str]:
         """Return the level of a camera, and one sentence on its worst problem."""
         if self._active_since is None:
@@ -132,23 +135,39 @@ class Diagnostics:
         failure = session.failures.get(camera.name)
         if failure is not None and now - failure[0] < _FAILURE_SECONDS:
             return ERROR, failure[1]
-        topic, stale = camera.input_topic, session.parameters.stale_after
-        silent = now - max(account.last_received or 0.0, self._active_since)
-        if silent > stale:
-            if camera.publisher_count == 0:
-                return WARN, (f'nobody publishes {topic}; start the camera, or remap the topic '
-                              f'to the one that it publishes')
-            if camera.incompatible_qos is not None:
-                return WARN, camera.incompatible_qos
-            return WARN, (f'no image came on {topic} for {silent:.0f} s though it has a '
-                          f'publisher; large images need '
-                          f'FASTDDS_BUILTIN_TRANSPORTS, see docs/transport.md')
+        if silence := camera.silence.sentence(session.parameters.stale_after):
+            return WARN, silence
+        restarts = [why for when, why in account.restarts if now - when < _RESTART_SECONDS]
+        if len(restarts) > 1:
+            return WARN, _on_restarts(restarts, camera)
         if new_drops:
-            return WARN, f'{new_drops} frames dropped since the last report'
+            most = max(new_drops, key=lambda reason: new_drops[reason])
+            why = explain(most, account)
+            return WARN, (f'{sum(new_drops.values())} frames dropped since the last report'
+                          f'{f": {why}" if why else ""}')
         if camera.detections is not None and camera.detections.publisher_count == 0:
             return WARN, (f'nobody publishes {camera.detections.topic}; start the detector, or '
                           f'remap the topic to the one that it publishes')
         return OK, 'images are segmented'
+
+
+def _new_drops(before: Account, now: Account) -> dict[str, int]:
+    counts = {why: n - before.dropped.get(why, 0) for why, n in now.dropped.items()}
+    return {why: n for why, n in counts.items() if n}
+
+
+def _on_restarts(restarts: Sequence[str], camera: Camera) -> str:
+    """Say why a stream does not last, and the way out."""
+    count = len(camera.images.publishers())
+    if count > 1:
+        cause = f'{count} nodes publish {camera.images.topic}: give each camera a topic of its own'
+    elif restarts[-1].startswith('time'):
+        cause = ('a recording that loops, or a driver whose clock jumps: play it once, or '
+                 'synchronise that clock')
+    else:
+        cause = 'keep the driver at one resolution'
+    return (f'the stream restarted {len(restarts)} times in {_RESTART_SECONDS:.0f} s, and with '
+            f'it the objects: {restarts[-1]}; {cause}')
 
 
 def _detection_values(counts: DetectionCounts) -> list[tuple[str, object]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from detsam2_ros.engine import Engine, YoloDetector, default_device, load_sam2
 from detsam2_ros.ros.parameters.declare import NodeParameters
+from detsam2_ros.ros.threads import use_threads
 
 _log = logging.getLogger(__name__)
 
@@ -29,12 +30,15 @@ def build_engine(parameters: NodeParameters) -> Engine:
         parameters.sam2_config or None,
         device,
         None if parameters.dtype == 'auto' else parameters.dtype,
+        parameters.quality,
     )
     _log.info(
         "SAM 2 '%s' is loaded: %d x %d pixels, %s, %.1f s",
         parameters.sam2_model, model.image_size, model.image_size,
         str(model.dtype).removeprefix('torch.'), time.monotonic() - begin,
     )
+    threads = use_threads(parameters.cpu_threads, model.image_size)
+    _log.info('the CPU computes on %d thread%s (cpu_threads)', threads, 's' * (threads > 1))
     detector = None
     if parameters.detector == 'yolo' and parameters.detector_model:
         begin = time.monotonic()
@@ -44,6 +48,7 @@ def build_engine(parameters: NodeParameters) -> Engine:
             classes=parameters.detector_classes or None,
             confidence=parameters.detector_confidence,
             iou=parameters.detector_iou,
+            image_size=parameters.detector_image_size or None,
             device=device,
             half=parameters.detector_half and device != 'cpu',
         )

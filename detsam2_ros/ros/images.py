@@ -36,11 +36,12 @@ from detsam2_ros.messages.pixels import (
     Layout,
     view_pixels,
 )
+from detsam2_ros.messages.png import png_fields
 
 __all__ = [
     'ENCODINGS', 'MALFORMED', 'MAX_SIDE', 'UNSUPPORTED', 'CvBridgeUnusable', 'ImageRefused',
-    'check_cv_bridge', 'class_image', 'compressed_to_rgb', 'copy_bytes', 'label_image',
-    'read_labels', 'read_mask', 'rgb_image', 'to_rgb',
+    'check_cv_bridge', 'class_image', 'compressed_labels', 'compressed_to_rgb', 'copy_bytes',
+    'label_image', 'read_labels', 'read_mask', 'rgb_image', 'to_rgb',
 ]  # fmt: skip
 
 _BY_CV_BRIDGE = {
@@ -75,6 +76,12 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
 def label_image(header: Header, labels: np.ndarray) -> Image:
     """Wrap labels, uint16 [H, W] with any strides, as a `mono16` message in native byte order."""
     return _image(header, label_fields(labels))
+
+
+def compressed_labels(header: Header, labels: np.ndarray) -> CompressedImage:
+    """Wrap labels, uint16 [H, W] with any strides, as a PNG in a CompressedImage."""
+    fields = png_fields(labels)
+    return CompressedImage(header=header, **{**fields, 'data': copy_bytes(fields['data'])})
 
 
 def class_image(header: Header, classes: np.ndarray) -> Image:

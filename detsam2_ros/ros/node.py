@@ -15,8 +15,7 @@ import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import (
     LifecycleNode,
     LifecycleNodeMixin,
@@ -28,6 +27,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from detsam2_ros.engine import EngineError
+from detsam2_ros.ros.bond import ManagerBond, check_bondpy
 from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
 from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
@@ -42,12 +42,15 @@ from detsam2_ros.ros.parameters.declare import (
 from detsam2_ros.ros.services.banks import BankServices
 from detsam2_ros.ros.services.objects import ObjectServices
 from detsam2_ros.ros.session import AbortedError, Session, SessionHolder
+from detsam2_ros.ros.spinner import CallbackExecutor, Spinner
 
-# Seconds that a shutdown waits: for the last masks, then for the end of the inference thread.
-FLUSH_SECONDS, STOP_SECONDS = 2.0, 1.5
+# Seconds that a shutdown waits: for the last masks, then for the end of the inference thread, then
+# for callbacks that run.
+FLUSH_SECONDS, STOP_SECONDS, CALLBACK_SECONDS = 2.0, 1.5, 1.0
 # The inference thread releases the interpreter at every operation. With Python's default, a thread
 # that runs Python code would then keep the interpreter for 5 ms each time.
 _SWITCH_SECONDS = 0.0005
+_LOOK_SECONDS = 0.5  # between two looks at the publishers of images
 # Between two of these states a transition runs, and the node takes no other transition.
 PRIMARY_STATES = ('unconfigured', 'inactive', 'active', 'finalized')
 
@@ -56,7 +59,7 @@ class DetSam2Node(LifecycleNode):
     """Segments the images of its cameras; topics, services and parameters: docs/interfaces.md.
 
     engine_factory: makes the engine from the parameters, on the inference thread.
-    Spin it with a MultiThreadedExecutor.
+    Spin it with an executor of several threads.
     """
 
     def __init__(self, engine_factory: EngineFactory = build_engine, **kwargs: Any):
@@ -78,12 +81,16 @@ class DetSam2Node(LifecycleNode):
         self._bank_services = BankServices(self, self._held)
         ObjectServices(self, self._held)
         self._diagnostics = Diagnostics(self)
+        self._bond = ManagerBond(self)
         self._state = 'unconfigured'
-        # Steady time: with use_sim_time a clock that stands still must not stop the diagnostics.
-        self.create_timer(
-            self._settings.diagnostics_period, self._publish_diagnostics,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            clock=Clock(clock_type=ClockType.STEADY_TIME))
+        for period, callback in (
+            (self._settings.diagnostics_period, self._publish_diagnostics),
+            (_LOOK_SECONDS, self._look_at_cameras),
+        ):
+            # Steady time: with use_sim_time a clock that stands still must not stop these.
+            self.create_timer(
+                period, callback, callback_group=MutuallyExclusiveCallbackGroup(),
+                clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def busy_topics(self) -> int:
@@ -105,6 +112,8 @@ class DetSam2Node(LifecycleNode):
             session = None
             try:
                 self._settings = read_parameters(self)
+                if self._settings.bond:
+                    check_bondpy()
                 session = Session(self, self._settings, self._factory)
                 self._try_cv_bridge()  # while the models load
                 session.wait_until_loaded(self.ended)
@@ -129,8 +138,11 @@ class DetSam2Node(LifecycleNode):
                 return outcome
             try:
                 self._held.session.activate()
+                if self._settings.bond:
+                    self._bond.form()
             except Exception as error:
                 self._fail('activate', error)
+                self._bond.end()
                 self._held.session.deactivate(FLUSH_SECONDS)
                 super().on_deactivate(state)
                 return TransitionCallbackReturn.FAILURE
@@ -141,6 +153,7 @@ class DetSam2Node(LifecycleNode):
         """Take no more images and publish the masks of unfinished windows; models stay loaded."""
         with self._transition:
             assert self._held.session is not None
+            self._bond.end()
             self._diagnostics.set_active(False)
             if not self._held.session.deactivate(FLUSH_SECONDS, self.ended):
                 self.get_logger().warning('the last masks could not all be published')
@@ -157,6 +170,7 @@ class DetSam2Node(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End from any state."""
         with self._transition:
+            self._bond.end()
             if self._held.session is not None and state.label == 'active':
                 self._diagnostics.set_active(False)
                 self._held.session.deactivate(FLUSH_SECONDS)
@@ -167,6 +181,7 @@ class DetSam2Node(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After an error in a transition: release everything and go back to unconfigured."""
         with self._transition:
+            self._bond.end()
             self._diagnostics.set_active(False)
             self._release(STOP_SECONDS)
             self._state = 'unconfigured'
@@ -202,16 +217,31 @@ class DetSam2Node(LifecycleNode):
             f'{transition} failed: {type(error).__name__}: {error}')
         self.get_logger().error(self._problem)
 
+    def _LifecycleNodeMixin__change_state(  # noqa: N802
+        self, transition_id: int,
+    ) -> TransitionCallbackReturn:
+        """Refuse a transition that the state does not allow.
+
+        From Kilted on rclpy refuses it itself; Jazzy's raises, which would end the process.
+        """
+        try:
+            own = super()._LifecycleNodeMixin__change_state  # type: ignore[misc]
+            return own(transition_id)
+        except rclpy_implementation.RCLError:
+            state = self._state_machine.current_state[1]
+            self.get_logger().error(f'the state {state} does not allow transition {transition_id}')
+            return TransitionCallbackReturn.ERROR
+
     # ---- parameters and diagnostics ------------------------------------------------------------
 
-    def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+    def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
             check_changes(self._settings, changes)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _change_parameters(self, changes: list[Parameter[Any]]) -> None:
+    def _change_parameters(self, changes: list[Parameter]) -> None:
         before: NodeParameters = self._settings
         self._settings = check_changes(before, changes)
         if self._held.session is not None and self._settings != before:
@@ -221,6 +251,10 @@ class DetSam2Node(LifecycleNode):
         if not self.ended.is_set():
             self._diagnostics.publish(
                 self._state, self._problem, self._held.session, self._bank_services.loaded)
+
+    def _look_at_cameras(self) -> None:
+        if self._held.session is not None and not self.ended.is_set():
+            self._held.session.look_at_cameras()
 
     # ---- end -----------------------------------------------------------------------------------
 
@@ -260,7 +294,7 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     node.ended = stop
     # One thread for each camera and its detections; transitions, banks, prompts and quick answers
     # share five more.
-    executor = MultiThreadedExecutor(num_threads=5 + node.busy_topics)
+    executor = CallbackExecutor(threads=5 + node.busy_topics)
     executor.add_node(node)
     spinner = Spinner(executor, stop)
     spinner.start()
@@ -270,11 +304,13 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     while not stop.wait(0.2):
         pass
     node.stop()
-    spinner.end()
-    if not node.inference_ended:
+    # A callback that still runs then may wait for inference.
+    callbacks_ended = spinner.end(CALLBACK_SECONDS if node.inference_ended else 0.0)
+    if not (node.inference_ended and callbacks_ended):
         # A thread in a kernel cannot be interrupted; the end of the interpreter would crash it.
+        # What a callback uses must not be destroyed under it.
         rclpy.try_shutdown()
-        _exit(0)
+        _exit(int(spinner.failed))
     node.destroy_node()
     rclpy.try_shutdown()
     return int(spinner.failed)
@@ -293,41 +329,6 @@ def _exit(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-class Spinner(threading.Thread):
-    """Spins an executor until `end` is called; sets `stop` when spinning ends by itself."""
-
-    def __init__(self, executor: MultiThreadedExecutor, stop: threading.Event):
-        super().__init__(name='executor', daemon=True)
-        self.failed = False  # a callback raised: a defect, so the process exits with an error
-        self._executor = executor
-        self.stop_process = stop
-        self._ending = False
-
-    def run(self) -> None:
-        """Spin in single steps, since a shutdown from another thread can break `spin`."""
-        try:
-            while self._executor.context.ok() and not self._ending:
-                try:
-                    self._executor.spin_once(timeout_sec=1.0)
-                except InvalidHandle:
-                    # The executor lists its topics, then waits for them. In between, a transition
-                    # on another thread destroyed one. rclpy expects that of subscriptions, not of
-                    # their events. The next step takes a new list.
-                    continue
-        except BaseException:
-            self.failed = True
-            raise
-        finally:
-            self.stop_process.set()
-
-    def end(self) -> None:
-        """End spinning; does not wait for callbacks that run."""
-        self._ending = True
-        self._executor.wake()
-        self.join(1.5)
-        self._executor.shutdown(timeout_sec=0.0, wait_for_threads=False)
 
 
 if __name__ == '__main__':

@@ -8,10 +8,10 @@ from array import array
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image, RegionOfInterest
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from detsam2_msgs.msg import MaskCorrection, ObjectArray
+from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
 from detsam2_ros.messages.result_fields import (
     FirstLabels,
     Region,
@@ -20,9 +20,11 @@ from detsam2_ros.messages.result_fields import (
     occupied,
 )
 from detsam2_ros.results.frames import FrameResult
-from detsam2_ros.ros.images import copy_bytes
+from detsam2_ros.ros.images import compressed_labels, copy_bytes, read_labels
 
-__all__ = ['FirstLabels', 'Region', 'correction', 'object_array', 'occupied']
+__all__ = [
+    'FirstLabels', 'Region', 'compressed_correction', 'correction', 'object_array', 'occupied',
+]  # fmt: skip
 
 _TYPE_CODES = {'uint8': 'B', 'uint16': 'H', 'int32': 'i', 'float32': 'f'}
 
@@ -42,6 +44,17 @@ def correction(result: FrameResult, header: Header, first: FirstLabels) -> MaskC
         patch=Image(header=header, **{**patch, 'data': copy_bytes(patch['data'])}),
         objects=ObjectArray(header=header, **_native(objects)),
         **_native(fields),
+    )
+
+
+def compressed_correction(message: MaskCorrection) -> CompressedMaskCorrection:
+    """Make the message with a PNG as its patch of one with pixels."""
+    others = set(message.get_fields_and_field_types()) - {'patch'}
+    return CompressedMaskCorrection(
+        header=message.header,
+        correction=MaskCorrection(**{name: getattr(message, name) for name in others}),
+        patch=compressed_labels(message.header, read_labels(message.patch))
+        if message.patch.data else CompressedImage(header=message.header),
     )
 
 

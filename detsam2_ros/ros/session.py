@@ -21,8 +21,8 @@ from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.detections import missing_package
 from detsam2_ros.ros.engine_factory import EngineFactory
 from detsam2_ros.ros.parameters.declare import NodeParameters, ParameterError
-from detsam2_ros.runtime.accounting import FrameAccounts
-from detsam2_ros.runtime.camera_stream import FAILED, REFUSED, SAME_STAMP
+from detsam2_ros.runtime.accounting import Account, FrameAccounts
+from detsam2_ros.runtime.camera_stream import FAILED, LATE_STAMP, REFUSED, SAME_STAMP
 from detsam2_ros.runtime.detection_inbox import DetectionInbox
 from detsam2_ros.runtime.frame_queue import QUEUE_FULL
 from detsam2_ros.runtime.log_throttle import Throttle
@@ -35,10 +35,23 @@ _REPORT_INTERVAL = 10.0  # seconds between two equal lines of the log
 _WHY = {
     QUEUE_FULL: 'inference is slower than the camera; a lower rate or resolution, a larger '
     'window_size or a smaller model helps',
-    SAME_STAMP: 'the stamp of an image repeats the one before; does the driver stamp its images?',
+    SAME_STAMP: 'the stamp of an image repeats the one before; the driver must stamp each image '
+    'anew, and send it once',
+    LATE_STAMP: 'an image is older than the one before; a driver that converts images on several '
+    'threads, or a second publisher of the topic, brings them out of order',
     REFUSED: 'the engine cannot take such an image, see the error',
     FAILED: 'inference failed, see the error',
 }
+_UNSTAMPED = (
+    'every image has the stamp 0, and masks are found by the stamp of their image; set up the '
+    'driver to fill header.stamp')
+
+
+def explain(reason: str, account: Account) -> str:
+    """Say why a camera's frames are dropped and what helps; '' where the log does."""
+    if reason == SAME_STAMP and 2 * account.unstamped > account.dropped.get(reason, 0):
+        return _UNSTAMPED
+    return _WHY.get(reason, '')
 
 
 class AbortedError(Exception):
@@ -62,8 +75,8 @@ class Session:
         self._publish_queue = PublishQueue(2 * parameters.engine.max_propagation)
         self.detections: dict[str, DetectionInbox] = {}  # by camera, with detector: topic
         self.worker = Worker(
-            parameters.camera_names, self.accounts, self, parameters.queue_size,
-            parameters.max_window_delay, self.detections)
+            parameters.camera_names, self.accounts, self, parameters.frames_in_queue,
+            parameters.max_window_delay, self.detections, parameters.freshest)
         self.cameras: dict[str, Camera] = {}
         try:
             if parameters.detector == 'topic' and (problem := missing_package()):
@@ -132,6 +145,11 @@ class Session:
         return ended
 
     # ---- while it runs -------------------------------------------------------------------------
+
+    def look_at_cameras(self) -> None:
+        """Follow the publishers of images, and explain silent cameras; takes a millisecond."""
+        for camera in self.cameras.values():
+            camera.look(self.parameters.stale_after)
 
     def change(self, parameters: NodeParameters) -> None:
         """Apply changed parameters from the next window on, without waiting for it."""
@@ -219,9 +237,10 @@ class Session:
     def on_dropped(self, camera: str, reason: str) -> None:
         """Log at intervals that frames are dropped; each one is counted."""
         if self._reports.allows(f'{camera} drops {reason}'):
-            count = self.accounts[camera].snapshot().dropped.get(reason, 0)
+            account = self.accounts[camera].snapshot()
             self._log.warning(
-                f'{self.title(camera)}: {count} frames dropped so far: {_WHY[reason]}')
+                f'{self.title(camera)}: {account.dropped.get(reason, 0)} frames dropped so far: '
+                f'{explain(reason, account)}')
 
     def on_reset(self, camera: str, why: str) -> None:
         """Log that a stream restarts, and forget its first labels after its last results."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 LATENCY_SAMPLES = 512
+_RESTARTS = 32  # the last ones that are kept
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Account:
 
     processed: frames whose masks of revision 0 came out of the engine. dropped: by reason.
     waiting: in the queue, in an unfinished window or in the pass that runs now. published,
-    corrections: messages sent, which lag behind by what is on its way out.
+    corrections: messages sent, which lag behind by what is on its way out. unstamped: of those
+    dropped for a repeated stamp, the ones whose stamp is 0. restarts: the last times (seconds,
+    monotonic) at which images did not follow those before, and why.
     """
 
     received: int
@@ -29,6 +32,8 @@ class Account:
     published: int
     corrections: int
     resets: int
+    unstamped: int
+    restarts: tuple[tuple[float, str], ...]
     last_received: float | None
     last_published: float | None
     latencies: tuple[float, ...] = field(repr=False)
@@ -61,7 +66,8 @@ class FrameAccounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._received = self._processed = self._published = 0
-        self._corrections = self._resets = 0
+        self._corrections = self._resets = self._unstamped = 0
+        self._restarts: deque[tuple[float, str]] = deque(maxlen=_RESTARTS)
         self._dropped: Counter[str] = Counter()
         self._latencies: deque[float] = deque(maxlen=LATENCY_SAMPLES)
         self._lags: deque[float] = deque(maxlen=LATENCY_SAMPLES)
@@ -85,6 +91,12 @@ class FrameAccounts:
             with self._lock:
                 self._dropped[reason] += count
 
+    def repeat(self, stamp: int) -> None:
+        """Note a stamp that repeats; `drop` counts its frame."""
+        if stamp == 0:
+            with self._lock:
+                self._unstamped += 1
+
     def publish(self, latency: float) -> None:
         """Count first masks that were sent, latency seconds after the stamp of their image."""
         with self._lock:
@@ -107,6 +119,11 @@ class FrameAccounts:
         with self._lock:
             self._resets += 1
 
+    def note_restart(self, why: str) -> None:
+        """Note that images do not follow those before; `reset` counts the restart."""
+        with self._lock:
+            self._restarts.append((time.monotonic(), why))
+
     def snapshot(self) -> Account:
         """Return all counts as of one moment."""
         with self._lock:
@@ -118,6 +135,8 @@ class FrameAccounts:
                 published=self._published,
                 corrections=self._corrections,
                 resets=self._resets,
+                unstamped=self._unstamped,
+                restarts=tuple(self._restarts),
                 last_received=self._last_received,
                 last_published=self._last_published,
                 latencies=tuple(self._latencies),

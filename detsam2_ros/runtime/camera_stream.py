@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import numpy as np
-
 from detsam2_ros.engine import Engine, FrameResult, ImageError, WindowError
+from detsam2_ros.engine.tracking.pass_runner import Backlog
 from detsam2_ros.runtime.accounting import FrameAccounts
 from detsam2_ros.runtime.detection_inbox import DetectionInbox, Unused
 from detsam2_ros.runtime.detections import NamedDetections, to_detections
 from detsam2_ros.runtime.frame_queue import INACTIVE, QueuedFrame
+from detsam2_ros.runtime.stamp_order import Order, StampOrder
 
 # After so many failures in a row a stream restarts: what fails may be what it holds.
 FAILURES_BEFORE_RESET = 3
@@ -23,6 +23,7 @@ FAILURES_BEFORE_RESET = 3
 REFUSED = 'refused_image'
 FAILED = 'inference_failed'
 SAME_STAMP = 'repeated_stamp'
+LATE_STAMP = 'late_stamp'
 
 _FRAME, _WINDOW = 'frame', 'window'  # what may fail
 
@@ -72,7 +73,11 @@ class CameraStream:
         self._listener = listener
         self._interrupted = interrupted
         self._detections = detections
+        self._window_size = engine.config.window_size
         self._masks_come_at_once = engine.config.mode == 'online'
+        # Between the frame with which a window is due and the one that must wait for it.
+        self._frames_to_close = max(engine.config.window_size - 1, 1)
+        self._parts = self._parts_last_time = 0  # of closing a window
         self._stream = engine.open_stream(camera or 'camera')
         self._clear()
 
@@ -80,16 +85,26 @@ class CameraStream:
         self._failures: Counter[str] = Counter()  # in a row, of what
         self._held_back = False  # a window failed; it is tried again with the next frame
         self.undone = False  # a call undid what was done of a window that is not closed yet
-        self._last_stamp: int | None = None
+        self._order = StampOrder(self._window_size)
         self._size: tuple[int, int] | None = None  # (height, width) of the images
         self._unpublished = 0  # frames in the engine that have no masks yet
         self._corrections_since: float | None = None  # when a prompt came that no frame follows
+        self._last_closed = 0.0  # when a window was closed, seconds (monotonic)
 
     @property
     def waiting_since(self) -> float | None:
         """When the oldest frame whose window is not closed arrived, or a prompt without one."""
         tags = self._stream.backlog.tags
         return tags[0].received if tags else self._corrections_since
+
+    @property
+    def window_waits_since(self) -> float:
+        """When the oldest window began to wait: its first frame came, or the last one was closed.
+
+        Whatever waits longest goes first. Frames of a fast camera are dropped before they are
+        old, so the age of frames alone would never let its windows come first.
+        """
+        return max(self.waiting_since or 0.0, self._last_closed)
 
     @property
     def waiting(self) -> int:
@@ -111,19 +126,34 @@ class CameraStream:
         return self._stream.backlog.must_close_first if self._masks_come_at_once else self.due
 
     @property
+    def waits_for_window(self) -> bool:
+        """Whether no frame is taken until a window is closed as a whole."""
+        return not self._masks_come_at_once and self.due
+
+    @property
     def has_begun(self) -> bool:
         """Whether a window is being closed part by part."""
         return self._stream.backlog.begun
 
     def push(self, frame: QueuedFrame) -> None:
         """Take a frame; the stream restarts first where time or the image size demands it."""
-        if frame.stamp == self._last_stamp:
+        newest, order = self._order.newest, self._order.judge(frame.stamp)
+        if order is Order.REPEATED:
+            self._accounts.repeat(frame.stamp)
             self._drop(SAME_STAMP)
+            return
+        if order is Order.LATE:
+            self._drop(LATE_STAMP)
             return
         image = frame.image
         assert image is not None
         try:
-            self._restart_for(frame.stamp, image)
+            if order is Order.NEW_TIME and newest is not None:
+                self._restart_for_images(
+                    f'time went back by {(newest - frame.stamp) / 1e9:.3f} s')
+            elif self._size is not None and image.shape[:2] != self._size:
+                (h0, w0), (h1, w1) = self._size, image.shape[:2]
+                self._restart_for_images(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
         finally:
             # Before its masks come, and before a defect: whoever resets the stream counts it.
             self._unpublished += 1
@@ -142,7 +172,7 @@ class CameraStream:
             self._fail(failure, _FRAME)
             return
         self._failures[_FRAME] = 0
-        self._last_stamp = frame.stamp
+        self._order.take(frame.stamp)
         self._size = image.shape[0], image.shape[1]
         self._held_back = False
         self._corrections_since = None  # the window that has begun will see to it
@@ -152,7 +182,7 @@ class CameraStream:
         """Give the engine the detections whose frames are in reach, early and late ones."""
         if self._detections is None:
             return
-        found = self._detections.due(self._stream.stamps, self._last_stamp)
+        found = self._detections.due(self._stream.stamps, self._order.newest)
         try:
             while found:
                 self._prompt(*found.pop(0), self._detections)
@@ -161,7 +191,9 @@ class CameraStream:
 
     def look_for_corrections(self) -> None:
         """See whether something was prompted; while the camera stands still a pass is due then."""
-        backlog = self._stream.backlog
+        self._note_corrections(self._stream.backlog)
+
+    def _note_corrections(self, backlog: Backlog) -> None:
         if backlog.frames or not backlog.corrections:
             self._corrections_since = None
         elif self._corrections_since is None:  # later calls must not put it off
@@ -169,20 +201,26 @@ class CameraStream:
 
     def step(self) -> None:
         """Do a part of closing the oldest window, full or not; after a failure from its start."""
-        waiting = self._stream.backlog.frames
+        self._parts += 1
         try:
-            self._handle(self._part)
+            before, backlog = self._handle(self._part)
         except _StepError as failure:
             self._held_back = True
             self._fail(failure, _WINDOW)
             return
-        backlog = self._stream.backlog
         # Not with every part: a window that always fails at its last one fails in a row.
         corrected = self._corrections_since is not None and not backlog.corrections
-        if backlog.frames < waiting or corrected:
+        if backlog.frames < before.frames or corrected:
             self._failures[_WINDOW] = 0
             self._held_back = self.undone = False
-        self.look_for_corrections()  # what came amid the pass may have to wait for another one
+        self._note_corrections(backlog)  # what came amid the pass may wait for another one
+
+    def catch_up(self) -> None:
+        """Do so many parts that, done after each frame, the window closes before it must."""
+        for _ in range(1 + self._parts_last_time // self._frames_to_close):
+            if not self.due or self._interrupted():
+                return
+            self.step()
 
     def finish(self) -> None:
         """Close all windows for good: what a failure leaves of them is dropped."""
@@ -208,14 +246,10 @@ class CameraStream:
         if why:
             self._listener.on_reset(self._camera, why)
 
-    def _restart_for(self, stamp: int, image: np.ndarray) -> None:
+    def _restart_for_images(self, why: str) -> None:
         """Restart where a frame does not follow the ones before."""
-        if self._last_stamp is not None and stamp < self._last_stamp:
-            seconds = (self._last_stamp - stamp) / 1e9
-            self.restart(f'time went back by {seconds:.3f} s')
-        elif self._size is not None and image.shape[:2] != self._size:
-            (h0, w0), (h1, w1) = self._size, image.shape[:2]
-            self.restart(f'the image size changed from {w0}x{h0} to {w1}x{h1}')
+        self._accounts.note_restart(why)
+        self.restart(why)
 
     def _close(self) -> bool:
         """Close all windows, as far as that works; returns False when the thread is to end."""
@@ -249,9 +283,12 @@ class CameraStream:
     def _part(self) -> list[FrameResult]:
         return self._stream.step(early=True)
 
-    def _handle(self, step: Callable[[], list[FrameResult]]) -> None:
-        """Run a step and hand on its results, those that come with an error included."""
-        before, message = self._stream.backlog.tags, None
+    def _handle(self, step: Callable[[], list[FrameResult]]) -> tuple[Backlog, Backlog]:
+        """Run a step and hand on its results, those that come with an error included.
+
+        Returns the backlog before the step and after it.
+        """
+        before, message = self._stream.backlog, None
         try:
             results = step()
         except ImageError:
@@ -267,11 +304,15 @@ class CameraStream:
                 self._accounts.process()
             self._listener.on_result(self._camera, result)
             result.tag.image = None
-        closed = len(before) - self._stream.backlog.frames
+        after = self._stream.backlog
+        closed = before.frames - after.frames
         if closed > 0:
-            self._accounts.close_window(time.monotonic() - before[closed - 1].received)
+            self._parts_last_time, self._parts = self._parts, 0
+            self._last_closed = time.monotonic()
+            self._accounts.close_window(self._last_closed - before.tags[closed - 1].received)
         if message is not None:
             self._listener.on_failure(self._camera, message)
+        return before, after
 
     def _fail(self, failure: _StepError, what: str) -> None:
         self._failures[what] += 1

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -29,33 +30,54 @@ class QueuedFrame:
 
 
 class FrameQueue:
-    """At most `size` frames in the order of their arrival; its user guards it by a lock."""
+    """At most `size` frames in the order of their arrival; its user guards it by a lock.
 
-    def __init__(self, size: int, accounts: FrameAccounts):
+    freshest: once a frame had to be dropped, the newest one is taken and all before it are
+    dropped, until a turn finds a single frame: its camera does not send too many any more.
+    """
+
+    def __init__(self, size: int, accounts: FrameAccounts, freshest: bool = False):
+        # Since when the camera waits for a turn, seconds (monotonic): its first frame came then,
+        # or its last turn began. A frame that is dropped does not count: the frames of a fast
+        # camera are always fresh, and those of a slow one would always go first.
+        self.waiting_since = 0.0
+        # With freshest: the last turn dropped frames, and no turn was given away since.
+        self.owes_turn = False
         self._frames: deque[QueuedFrame] = deque()
         self._size = size
         self._accounts = accounts
+        self._freshest = freshest
+        self._overflows = False  # with freshest
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    @property
-    def oldest(self) -> float:
-        """When the first frame arrived, seconds (monotonic)."""
-        return self._frames[0].received
-
     def put(self, frame: QueuedFrame) -> bool:
         """Append a frame; returns whether the oldest one had to be dropped for it."""
+        if not self._frames:
+            self.waiting_since = frame.received
         self._frames.append(frame)
         full = len(self._frames) > self._size
         if full:
             self._frames.popleft()
             self._accounts.drop(QUEUE_FULL)
+            self._overflows = self._freshest
         return full
 
     def pop(self) -> QueuedFrame:
-        """Take out the first frame."""
+        """Take out the frame that is next: a turn of this camera begins."""
+        self.waiting_since = time.monotonic()
+        self._overflows &= len(self._frames) > 1
+        self.owes_turn = self._overflows
+        while self._overflows and len(self._frames) > 1:
+            self._frames.popleft()
+            self._accounts.drop(QUEUE_FULL)
         return self._frames.popleft()
+
+    def give_turn(self) -> None:
+        """Let something else be done in a turn of this camera."""
+        self.waiting_since = time.monotonic()
+        self.owes_turn = False
 
     def drop_all(self) -> None:
         """Drop what waits, because nobody will look at it."""

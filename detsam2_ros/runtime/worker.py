@@ -43,12 +43,18 @@ class Worker:
     max_window_delay: seconds after which the oldest frame of an unfinished window closes it, and
     a prompt is acted on that no frame follows; 0 = never. While frames of that camera wait in the
     queue it is not closed early: a thread that cannot keep up must not make its windows smaller.
-    detections: by camera, what another node found on its frames.
+    detections: by camera, what another node found on its frames. freshest: in mode online, where
+    frames come faster than inference, the newest one is taken, and masks keep coming while windows
+    are closed.
 
-    Frames go before windows, which are closed part by part while no frame waits, the one that has
-    waited longest first. But a camera's frames wait for its window in mode window, and in mode
-    online where the next frame would fill a second one: no camera's corrections fall behind by
-    more than one. Calls go before both, but a window that one of them undid (a memory bank was
+    Cameras whose frames wait take turns, the one that has waited longest first. A turn is a frame,
+    and frames go before windows, which are closed part by part while no frame waits, the one that
+    has waited longest first. But in mode window a camera's frames wait for its window. In mode
+    online a turn is a part of the camera's window where the next frame would fill a second one, so
+    that no camera's corrections fall behind by more than one; where the window of a camera that
+    stopped is overdue; and, with `freshest`, at every other turn of a camera that drops frames, so
+    many parts then that masks come evenly.
+    Calls go before both, but a window that one of them undid (a memory bank was
     swapped) is closed before the next call where frames wait for that: swaps in a row must not
     keep them waiting for ever.
     """
@@ -61,13 +67,15 @@ class Worker:
         queue_size: int,
         max_window_delay: float,
         detections: Mapping[str, DetectionInbox] | None = None,
+        freshest: bool = False,
     ):
         self._accounts = accounts
         self._listener = listener
         self._delay = max_window_delay
         self._detections = {} if detections is None else detections  # filled later
         self._wake = threading.Condition()
-        self._queues = {camera: FrameQueue(queue_size, accounts[camera]) for camera in cameras}
+        self._queues = {
+            camera: FrameQueue(queue_size, accounts[camera], freshest) for camera in cameras}
         self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
         self._accepting = False
         self._stopping = False
@@ -199,15 +207,25 @@ class Worker:
             while not self._stopping:
                 if self._calls and not self._must_close_undone():
                     return partial(self._work, *self._calls.popleft())
-                camera = self._next_camera()
-                if camera is not None:
-                    take = partial(self._streams[camera].push, self._queues[camera].pop())
-                    return partial(self._guard, camera, take)
-                camera = self._next_window()
-                if camera is not None:
-                    return partial(self._guard, camera, self._streams[camera].step)
+                turn = self._next_turn()
+                if turn is not None:
+                    return turn
                 self._wake.wait(self._seconds_to_deadline())
         return None
+
+    def _next_turn(self) -> Callable[[], None] | None:
+        """Return a frame to take, or a part of a window to do."""
+        camera = self._next_camera()
+        if camera is None:
+            window = self._next_window()
+            return None if window is None else partial(
+                self._guard, window, self._streams[window].step)
+        stream, queue = self._streams[camera], self._queues[camera]
+        if queue and not stream.behind and not (queue.owes_turn and stream.due):
+            return partial(self._guard, camera, partial(stream.push, queue.pop()))
+        parts = stream.catch_up if queue.owes_turn and stream.due else stream.step
+        queue.give_turn()
+        return partial(self._guard, camera, parts)
 
     def _work(self, work: Callable[[Engine], Any], future: Future[Any]) -> None:
         if not future.set_running_or_notify_cancel():
@@ -247,11 +265,15 @@ class Worker:
         )
 
     def _next_camera(self) -> str | None:
-        """Return the camera whose first frame has waited longest, of those that may go on."""
+        """Return the camera that has waited longest for a turn, None where no frame waits."""
+        if not any(self._queues.values()):
+            return None
+        now = time.monotonic()
         waiting = [
-            (queue.oldest, camera)
+            (queue.waiting_since, camera)
             for camera, queue in self._queues.items()
-            if queue and not self._streams[camera].behind
+            if not self._streams[camera].waits_for_window
+            and (queue or self._is_overdue(camera, now))
         ]
         return min(waiting)[1] if waiting else None
 
@@ -259,7 +281,7 @@ class Worker:
         """Return the camera with the window to do a part of."""
         now = time.monotonic()
         waiting = [
-            (stream.waiting_since or 0.0, camera)
+            (stream.window_waits_since, camera)
             for camera, stream in self._streams.items()
             if stream.due or stream.behind or self._is_overdue(camera, now)
         ]

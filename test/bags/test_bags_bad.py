@@ -75,7 +75,7 @@ def test_another_size_and_time_that_goes_back_start_new_streams(tmp_path) -> Non
     small = (100, 80)
     images = [raw(drawn(i), START + i * STEP) for i in range(5)]
     images += [raw(drawn(i, size=small), START + i * STEP) for i in range(5, 9)]
-    images += [raw(drawn(i, size=small), START + i * STEP) for i in range(4)]
+    images += [raw(drawn(i, size=small), START + (i - 20) * STEP) for i in range(4)]
     report = segment(of_images(tmp_path, images), tmp_path / 'out.mcap')
     topic = report.topics[0]
     assert (topic.messages, topic.segmented, topic.restarts) == (13, 13, 2)

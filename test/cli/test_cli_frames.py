@@ -208,6 +208,9 @@ def test_every_parameter_of_the_engine_has_an_option() -> None:
         ['in.mp4', '-o', 'out', '-K', '4', '--max-propagation', '9', '--association', 'class'])
     assert options.engine_config(given) == EngineConfig(
         window_size=4, max_propagation=9, association='class')
+    given.quality = 'balanced'
+    assert options.engine_config(given) == EngineConfig.of(
+        'balanced', window_size=4, max_propagation=9, association='class')
     with pytest.raises(ConfigError, match='association'):
         given.association = 'nonsense'
         options.engine_config(given)

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import bag_recordings as made
+import fakes
 import pytest
 from bag_recordings import FRAMES, read
 
 from detsam2_ros.bags import stream
 from detsam2_ros.cli import bag_command, segment_bag
+from detsam2_ros.engine import Engine
 from detsam2_ros.engine.stream import Stream
 
 recording = made.recording
@@ -100,6 +102,21 @@ def test_frames_without_masks_are_an_error_at_the_end(configs, recording, tmp_pa
     assert f'{FRAMES} inference_failed' in said.out and 'out of memory' in said.out
 
 
+def test_a_detector_that_failed_every_time_is_an_error_at_the_end(
+    recording, tmp_path, monkeypatch, capsys
+) -> None:
+    broken = fakes.BrokenDetector(RuntimeError('Got: 2\n Expected: 1'), working=0)
+    monkeypatch.setattr(
+        bag_command.command_line,
+        'build_engine',
+        lambda given, config: Engine(fakes.colour_sam2(128), broken, config),
+    )
+    assert segment_bag.main([str(recording), '-o', str(tmp_path / 'out.mcap'), *SMALL]) == 1
+    said = capsys.readouterr()
+    assert 'the detector failed every time on /front/image_raw, /rear/image/compressed' in said.err
+    assert 'Got: 2 Expected: 1' in said.out and f'{FRAMES} segmented + 0 refused' in said.out
+
+
 def test_without_the_library_one_sentence(tmp_path, monkeypatch, capsys) -> None:
     for name in [n for n in sys.modules if n.partition('.')[0] == 'rosbags']:
         monkeypatch.delitem(sys.modules, name)
@@ -111,3 +128,35 @@ def test_without_the_library_one_sentence(tmp_path, monkeypatch, capsys) -> None
     assert segment_bag.main([str(Path('in.mcap')), '-o', str(tmp_path / 'o.mcap')]) == 2
     said = capsys.readouterr().err
     assert 'pip install rosbags' in said and said.count('\n') == 1
+
+
+@pytest.mark.parametrize(('images', 'status', 'says'), [
+    ([b'no image'] * 4, 1, 'only 0 of 4 messages could be segmented (4 undecodable_message)'),
+    ([made.raw(made.drawn(0), 0)] * 3, 1, '(2 repeated_stamp; --stamps bag takes the times of'),
+    ([made.raw(made.drawn(0), i // 2) for i in range(4)], 0, ''),  # each one twice
+    ([], 0, ''),
+])
+def test_a_topic_without_masks_is_a_failure_also_when_quiet(
+    configs, tmp_path, capsys, images, status, says
+) -> None:
+    messages = [('/camera', made.IMAGE, made.START + i, data) for i, data in enumerate(images)]
+    messages += [('/other', made.IMAGE, made.START, made.raw(made.drawn(0), 0))]
+    source = made.write(tmp_path / 'in', messages)
+    output = ['-o', str(tmp_path / 'out.mcap'), '-q', *SMALL]
+    assert segment_bag.main([str(source), *output]) == status
+    said = capsys.readouterr()
+    assert not said.out and says in said.err
+    assert said.err.count('\n') == (1 if says else 0)
+
+
+def test_the_times_of_the_bag(configs, tmp_path, capsys) -> None:
+    messages = [('/camera', made.IMAGE, made.START + i * made.STEP, made.raw(made.drawn(i), 0))
+                for i in range(4)]  # fmt: skip
+    source = made.write(tmp_path / 'in', messages)
+    for stamps, status, says in (
+        ('header', 1, '4 read = 1 segmented + 3 refused (3 repeated_stamp; --stamps bag takes'),
+        ('bag', 0, '4 read = 4 segmented + 0 refused; '),
+    ):
+        output = ['-o', str(tmp_path / f'{stamps}.mcap'), *SMALL]
+        assert segment_bag.main([str(source), *output, '--stamps', stamps]) == status
+        assert says in capsys.readouterr().out

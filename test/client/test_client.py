@@ -10,7 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from client_cases import SECOND, STEP, correction, image, labels_of, masks, objects
+from client_cases import (
+    SECOND,
+    STEP,
+    compressed,
+    correction,
+    image,
+    labels_of,
+    masks,
+    objects,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,16 +73,19 @@ def test_an_object_without_a_mask_has_no_box() -> None:
     assert frame.objects[0].box is None and not frame.objects[0].visible
 
 
-def test_corrections_are_patches_against_revision_0() -> None:
-    timeline = filled(1)
+@pytest.mark.parametrize('sent', [lambda message: message, compressed], ids=['raw', 'png'])
+def test_corrections_are_patches_against_revision_0(sent) -> None:
+    timeline = MaskTimeline()
+    timeline.add_masks(sent(masks(FIRST, 0)))
+    timeline.add_objects(objects(0, 0))
     before = timeline.latest()
-    first = timeline.add_correction(correction(FIRST, SECOND_LABELS, 0, 0, 1, ids=(1, 2)))
+    first = timeline.add_correction(sent(correction(FIRST, SECOND_LABELS, 0, 0, 1, ids=(1, 2))))
     np.testing.assert_array_equal(first.labels, SECOND_LABELS)
     assert first.revision == 1 and [obj.id for obj in first.objects] == [1, 2]
-    second = timeline.add_correction(correction(FIRST, THIRD_LABELS, 0, 0, 2, ids=(3,)))
+    second = timeline.add_correction(sent(correction(FIRST, THIRD_LABELS, 0, 0, 2, ids=(3,))))
     np.testing.assert_array_equal(second.labels, THIRD_LABELS)
     assert second.objects[0].conditioned
-    third = timeline.add_correction(correction(FIRST, FIRST, 0, 0, 3))
+    third = timeline.add_correction(sent(correction(FIRST, FIRST, 0, 0, 3)))
     assert third.revision == 3 and third == timeline.at(0)
     np.testing.assert_array_equal(third.labels, FIRST)
     # What was handed out stays.
@@ -220,6 +232,23 @@ def test_final_by_message_or_by_distance() -> None:
     timeline = filled(10, max_propagation=4)
     late = timeline.add_correction(correction(FIRST, SECOND_LABELS, 0, 0))
     assert late.final and late.revision == 1
+
+
+def test_without_opencv_only_compressed_masks_are_refused() -> None:
+    program = (
+        'import sys; sys.modules["cv2"] = None  # as if it were not installed\n'
+        'from types import SimpleNamespace as Message\n'
+        'from detsam2_ros.client import MaskTimeline\n'
+        'raw = Message(encoding="mono16", height=1, width=1, step=2, data=b"aa", is_bigendian=0)\n'
+        'raw.header = Message(stamp=Message(sec=0, nanosec=0), frame_id="")\n'
+        'MaskTimeline().add_masks(raw)\n'
+        'try: MaskTimeline().add_masks(Message(format="mono16; png compressed ", data=b""))\n'
+        'except ImportError as error: print(error)\n'
+    )
+    run = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert run.stdout == (
+        'compressed masks need OpenCV, which is not installed: install python3-opencv (pip: '
+        'opencv-python-headless), or subscribe without compressed=True\n'), run.stderr
 
 
 def test_no_ros_is_imported() -> None:

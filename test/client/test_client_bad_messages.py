@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from client_cases import STEP, correction, labels_of, masks, objects
+from client_cases import STEP, compressed, correction, labels_of, masks, objects
 
 from detsam2_ros.client import MaskTimeline
 
@@ -110,6 +110,38 @@ def test_corrections(timeline: MaskTimeline, path: str, value: object, sentence:
     assert sentence in str(error.value)
     assert state(timeline) == before
     assert timeline.add_correction(sound).revision == 1
+
+
+PNG = compressed(masks(FIRST, 3 * STEP)).data
+BAD_PNG = [
+    ('format', 'mono16; jpeg compressed mono8', 'only PNG keeps the ids'),
+    ('format', '', "format is ''"),
+    ('format', '16UC1; compressedDepth png', "format is '16UC1; compressedDepth png'"),
+    ('data', b'', '0 bytes of data are no whole PNG'),
+    ('data', PNG[:-1], 'are no whole PNG'),
+    ('data', PNG[1:], 'are no whole PNG'),
+    ('data', PNG[:45] + bytes(8) + PNG[53:], 'is damaged'),
+    # A size that would take gigabytes; 8 bits; colours.
+    ('data', PNG[:16] + b'\x7f\xff\xff\xff' + PNG[20:], 'a PNG of 2147483647x2 with 16 bits'),
+    ('data', PNG[:24] + b'\x08' + PNG[25:], 'with 8 bits, kind 0'),
+    ('data', PNG[:25] + b'\x02' + PNG[26:], 'with 16 bits, kind 2'),
+]
+
+
+@pytest.mark.parametrize(('path', 'value', 'sentence'), BAD_PNG)
+def test_compressed(timeline: MaskTimeline, path: str, value: object, sentence: str) -> None:
+    before = state(timeline)
+    correct = correction(FIRST, AFTER, STEP, 1)
+    for add, message, inner, names in (
+        (timeline.add_masks, masks(FIRST, 4 * STEP), '', 'masks'),
+        (timeline.add_correction, correct, 'patch.', 'correction of frame 1: patch'),
+    ):
+        with pytest.raises(ValueError) as error:
+            add(changed(compressed(message), inner + path, value))
+        # A patch must have the size of its roi, whatever else is wrong with it.
+        text = str(error.value)
+        assert text.startswith(names) and (sentence in text or inner and 'but roi 2x2' in text)
+    assert state(timeline) == before
 
 
 def test_an_empty_roi_with_a_patch(timeline: MaskTimeline) -> None:

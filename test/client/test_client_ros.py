@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from client_cases import STEP, correction, labels_of, masks, objects
+from client_cases import STEP, compressed, correction, labels_of, masks, objects
 
 pytest.importorskip('rclpy')
 pytest.importorskip('detsam2_msgs.msg')
@@ -20,7 +20,7 @@ pytest.importorskip('detsam2_msgs.msg')
 import rclpy
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_msgs import msg as messages
 from detsam2_ros.client import MaskTimeline, TimelineFrame, subscribe
@@ -52,6 +52,8 @@ class Sender:
             'masks': Image,
             'objects': messages.ObjectArray,
             'corrections': messages.MaskCorrection,
+            'masks/compressed': CompressedImage,
+            'corrections/compressed': messages.CompressedMaskCorrection,
         }
         self.kinds = kinds
         self.publishers = {
@@ -66,9 +68,12 @@ class Sender:
             self.executor.spin_once(timeout_sec=0.05)
 
     def matched(self) -> bool:
-        return all(p.get_subscription_count() == 1 for p in self.publishers.values())
+        return sum(p.get_subscription_count() for p in self.publishers.values()) == 3
 
     def send(self, topic: str, source: SimpleNamespace) -> None:
+        other = f'{topic}/compressed'
+        if other in self.publishers and self.publishers[other].get_subscription_count():
+            topic, source = other, compressed(source)
         self.publishers[topic].publish(fill(self.kinds[topic](), source))
 
     def send_frame(self, index: int, labels: np.ndarray) -> None:
@@ -87,14 +92,16 @@ def context_and_executor(request):
     rclpy.shutdown(context=context)
 
 
-def test_subscribe(context_and_executor, capfd) -> None:
+@pytest.mark.parametrize('png', [False, True])
+def test_subscribe(context_and_executor, capfd, png) -> None:
     context, executor = context_and_executor
     node = rclpy.create_node('client', context=context, namespace='robot')
     executor.add_node(node)
     sender = Sender(context, executor, '/robot/detsam2/front')
     changes: list[TimelineFrame] = []
     timeline = MaskTimeline(length=50)
-    subscription = subscribe(node, changes.append, camera='front', timeline=timeline, depth=40)
+    subscription = subscribe(
+        node, changes.append, camera='front', timeline=timeline, depth=40, compressed=png)
     assert subscription.timeline is timeline
     sender.until(sender.matched)
     for i in range(20):
@@ -113,11 +120,11 @@ def test_subscribe(context_and_executor, capfd) -> None:
         np.testing.assert_array_equal(frame.labels, AFTER if frame.revision else FIRST)
         assert frame.final == bool(frame.revision)
         assert (frame.frame_id, frame.objects[0].class_name) == ('camera', 'cup')
-    assert 'detsam2/front/corrections: message refused: correction of frame 3: roi of 2x2 ' in (
-        capfd.readouterr().err
-    )
+    suffix = '/compressed' * png
+    refused = 'message refused: correction of frame 3: roi of 2x2 '
+    assert f'detsam2/front/corrections{suffix}: {refused}' in capfd.readouterr().err
     subscription.destroy()
-    sender.until(lambda: sender.publishers['masks'].get_subscription_count() == 0)
+    sender.until(lambda: sender.publishers['masks' + suffix].get_subscription_count() == 0)
     assert len(timeline) == 20
 
 

@@ -24,7 +24,7 @@ FRACTIONS = (
 
 def test_the_defaults_are_a_valid_combination_without_warnings(caplog):
     config = EngineConfig()
-    assert (config.window_size, config.detect_interval, config.max_propagation) == (10, 10, 20)
+    assert (config.window_size, config.detect_interval, config.max_propagation) == (10, 10, 40)
     assert (config.mode, config.association) == ('online', 'instance')
     assert not caplog.records
 
@@ -42,6 +42,18 @@ def test_each_line_has_a_default_a_description_and_allowed_values():
     assert str(listed['mode'].allowed) == 'window, online'
     # An instance lists the defaults too, not its values.
     assert parameters(EngineConfig(window_size=5)) == listed
+
+
+def test_a_quality_gives_defaults_and_what_is_given_wins():
+    assert EngineConfig.of('exact') == EngineConfig()
+    balanced = {name: each.balanced for name, each in parameters(EngineConfig).items()
+                if each.balanced is not None}
+    assert balanced == {'confirm_iou': 0.9, 'early_stop_iou': 0.95}
+    assert EngineConfig.of('balanced') == EngineConfig(**balanced)
+    assert EngineConfig.of('balanced', confirm_iou=1.0, window_size=5) == EngineConfig(
+        window_size=5, early_stop_iou=0.95)
+    with pytest.raises(ConfigError, match='^quality must be one of exact, balanced, got .best.'):
+        EngineConfig.of('best')
 
 
 def test_every_number_is_checked():

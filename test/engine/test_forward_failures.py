@@ -9,7 +9,9 @@ from fault_engine import fail
 from stream_cases import GOOD, RED, USUAL, fail_once, film, nothing_was_lost, same_results
 
 from detsam2_ros.engine.sam2 import steps
+from detsam2_ros.engine.stats import StatsRecorder
 from detsam2_ros.engine.tracking import conditioning, forward_step
+from detsam2_ros.engine.tracking.pass_runner import Pace
 from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.errors import DetectorError, EngineError, WindowError
 
@@ -135,6 +137,38 @@ def test_a_pass_that_fails_amid_its_parts_begins_anew(after, monkeypatch):
     for run in runs:
         run.work()
     same_results(*(run.results for run in runs))
+
+
+@pytest.mark.parametrize('mode', ['window', 'online'])
+@pytest.mark.parametrize('call', [(Pace, 'keep'), (StatsRecorder, 'settle')])
+def test_no_result_is_lost_when_the_device_reports_a_failed_kernel_late(call, mode, monkeypatch):
+    where, name = call
+    expected, run = [Run(ColourDetector(['red']), **{**USUAL, 'mode': mode}) for _ in range(2)]
+    asked, failures = [0], [0]
+    original = getattr(where, name)
+
+    def fails_sometimes(self):
+        asked[0] += 1
+        if asked[0] in (2, 3, 9):
+            raise RuntimeError('CUDA error: an illegal memory access was encountered')
+        original(self)
+
+    def insist(call):
+        while True:
+            try:
+                run.results += call()
+                return
+            except RuntimeError:
+                failures[0] += 1
+
+    expected.push(*film(12))
+    monkeypatch.setattr(where, name, fails_sometimes)
+    for i, image in enumerate(film(12)):
+        insist(lambda i=i, image=image: run.stream.add(image, 1000 * i))
+        while run.stream.backlog.due:
+            insist(run.stream.step)
+    assert failures[0] > 1
+    same_results(run.results, expected.results)
 
 
 def test_frames_do_not_pile_up_when_nobody_closes_windows():

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory attention and bfloat16 are sam2's own, up to rounding, and keep no more than is read."""
 
+import contextlib
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 
 from detsam2_ros.engine.sam2 import model as sam2_model
-from detsam2_ros.engine.sam2 import steps
+from detsam2_ros.engine.sam2 import precision, steps
 from detsam2_ros.engine.sam2 import steps as stages
 from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.memory import Memory
@@ -234,3 +236,36 @@ def test_the_position_embedding_is_that_of_the_trunk_and_is_made_once() -> None:
         fresh = encode_image(own, image)[0].top
         assert len(calls) == 2
     assert all(torch.equal(top, fresh) for top in kept)
+
+
+@pytest.mark.parametrize(('flags', 'balanced'), [
+    ('fpu avx512f avx512_bf16 avx512_vnni', torch.bfloat16), ('fpu amx_bf16', torch.bfloat16),
+    ('fpu avx2 avx512f', torch.float32), (None, torch.float32),
+])  # fmt: skip
+def test_a_processor_computes_in_bfloat16_if_it_has_the_instructions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str | None, balanced: torch.dtype
+) -> None:
+    info = tmp_path / 'cpuinfo'
+    if flags is not None:
+        info.write_text(f'model name\t: avx512_bf16\nflags\t\t: {flags}\nbugs\t\t: none\n')
+    monkeypatch.setattr(precision, '_CPU_INFO', info)
+    assert precision.default_dtype(CPU, 'balanced') == balanced
+    assert precision.default_dtype(CPU, 'exact') == torch.float32
+
+
+@pytest.mark.parametrize('native', [True, False])
+def test_a_gpu_that_would_emulate_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    asked = []
+
+    def supported(including_emulation: bool = True) -> bool:
+        asked.append(including_emulation)
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, 'device', lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', supported)
+    for quality in ('exact', 'balanced'):
+        dtype = precision.default_dtype(torch.device('cuda'), quality)
+        assert dtype == (torch.bfloat16 if native else torch.float32)
+    assert asked == [False, False]

@@ -16,6 +16,7 @@ from benchmarks.harness import pages
 from benchmarks.harness.place import Place
 from benchmarks.harness.runs import Journal, job_in
 from benchmarks.harness.turns import Task, in_turn, repeat, run_within
+from benchmarks.quality import balanced
 from benchmarks.speed import aims, gpu, node, performance
 from benchmarks.speed.endurance import verdict
 from benchmarks.speed.operations import Counter, counted, measure
@@ -42,6 +43,23 @@ class Clock:
 
     def __init__(self) -> None:
         self.limits: list[float] = []
+
+
+def test_options_are_compared_with_the_plain_method_on_the_same_clips() -> None:
+    def line(case: str, setting: str, reach: int, seed: int, iou: float) -> dict[str, Any]:
+        return {
+            'case': case, 'setting': setting, 'M': reach, 'seed': seed, 'frames': 80, 'balls': 100,
+            'final_iou': 100 * iou, 'first_iou': 80.0, 'tracked': 160, 'seconds': iou * 8.0,
+        }  # fmt: skip
+
+    lines = [line(case, 'exact', 40, seed, 0.7 + seed / 5) for case in balanced.CASES
+             for seed in (0, 1)]  # fmt: skip
+    lines += [line(case, 'balanced', 40, 1, 0.9 + 0.001) for case in balanced.CASES]
+    lines[11] = line('boxes dropped', 'balanced', 40, 1, 0.89) | {'first_iou': 79.0}
+    rows = [row.strip('| ').split(' | ') for row in balanced.table(lines).splitlines()[2:]]
+    assert rows[0][:5] == ['exact', '40', '2', '0.800', '0.800']
+    assert rows[1][:5] == ['balanced', '40', '1', '+0.001', '-0.010']
+    assert rows[1][8:] == ['-0.010', '2.0', '90', '1.00'] and len(rows) == 2
 
 
 def test_tasks_keep_to_their_budget_and_say_what_they_skip() -> None:

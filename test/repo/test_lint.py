@@ -36,7 +36,8 @@ def our_files() -> list[Path]:
     except (OSError, subprocess.CalledProcessError):  # an unpacked archive
         paths = []
         for folder, folders, names in os.walk(ROOT):
-            folders[:] = [n for n in folders if n not in NOT_OURS and not n.endswith('_cache')]
+            ours = set(folders) - NOT_OURS
+            folders[:] = [n for n in ours if not n.endswith(('_cache', '-kilted'))]
             paths += [Path(folder) / name for name in names]
     return sorted(path for path in paths if path.is_file())
 

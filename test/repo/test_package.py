@@ -83,7 +83,7 @@ def test_manifest_is_what_catkin_reads() -> None:
 def test_interfaces_are_built_and_explained() -> None:
     """Every interface is in CMakeLists.txt, and every field has a comment above its block."""
     cmake = (ROOT / 'detsam2_msgs' / 'CMakeLists.txt').read_text(encoding='utf-8')
-    assert len(INTERFACES) == 8
+    assert len(INTERFACES) == 9
     for path in INTERFACES:
         assert f'"{path.parent.name}/{path.name}"' in cmake
         blocks = re.split(r'\n\s*\n|^---$', path.read_text(encoding='utf-8'), flags=re.MULTILINE)
@@ -229,9 +229,9 @@ def test_setup_names_what_is_missing(tmp_path: Path, lacking: str) -> None:
             (tools / name).symlink_to(found)
     source = tmp_path / 'checkout'
     source.mkdir()
-    for name in ('package.xml', 'setup.py', 'setup.cfg', 'constraints.txt'):
+    for name in ('package.xml', 'setup.py', 'setup.cfg'):
         shutil.copy(ROOT / name, source)
-    for path in ROOT.glob('requirements*.txt'):
+    for path in [*ROOT.glob('constraints*.txt'), *ROOT.glob('requirements*.txt')]:
         shutil.copy(path, source)
     shutil.copytree(ROOT / 'scripts', source / 'scripts')
     base = Path(sys.base_prefix) / 'bin' / f'python3.{sys.version_info.minor}'
@@ -257,7 +257,9 @@ def test_env_works_from_anywhere(tmp_path: Path, shell: str) -> None:
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f'there is no {shell}')
-    if not (ROOT / 'install' / '.detsam2_setup').is_file():
+    chosen = {k: v for k, v in os.environ.items() if k == 'DETSAM2_ROS_WHEELS'}
+    suffix = '-kilted' if 'kilted' in chosen.values() else ''
+    if not (ROOT / f'install{suffix}' / '.detsam2_setup').is_file():
         pytest.skip('this checkout was not set up by scripts/setup')
     source = f'. "{ROOT}/scripts/env"'
     command = (
@@ -267,7 +269,7 @@ def test_env_works_from_anywhere(tmp_path: Path, shell: str) -> None:
     )
     result = subprocess.run(
         [program, '-c', command],
-        cwd=tmp_path, env={'PATH': os.defpath, 'HOME': str(tmp_path)},
+        cwd=tmp_path, env={'PATH': os.defpath, 'HOME': str(tmp_path), **chosen},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

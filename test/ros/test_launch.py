@@ -163,7 +163,7 @@ def test_transports_are_set_unless_the_user_has(name: str, stand_ins: None) -> N
 def test_what_is_started_is_installed(path: Path) -> None:
     """Executables are entry points of setup.py, and shipped files exist."""
     setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
-    installed = set(re.findall(r"'(\w+) = [\w.]+:main'", setup))
+    installed = set(re.findall(r"'(\w+) = [\w.]+:(?:main|run)'", setup))
     text = path.read_text(encoding='utf-8')
     started = set(re.findall(r"executable='(\w+)'", text))
     assert started and started <= installed, started - installed
@@ -197,10 +197,11 @@ def test_given_arguments_override_with_the_type_of_the_parameter(stand_ins: None
     from detsam2_ros.ros.parameters.table import PARAMETERS
 
     given = {
-        'autostart': 'false', 'use_sim_time': 'True', 'image_transport': 'compressed',
+        'autostart': 'false', 'bond': 'true', 'use_sim_time': 'True',
+        'image_transport': 'compressed', 'image_reliability': 'best_effort',
         'sam2_model': '1', 'detector': 'topic', 'detector_model': 'yolo11n.pt', 'device': 'cpu',
-        'mode': 'window', 'window_size': '5', 'detect_interval': '0', 'max_propagation': '15',
-        'memory_bank_directory': '/tmp/banks',
+        'mode': 'window', 'quality': 'exact', 'window_size': '5', 'detect_interval': '0',
+        'max_propagation': '15', 'memory_bank_directory': '/tmp/banks',
     }  # fmt: skip
     assert set(given) == set(loaded('detsam2.launch.py').OVERRIDES)
     found = overrides(**given, cameras=' front, rear ')

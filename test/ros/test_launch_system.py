@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, really launched; needs launch_pytest, which a ROS 2 installation has."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ launch_pytest = pytest.importorskip(
     'launch_pytest', reason='launch_pytest is not installed; a ROS 2 installation has it')
 pytest.importorskip('rclpy')
 
+from camera_process import camera  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler  # noqa: E402
 from launch.event_handlers import OnProcessExit  # noqa: E402
 from launch.launch_description import LaunchDescription  # noqa: E402
@@ -139,3 +142,37 @@ def broken_demo(tmp_path: Path) -> tuple[LaunchDescription, Exits]:
 def test_the_demo_ends_when_the_recorder_fails(broken_demo: tuple) -> None:
     assert broken_demo[1]['demo_recorder'] != 0
     assert set(broken_demo[1]) == {'demo_camera', 'detsam2_node', 'demo_recorder'}
+
+
+# ---- images, with the transports that the launch file sets for the node alone
+@launch_pytest.fixture
+def looking(quick: str) -> tuple[LaunchDescription, Exits]:
+    return description('detsam2.launch.py', params_file=quick, image='/cam/image_raw')
+
+
+@pytest.mark.launch(fixture=looking)
+@pytest.mark.parametrize('size', [(256, 256), (1280, 720)], ids=['256', '720p'])
+@pytest.mark.parametrize('reliable', [True, False], ids=['reliable', 'best_effort'])
+def test_images_are_received_or_explained(
+    looking: tuple, graph: Graph, reliable: bool, size: tuple[int, int]
+) -> None:
+    box = graph.inbox(DiagnosticArray, '/diagnostics')
+
+    def camera_status() -> Any:
+        found = [s for m in box.messages[-3:] for s in m.status if ': camera' in s.name]
+        return found[-1] if found else None
+
+    def received() -> int:
+        status = camera_status()
+        return int({v.key: v.value for v in status.values}['received']) if status else 0
+
+    with camera('/cam/image_raw', *size, reliable):
+        wait_until(lambda: state(graph, '/detsam2') == 'active', 'active', PATIENCE)
+        deadline = time.monotonic() + 5.0
+        while time.monotonic() < deadline and received() < 10:
+            time.sleep(0.1)
+        count, said = received(), camera_status().message
+    if reliable or size == (256, 256):
+        assert count >= 10, said
+    else:
+        assert count >= 10 or 'FASTDDS_BUILTIN_TRANSPORTS' in said

@@ -208,6 +208,7 @@ def test_saving_does_not_overwrite_unless_told(start, control, tmp_path):
     control.release(DETECTING)
     assert node.graph.answer(future).success
     assert (tmp_path / 'banks' / 'later.safetensors').exists()
+    node.finish()  # frames that still wait would be dropped
 
 
 def test_a_camera_must_be_named_when_there_are_several(start, tmp_path):

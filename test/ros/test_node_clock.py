@@ -5,6 +5,7 @@
 import time
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from node_control import DETECTING
 from node_running import SECOND
 from node_scenes import check_same, engine_results, engine_streams, finish_and_check, scene
@@ -59,14 +60,14 @@ def test_a_bag_that_loops(start):
     frames = scene(10, seed=3)
     pairs = []
     for i in range(3):
-        pairs.append(shown(node, frames, 5 * SECOND))
+        pairs.append(node.camera.send_all(frames, 5 * SECOND, SECOND // 4))
         # Topics are not ordered among each other, and here not even stamps tell rounds apart.
         node.camera.masks.wait(10 * i + 8)
         node.camera.objects.wait(10 * i + 8)
     node.finish()
     check_same(node.camera, *engine_streams(*pairs))
     assert node.status('').values['resets'] == '2'
-    assert node.process.lines('time went back by 0.900 s')
+    assert node.process.lines('time went back by 2.250 s')
 
 
 def test_a_single_image_from_the_past(start):
@@ -93,8 +94,41 @@ def test_a_driver_that_does_not_stamp(start):
     node.finish()
     node.camera.expected_drops = {'repeated_stamp': 5}
     check_same(node.camera, engine_results(pairs[:1]))
-    (line,) = node.process.lines('does the driver stamp its images?')
+    (line,) = node.process.lines('every image has the stamp 0')
+    assert '[WARN]' in line and 'set up the driver to fill header.stamp' in line
+
+
+def test_images_that_come_late(start):
+    """They are dropped; what else there is comes as if they had never been."""
+    node = start()
+    frames = scene(12, seed=8)
+    pairs = []
+    for i in range(12):
+        pairs += shown(node, frames[i : i + 1], SECOND + i * SECOND // 10)
+        if i in (3, 6, 10):
+            shown(node, frames[i - 1 : i], SECOND + i * SECOND // 10 - SECOND // 20)
+    node.finish()
+    node.camera.expected_drops = {'late_stamp': 3}
+    check_same(node.camera, engine_results(pairs))
+    assert node.status('').values['resets'] == '0'
+    (line,) = node.process.lines('an image is older than the one before')
     assert '[WARN]' in line
+
+
+def test_a_camera_that_keeps_restarting_is_a_warning(start):
+    node = start()
+    frames = scene(9, seed=4)
+    pairs = []
+    for i in range(3):
+        pairs.append(shown(node, frames[3 * i : 3 * i + 3], (50 - 10 * i) * SECOND))
+    status = node.wait_status(lambda s: 'restarted' in s.message, '')
+    assert status.level == DiagnosticStatus.WARN[0]
+    assert status.message == (
+        'the stream restarted 2 times in 60 s, and with it the objects: time went back by 10.200 '
+        's; a recording that loops, or a driver whose clock jumps: play it once, or synchronise '
+        'that clock')
+    node.finish()
+    check_same(node.camera, *engine_streams(*pairs))
 
 
 def test_each_camera_has_its_own_time(start):

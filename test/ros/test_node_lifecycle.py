@@ -108,7 +108,7 @@ def test_deactivate_publishes_the_unfinished_window_and_then_takes_nothing(start
 def test_it_comes_up_by_itself(start):
     node = start(up=False, autostart=True)
     node.wait_connected()
-    assert node.state() == 'active'
+    wait_until(lambda: node.state() == 'active', 'active')
     frames = scene(9)
     stamps = node.camera.stream(frames)
     finish_and_check(node, zip(stamps, frames, strict=True))

@@ -111,6 +111,23 @@ def test_overload_drops_the_oldest_and_counts_them(start, control):
     assert float(values['pass_lag_p50_s']) > 0
 
 
+def test_in_overload_the_freshest_frame_counts(start, control):
+    control.hold(ENCODING)
+    node = start(queue_size=0, **ONLINE)
+    camera, frames = node.camera, scene(12, seed=3)
+    camera.send(frames[0], SECOND)
+    control.wait_held(ENCODING)  # the first frame is on its way, all others wait
+    for i, image in enumerate(frames[1:], 2):
+        camera.send(image, i * SECOND)
+    node.wait_status(lambda status: status.values['received'] == '12', '')
+    assert node.status('').values['queue'] == '2'
+    control.release(ENCODING)
+    node.finish()
+    camera.expected_drops = {'queue_full': 10}
+    assert [stamp_of(m) for m in camera.masks.messages] == [SECOND, 12 * SECOND]
+    assert node.status('').values['dropped_queue_full'] == '10'
+
+
 def test_a_bank_swap_under_load_loses_no_frame(start, control, tmp_path):
     for name, colours in (('red_green', ('red', 'green')), ('blue', ('blue',))):
         save_bank(tmp_path / f'{name}.safetensors', 3, *colours)

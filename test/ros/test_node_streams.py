@@ -9,6 +9,7 @@ import node_scenes
 import numpy as np
 import pytest
 from node_colour import COLOURS
+from node_control import COMPRESSING
 from node_graph import Graph, quality, wait_until
 from node_running import SECOND, CameraSide, RunningNode, stamp_of
 from node_scenes import check_same, check_timeline, engine_results, scene, steady_scene
@@ -136,6 +137,34 @@ def test_the_image_topic_can_be_remapped(start):
     node = start(image_topic='/remapped/image_raw')
     assert node.status('').values['topic'] == '/remapped/image_raw'
     run(node, node.camera, scene(10))
+
+
+# ---- over a network
+def test_compressed_masks_are_the_same_and_made_only_when_asked_for(start, control):
+    node = start()
+    frames = scene(36, seed=2)
+    stamps = node.camera.stream(frames[:12])
+    assert control.counted(COMPRESSING) == 0
+    late = Graph('late')
+    try:
+        subscription = subscribe(late.node, namespace=node.name, compressed=True)
+        for listening in subscription.subscriptions:
+            wait_until(listening.get_publisher_count, 'the late subscriber')
+        for topic in ('masks', 'corrections'):
+            name = f'{node.name}/{topic}/compressed'
+            wait_until(lambda n=name: node.graph.node.count_subscribers(n), name)
+        more = node.camera.stream(frames[12:], first=stamps[-1] + SECOND)
+        node.finish()
+        timeline, expected = subscription.timeline, node.camera.timeline
+        # It knows no revision 0 of the frames before, only of these.
+        wait_until(lambda: [f for s in more if (f := timeline.at(s))] == [
+            expected.at(stamp) for stamp in more], 'the same frames')
+        for stamp in more:
+            np.testing.assert_array_equal(timeline.at(stamp).labels, expected.at(stamp).labels)
+        assert any(timeline.at(stamp).revision for stamp in more)
+        assert control.counted(COMPRESSING) >= len(more) + 1
+    finally:
+        late.close()
 
 
 # ---- programs that know vision_msgs, or a mask of classes, only

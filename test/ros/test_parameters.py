@@ -3,9 +3,6 @@
 """The node's parameters: declared, read, refused, changed, and documented as they are."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +31,7 @@ from detsam2_ros.ros.parameters.declare import (
     declare_parameters,
     read_parameters,
 )
+from detsam2_ros.ros.parameters.table import BY_QUALITY
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,14 +78,23 @@ def from_yaml(make_node: MakeNode, path: Path) -> NodeParameters:
 # ---- declared
 def test_the_defaults_are_valid_and_those_of_the_engine(read):
     parameters = read()
-    assert parameters.engine == EngineConfig()
+    assert parameters.engine == EngineConfig.of('balanced') != EngineConfig()
     assert (EngineConfig().mode, EngineConfig().bank_object_frames) == ('online', 3)
     assert parameters.max_bank_bytes == DEFAULT_MAX_BANK_BYTES
     assert (parameters.autostart, parameters.cameras, parameters.camera_names) == (True, (), ('',))
     for name, spec in PARAMETERS.items():
         owner = parameters.engine if hasattr(parameters.engine, name) else parameters
         value = getattr(owner, name)
-        assert value == spec.default and type(value) is type(spec.default)
+        assert value == spec.default_of('balanced') and type(value) is type(spec.default)
+
+
+@pytest.mark.parametrize(
+    ('mode', 'given', 'frames', 'freshest'),
+    [('online', 0, 2, True), ('window', 0, 20, False), ('online', 5, 5, False)],
+)
+def test_how_many_frames_wait_depends_on_the_mode(read, mode, given, frames, freshest):
+    parameters = read(f'mode:={mode}', f'queue_size:={given}')
+    assert (parameters.frames_in_queue, parameters.freshest) == (frames, freshest)
 
 
 def test_the_table_has_every_field_once():
@@ -95,7 +102,8 @@ def test_the_table_has_every_field_once():
     method = {field.name for field in dataclasses.fields(EngineConfig)}
     assert not fields & method
     assert set(PARAMETERS) == fields | method
-    assert set(RUNTIME) == {*live_parameters(EngineConfig), 'detector_confidence', 'overlay'}
+    others = {'detector_confidence', 'overlay', 'quality'}
+    assert set(RUNTIME) == {*live_parameters(EngineConfig), *others}
 
 
 def test_descriptors_tell_type_range_and_meaning(make_node):
@@ -117,6 +125,56 @@ def test_descriptors_tell_type_range_and_meaning(make_node):
     assert (score.from_value, score.to_value) == (0.0, 1.0)
     transport = node.describe_parameter('image_transport').additional_constraints
     assert transport == 'one of raw, compressed; set at start only'
+
+
+# ---- quality
+
+
+@pytest.mark.parametrize('quality', ['exact', 'balanced'])
+def test_quality_gives_defaults_and_single_parameters_win(read, quality: str):
+    assert BY_QUALITY == ('confirm_iou', 'early_stop_iou')
+    assert read(f'quality:={quality}').engine == EngineConfig.of(quality)
+    given = read(f'quality:={quality}', 'confirm_iou:=0.7').engine
+    assert given == EngineConfig.of(quality, confirm_iou=0.7)
+
+
+def test_a_change_of_quality_changes_what_nobody_set(make_node):
+    node = make_node('-p', 'confirm_iou:=0.7')
+    declare_parameters(node)
+
+    def values_after(**changes: object) -> list[object]:
+        done = node.set_parameters_atomically([
+            Parameter(name, value=value) for name, value in changes.items()])
+        assert done.successful, done.reason
+        return [node.get_parameter(name).value for name in ('quality', *BY_QUALITY)]
+
+    assert values_after(quality='exact') == ['exact', 0.7, 0.0]
+    assert values_after(quality='balanced') == ['balanced', 0.7, 0.95]
+    assert values_after(early_stop_iou=0.9) == ['balanced', 0.7, 0.9]
+    assert values_after(quality='exact') == ['exact', 0.7, 0.9]
+    # What was given is given, also where it is the default of a quality.
+    assert values_after(early_stop_iou=0.0) == ['exact', 0.7, 0.0]
+    assert values_after(quality='balanced') == ['balanced', 0.7, 0.0]
+
+
+def test_a_quality_and_a_parameter_may_be_set_at_once(make_node):
+    node = make_node()
+    declare_parameters(node)
+    changes = [Parameter('quality', value='exact'), Parameter('confirm_iou', value=0.7)]
+    assert node.set_parameters_atomically(changes).successful
+    assert node.get_parameter('confirm_iou').value == 0.7
+    assert node.get_parameter('early_stop_iou').value == 0.0
+    assert read_parameters(node).engine == EngineConfig.of('exact', confirm_iou=0.7)
+
+
+def test_a_quality_that_there_is_not_is_refused(make_node, read):
+    with pytest.raises(ParameterError, match="quality must be one of exact, balanced, got 'best'"):
+        read('quality:=best')
+    node = make_node()
+    declare_parameters(node)
+    current = read_parameters(node)
+    with pytest.raises(ParameterError, match='quality must be one of'):
+        check_changes(current, [Parameter('quality', value='best')])
 
 
 # ---- what YAML files say
@@ -164,7 +222,7 @@ def test_a_list_is_a_list_of_strings_for_other_nodes_too(make_node):
     ('image_transport:=theora', "image_transport must be one of raw, compressed, got '"),
     ('association:=best', "association must be one of instance, class, got 'best'"),
     ('dtype:=float16', "dtype must be one of auto, float32, bfloat16, got 'float16'"),
-    ('queue_size:=0', r'queue_size must be in 1\.\.10000 frames, got 0'),
+    ('queue_size:=-1', r'queue_size must be in 0\.\.10000 frames, got -1'),
 ])
 def test_bad_values_are_refused_by_name_when_declared(make_node, given: str, message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):
@@ -188,7 +246,7 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
 
 # ---- together
 @pytest.mark.parametrize(('given', 'message'), [
-    (['window_size:=30'], r'max_propagation \(20\) must be >= window_size \(30\)'),
+    (['window_size:=50'], r'max_propagation \(40\) must be >= window_size \(50\)'),
     (['device:=gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
     (['sam2_model:=" "'], "sam2_model is empty; 'demo' is the shipped model"),
     (['cameras:=[a, b, a]'], "cameras: 'a' is there more than once"),
@@ -197,8 +255,8 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
     (['memory_bank:=/tmp/a'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=a/../../b'], 'memory_bank must be a path inside memory_bank_directory'),
     (['memory_bank:=~/b'], 'memory_bank must be a path inside memory_bank_directory'),
-    (['device:=gpu', 'window_size:=21', 'cameras:=[A]'],
-     "cameras: 'A' cannot .*; device must .*; max_propagation .20. must"),
+    (['device:=gpu', 'window_size:=41', 'cameras:=[A]'],
+     "cameras: 'A' cannot .*; device must .*; max_propagation .40. must"),
 ])
 def test_values_that_do_not_fit_are_refused(read, given: list[str], message: str):
     with pytest.raises(ParameterError, match=f'^{message}'):
@@ -254,6 +312,7 @@ def set_one(node: Node, name: str, value: Any) -> SetParametersResult:
 def test_what_can_change_changes(running, name: str):
     spec = PARAMETERS[name]
     value = not spec.default if isinstance(spec.default, bool) else 1  # an int for a float too
+    value = 'exact' if name == 'quality' else value
     result = set_one(running, name, value)
     assert result.successful, result.reason
     parameters = running.current
@@ -309,18 +368,11 @@ def test_the_yaml_file_has_every_parameter_with_its_default(make_node, read):
         default = PARAMETERS[name].default
         default = list(default) if isinstance(default, tuple) else default
         assert value == default and type(value) is type(default), name
-    assert set(given) == set(PARAMETERS)
+    # Those would win over quality, and stand as comments.
+    assert set(given) == set(PARAMETERS) - set(BY_QUALITY)
+    for name in BY_QUALITY:
+        assert f'\n    # {name}: {PARAMETERS[name].balanced}  # ' in parameter_docs.yaml()
     assert from_yaml(make_node, path) == read()
-
-
-def test_the_page_is_made_from_the_table():
-    page = (ROOT / 'docs' / 'parameters.md').read_text(encoding='utf-8')
-    assert page == parameter_docs.markdown(), (
-        'run python -m detsam2_ros.ros.parameters.docs markdown > docs/parameters.md'
-    )
-    for name in PARAMETERS:
-        assert page.count(f'\n| `{name}` | ') == 1
-    assert all(max(map(len, spec.description.split())) < 60 for spec in PARAMETERS.values())
 
 
 def test_the_settings_of_the_demo_are_valid(make_node):
@@ -329,22 +381,3 @@ def test_the_settings_of_the_demo_are_valid(make_node):
     assert parameters.device == 'cpu'
     given = yaml.safe_load((ROOT / 'config' / 'demo.yaml').read_text(encoding='utf-8'))
     assert set(given['/**']['ros__parameters']) <= set(PARAMETERS)
-
-
-def test_the_generator_says_how_it_is_used(capsys, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['parameter_docs', 'html'])
-    assert parameter_docs.main() == 2
-    assert 'markdown|yaml' in capsys.readouterr().err
-    monkeypatch.setattr('sys.argv', ['parameter_docs', 'yaml'])
-    assert parameter_docs.main() == 0
-    assert capsys.readouterr().out == parameter_docs.yaml()
-
-
-def test_the_table_needs_no_ros():
-    """It may be read where there is no ROS: to make the documentation."""
-    program = (
-        'import sys; sys.modules["rclpy"] = None\n'
-        'from detsam2_ros.ros.parameters import docs; print(len(docs.markdown()))'
-    )
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    subprocess.run([sys.executable, '-c', program], check=True, env=environment, cwd=ROOT)

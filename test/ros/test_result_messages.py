@@ -14,11 +14,18 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
-from detsam2_msgs.msg import MaskCorrection, ObjectArray
+from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
+from detsam2_ros.messages.png import read_png
 from detsam2_ros.results.frames import FrameResult, Object
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.images import label_image, read_labels
-from detsam2_ros.ros.result_messages import FirstLabels, correction, object_array, occupied
+from detsam2_ros.ros.result_messages import (
+    FirstLabels,
+    compressed_correction,
+    correction,
+    object_array,
+    occupied,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -99,6 +106,23 @@ def test_each_correction_alone_brings_revision_0_up_to_date(found):
     first = FirstLabels.of(found[0])
     for later in found[1:]:
         check_patch(found[0], later, correction(later, header(), first))
+
+
+@given(revisions())
+def test_a_compressed_correction_says_the_same(found):
+    first = FirstLabels.of(found[0])
+    for later in found[1:]:
+        sent = correction(later, header(), first)
+        made = compressed_correction(sent)
+        got = deserialize_message(serialize_message(made), CompressedMaskCorrection)
+        assert got == made and got.header == got.patch.header == sent.header
+        assert not got.correction.patch.data
+        if sent.patch.data:
+            assert got.patch.format == 'mono16; png compressed '  # as image_transport names it
+            got.correction.patch = label_image(header(), read_png(got.patch, 'patch'))
+            assert got.correction == sent
+        else:
+            assert not got.patch.data
 
 
 @given(revisions())

@@ -29,7 +29,7 @@ def restart(film: Film, cause: str) -> None:
         film.stream.restart('it was asked to')
     else:
         shape = (8, 6, 3) if cause == 'size' else (4, 6, 3)
-        film.push(50 if cause == 'size' else -1, picture=image(shape))
+        film.push(50 if cause == 'size' else -2 * SECOND, picture=image(shape))
     film.check()
 
 
@@ -38,13 +38,13 @@ def restart(film: Film, cause: str) -> None:
 def test_time_that_goes_back_publishes_what_waits_and_restarts(mode):
     film = Film(mode=mode)
     film.push(*(i * SECOND for i in range(6)))
-    film.push(2 * SECOND)
-    shown = [] if mode == 'window' else [2 * SECOND]
+    film.push(SECOND)
+    shown = [] if mode == 'window' else [SECOND]
     assert film.heard.first() == [i * SECOND for i in range(6)] + shown
-    assert film.heard.of('reset') == ['time went back by 3.000 s']
-    film.push(*(i * SECOND for i in range(3, 6)))
+    assert film.heard.of('reset') == ['time went back by 4.000 s']
+    film.push(*(i * SECOND for i in range(2, 5)))
     assert [(r.index, r.stamp) for r in film.heard.of('result') if r.revision == 0][6:] == [
-        (i, (i + 2) * SECOND) for i in range(4)]
+        (i, (i + 1) * SECOND) for i in range(4)]
     assert film.dropped == {}
 
 
@@ -52,10 +52,11 @@ def test_time_that_goes_back_publishes_what_waits_and_restarts(mode):
 def test_a_recording_that_loops_restarts_each_time(mode):
     film = Film(mode=mode)
     for _ in range(3):
-        film.push(*range(5))
+        film.push(*(i * SECOND for i in range(5)))
     assert len(film.heard.of('reset')) == 2
     shown = 4 if mode == 'window' else 5  # of the unfinished window
-    assert film.heard.first() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, *range(shown)]
+    assert [stamp // SECOND for stamp in film.heard.first()] == [
+        *range(5), *range(5), *range(shown)]
 
 
 @MODES
@@ -105,9 +106,9 @@ def test_another_size_in_the_middle_of_a_window(frames, mode):
 
 def test_a_frame_of_another_size_and_an_earlier_time_is_reported_as_earlier():
     film = Film()
-    film.push(5)
-    film.push(4, picture=image((8, 6, 3)))
-    assert film.heard.of('reset') == ['time went back by 0.000 s']
+    film.push(5 * SECOND)
+    film.push(4 * SECOND, picture=image((8, 6, 3)))
+    assert film.heard.of('reset') == ['time went back by 1.000 s']
 
 
 def test_size_and_time_are_handled_with_real_masks_too():
@@ -115,10 +116,10 @@ def test_size_and_time_are_handled_with_real_masks_too():
     small, large = (scene(('red', 20, 20), size=size) for size in ((48, 64), (64, 48)))
     film.push(*range(6), picture=small)
     film.push(*range(6, 12), picture=large)
-    film.push(*range(3), picture=large)
+    film.push(*range(-SECOND, 3 - SECOND), picture=large)
     film.stream.finish()
     film.check()
-    assert film.heard.first() == [*range(12), *range(3)]
+    assert film.heard.first() == [*range(12), *range(-SECOND, 3 - SECOND)]
     labels = [r.labels for r in film.heard.of('result')]
     assert {image.shape for image in labels} == {(48, 64), (64, 48)}
     assert all(image.any() for image in labels)

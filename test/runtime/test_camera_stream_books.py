@@ -103,7 +103,7 @@ def test_a_frame_that_restarts_a_stream_is_counted_also_when_that_ends_in_a_defe
     setattr(film.engine, where, leave)
     film.accounts.receive()
     with pytest.raises(SystemExit):
-        film.stream.push(queued(-1))
+        film.stream.push(queued(-(10**9)))
     film.stream.reset('of an internal error', INTERNAL)
     film.check()
     now = film.accounts.snapshot()
@@ -148,7 +148,7 @@ ACTIONS = st.lists(
         st.sampled_from([
             'push', 'push', 'push', 'push', 'part', 'part', 'part', 'repeat', 'back', 'size',
             'add fails', 'refused', 'part fails', 'window fails', 'detector fails', 'finish',
-            'restart',
+            'restart', 'late',
         ]),
         st.integers(1, 4),
     ),
@@ -186,14 +186,16 @@ def test_every_frame_is_accounted_for_whatever_happens(mode, actions, settings):
             if action == 'size':
                 shape = (shape[1], shape[0], 3)
             for i in range(count):
-                stamp += {'repeat': 0, 'back': -7 if i == 0 else 1}.get(action, 1)
+                # By a second in all, or by less: what comes late, and what is a new time.
+                stamp += {'repeat': 0, 'back': -(10**9) if i == 0 else 1,
+                          'late': -7 if i == 0 else 1}.get(action, 1)
                 film.push(stamp, picture=image(shape))
                 sent += 1
         film.check()
         assert film.pending < settings[0] + (3 if mode == 'window' else settings[0])
     check_order(film, settings[0] + settings[1])
     assert film.accounts.snapshot().received == sent
-    assert set(film.dropped) <= {FAILED, 'refused_image', 'repeated_stamp'}
+    assert set(film.dropped) <= {FAILED, 'refused_image', 'repeated_stamp', 'late_stamp'}
 
 
 def check_order(film: Film, reach: int) -> None:

@@ -66,7 +66,7 @@ def test_a_full_queue_of_one_camera_costs_the_other_nothing(mode):
 
 
 @MODES
-def test_the_camera_whose_frame_has_waited_longest_is_next(mode):
+def test_the_camera_that_has_waited_longest_for_a_turn_is_next(mode):
     order = []
     with running(cameras=('a', 'b'), mode=mode) as rig:
         rig.engine.on_add = lambda stream: order.append(stream.name)
@@ -74,9 +74,9 @@ def test_the_camera_whose_frame_has_waited_longest_is_next(mode):
             rig.send(0, camera='a', ago=2.0)
             rig.send(0, camera='b', ago=5.0)
             rig.send(1, camera='b', ago=1.0)
-            rig.send(1, camera='a', ago=3.0)  # behind one that is younger: order is kept
+            rig.send(1, camera='a', ago=3.0)  # it waits since the turn of the one before
         rig.settle()
-    assert order == ['b', 'a', 'a', 'b']
+    assert order == ['b', 'a', 'b', 'a']
 
 
 # ---- max_window_delay

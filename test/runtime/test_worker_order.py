@@ -107,8 +107,24 @@ def test_a_camera_that_must_wait_keeps_no_other_one_waiting():
             rig.send(*range(9), camera='a', ago=50.0)  # longest, but its second window is full
             rig.send(*range(3), camera='b', ago=10.0)
         rig.settle()
-        assert rig.engine.log[:10] == [('a', 'take')] * 7 + [('b', 'take')] * 3
+        turns = [('a', 'take'), ('b', 'take')] * 3
+        assert rig.engine.log[:10] == turns + [('a', 'take')] * 4
         assert rig.heard.first('a') == list(range(9))
+
+
+def test_a_camera_that_must_close_a_window_shares_the_turns_with_others():
+    with running(Steps(), cameras=('a', 'b')) as rig:
+        with rig.held():
+            rig.send(*range(7), camera='a')
+        rig.settle()
+        rig.engine.log.clear()
+        with rig.held():
+            rig.send(*range(7, 12), camera='a', ago=50.0)  # the last one waits for a window
+            rig.send(*range(6), camera='b', ago=10.0)
+        rig.settle()
+        turns = [what for turn in (('a', 'b'),) * 4 for what in turn]
+        assert [camera for camera, what in rig.engine.log if what != 'end'][:8] == turns
+        assert [what for camera, what in rig.engine.log if camera == 'a'][3:5] == ['take', 'part']
 
 
 @MODES

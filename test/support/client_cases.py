@@ -6,6 +6,8 @@ from types import SimpleNamespace as Message
 
 import numpy as np
 
+from detsam2_ros.messages.png import png_fields
+
 SECOND = 10**9
 STEP = SECOND // 10
 
@@ -61,6 +63,19 @@ def correction(
         header=header(stamp), frame_index=index, revision=revision, final=final, roi=roi,
         patch=patch, objects=objects(stamp, index, ids, revision, final), changed_ids=list(ids),
     )  # fmt: skip
+
+
+def compressed(message: Message) -> Message:
+    """Make masks or a correction as they are on the topics compressed."""
+    if hasattr(message, 'patch'):
+        bare = Message(**{**vars(message), 'patch': image(np.zeros((0, 0), np.uint16))})
+        patch = message.patch
+        png = compressed(patch) if patch.data else Message(
+            header=header(0), format='', data=b'')
+        return Message(header=message.header, correction=bare, patch=png)
+    labels = np.frombuffer(message.data, np.uint16).reshape(message.height, message.width)
+    fields = png_fields(labels)
+    return Message(header=message.header, format=fields['format'], data=fields['data'].tobytes())
 
 
 def labels_of(*pixels: int, width: int = 4) -> np.ndarray:

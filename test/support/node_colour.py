@@ -13,7 +13,7 @@ from typing import Any
 
 import fakes
 import numpy as np
-from node_control import DETECTING, DRAWING, ENCODING, LOADING, PASSING, Control
+from node_control import COMPRESSING, DETECTING, DRAWING, ENCODING, LOADING, PASSING, Control
 
 from detsam2_ros.engine import Detections, Engine, EngineConfig
 from detsam2_ros.engine.sam2.model import ModelIdentity, Sam2Model
@@ -85,16 +85,19 @@ def engine_factory(parameters: Any) -> Engine:
 
 
 def count_drawings(control: Control) -> None:
-    """Let the control count the overlays that are drawn, published or not."""
+    """Let the control count the overlays that are drawn and the masks that are compressed."""
     from detsam2_ros.ros import camera
 
-    draw = camera.draw_overlay
+    def counted(place: str, work: Any) -> Any:
+        def counting(*arguments: Any) -> Any:
+            control.count(place)
+            return work(*arguments)
 
-    def counting(*arguments: Any) -> np.ndarray:
-        control.count(DRAWING)
-        return draw(*arguments)
+        return counting
 
-    camera.draw_overlay = counting
+    camera.draw_overlay = counted(DRAWING, camera.draw_overlay)
+    camera.compressed_labels = counted(COMPRESSING, camera.compressed_labels)
+    camera.compressed_correction = counted(COMPRESSING, camera.compressed_correction)
 
 
 def control_passes(control: Control) -> None:
@@ -103,9 +106,9 @@ def control_passes(control: Control) -> None:
 
     advance = PassRunner.advance
 
-    def controlled(runner: PassRunner, tools: Any) -> Any:
+    def controlled(runner: PassRunner, *arguments: Any) -> Any:
         control.reach(PASSING)
-        return advance(runner, tools)
+        return advance(runner, *arguments)
 
     PassRunner.advance = controlled  # type: ignore[method-assign]
 

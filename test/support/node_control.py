@@ -13,7 +13,7 @@ VARIABLE = 'DETSAM2_TEST_CONTROL'
 # The places where a node with the colour engine can be held, slowed down or made to fail.
 LOADING, DETECTING, ENCODING = 'loading', 'detecting', 'encoding'
 PASSING = 'passing'  # before each part of closing a window
-DRAWING = 'drawing'  # counted only
+DRAWING, COMPRESSING = 'drawing', 'compressing'  # counted only
 
 
 class Control:

@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 # Mode window: which results come of which frames does not depend on how fast the machine is.
 PARAMETERS: dict[str, Any] = {
     'autostart': False, 'mode': 'window', 'window_size': 4, 'detect_interval': 4,
-    'max_propagation': 12, 'max_window_delay': 0.0, 'queue_size': 1000,
+    'max_propagation': 12, 'max_window_delay': 0.0, 'queue_size': 1000, 'quality': 'exact',
     'diagnostics_period': 0.1,
 }
 # Images must not get lost between publisher and node, when a test counts on each.

@@ -117,9 +117,9 @@ class Graph:
         box = Inbox(keep)
 
         def take(message: Any) -> None:
-            box.add(message)
             if callback is not None:
                 callback(message)
+            box.add(message)  # whoever waits for it finds what the callback did
 
         box.subscription = self.node.create_subscription(kind, topic, take, qos or quality())
         return box

@@ -37,15 +37,14 @@ class CameraSide:
     """One camera of the node as its users see it: a publisher of images, and what comes out.
 
     parent: full name of what its topics are under. qos: of the publisher. keep: so many messages
-    of each topic, None all. image_topic: to publish to, '' the node's own.
+    of each topic, None all. image_topic: of raw images, '' the node's own.
     """
 
     def __init__(
         self, graph: Graph, parent: str, qos: QoSProfile, compressed: bool = False,
         keep: int | None = None, image_topic: str = '',
     ):
-        own = f'{parent}/image' + ('/compressed' if compressed else '')
-        self.input_topic = image_topic or own
+        self.input_topic = (image_topic or f'{parent}/image') + '/compressed' * compressed
         self.sent: list[int] = []  # stamps, and all else that was published
         self.frames: dict[int, np.ndarray] = {}  # by stamp
         self.timeline = MaskTimeline(length=keep or 100_000)

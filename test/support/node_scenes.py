@@ -10,6 +10,7 @@ import numpy as np
 from fakes import disc
 from node_colour import colour_engine
 from node_control import DETECTING, Control
+from node_graph import wait_until
 from node_running import SECOND, CameraSide, RunningNode, stamp_of
 
 from detsam2_ros.engine import EngineConfig, FrameResult
@@ -166,7 +167,7 @@ def hold(
 def check_timeline(camera: CameraSide, results: Sequence[FrameResult]) -> None:
     """Check that the timeline holds the last revision of each frame, pixel by pixel."""
     latest = {result.index: result for result in results}
-    assert len(camera.timeline) == len(latest)
+    wait_until(lambda: len(camera.timeline) == len(latest), 'masks and objects of each frame')
     for result in latest.values():
         frame = camera.timeline.at(result.stamp)
         assert frame is not None and frame.revision == result.revision

@@ -89,12 +89,13 @@ class Rig:
     """A worker on an engine, with accounts and a recorder."""
 
     def __init__(self, engine: Any = None, cameras: Sequence[str] = ('',), queue: int = 100,
-                 delay: float = 0.0, mode: str = 'window'):
+                 delay: float = 0.0, mode: str = 'window', freshest: bool = False):
         self.engine = FaultEngine(mode=mode) if engine is None else engine
         self.cameras = tuple(cameras)
         self.accounts = {camera: FrameAccounts() for camera in cameras}
         self.heard = Recorder()
-        self.worker = Worker(cameras, self.accounts, self.heard, queue, delay)
+        self.worker = Worker(
+            cameras, self.accounts, self.heard, queue, delay, freshest=freshest)
 
     def start(self) -> Rig:
         """Start and activate; returns itself."""

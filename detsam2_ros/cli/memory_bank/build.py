@@ -28,7 +28,7 @@ from detsam2_ros.cli.memory_bank.common import (
     load_model,
     save,
 )
-from detsam2_ros.cli.options import wanted_classes
+from detsam2_ros.cli.options import add_image_size, wanted_classes
 from detsam2_ros.engine import ConfigError, YoloDetector, default_device
 
 
@@ -105,6 +105,7 @@ def _add_selection(verb: argparse.ArgumentParser) -> None:
         '--confidence', type=float, default=0.5,
         help='minimum confidence of a detection (--detect); default 0.5',
     )  # fmt: skip
+    add_image_size(more, ' (--detect)')
 
 
 def run(given: argparse.Namespace) -> int:
@@ -151,6 +152,7 @@ def _check_belongs(given: argparse.Namespace) -> None:
         '--ignore': (given.ignore, given.masks, '--masks'),
         '--crowds': (given.crowds or None, given.coco, '--coco'),
         '--classes': (given.classes, given.detect, '--detect'),
+        '--image-size': (given.image_size, given.detect, '--detect'),
     }
     for option, (value, fits, owner) in kinds.items():
         if value is not None and not fits:
@@ -179,6 +181,7 @@ def _annotations(given: argparse.Namespace, pictures: Pictures) -> Annotations:
         classes=wanted_classes(given.classes),
         confidence=given.confidence,
         device=given.device or default_device(),
+        image_size=given.image_size,
     )
     return Detected(detector, Path(given.detect).name, given.group)
 

@@ -119,13 +119,13 @@ class DemoRecorder(Node):
         descriptor = ParameterDescriptor(description=description, read_only=True)
         return self.declare_parameter(name, default, descriptor).value
 
-    def _check(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+    def _check(self, changes: list[Parameter]) -> SetParametersResult:
         for change in changes:
             if change.name == 'phase' and not isinstance(change.value, str):
                 return SetParametersResult(successful=False, reason='phase must be a string')
         return SetParametersResult(successful=True)
 
-    def _set(self, changes: list[Parameter[Any]]) -> None:
+    def _set(self, changes: list[Parameter]) -> None:
         for change in changes:
             if change.name == 'phase':
                 self.log.phase = change.value

@@ -12,6 +12,7 @@ import torch
 
 from detsam2_ros.engine.bank.tensors import TensorFile, parse_json
 from detsam2_ros.engine.sam2.model import ModelIdentity
+from detsam2_ros.results.detections import MAX_CLASS_ID
 from detsam2_ros.results.errors import BankError
 
 FORMAT_VERSION = 1
@@ -19,7 +20,6 @@ METADATA_KEY = 'detsam2_memory_bank'
 PARTS = ('spatial', 'pointer', 'score')
 _SPATIAL_DTYPE = 'bfloat16'
 _MAX_DIM = 1 << 20
-MAX_CLASS_ID = 2**31 - 1
 MAX_TEXT = 1024
 _UTC_TIME = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)', re.ASCII)
 

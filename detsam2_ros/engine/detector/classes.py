@@ -5,6 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from detsam2_ros.results.detections import MAX_CLASS_ID
+from detsam2_ros.results.errors import ConfigError, PromptError
+
+MAX_NAME = 1024  # characters, as a bank file holds them
 
 
 class ClassTable:
@@ -44,3 +52,48 @@ class ClassTable:
     def take_over(self, other: ClassTable) -> None:
         """Become another table."""
         self._names = dict(other._names)
+
+
+def name_fault(name: str) -> str | None:
+    """Return what keeps a name from being that of a class, as the end of a sentence."""
+    if not name.strip():
+        return 'is empty'
+    if not name.isprintable():
+        return f'is not printable: {name!r:.40}'
+    return f'has more than {MAX_NAME} characters' if len(name) > MAX_NAME else None
+
+
+def detector_classes(names: object) -> dict[int, str]:
+    """Return a detector's class names without blanks around them; ConfigError naming a bad one."""
+    if not isinstance(names, Mapping):
+        raise ConfigError(
+            f"the detector's class_names must map ids to names, got {type(names).__name__}"
+        )
+    for class_id, name in names.items():
+        if not _is_id(class_id):
+            raise ConfigError(
+                f"the detector's class ids must be whole numbers in 0..{MAX_CLASS_ID}, "
+                f'got {class_id!r:.40}'
+            )
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"the detector's class {class_id} must have a text as its name, got {name!r:.40}"
+            )
+        if fault := name_fault(name.strip()):
+            raise ConfigError(f"the name of the detector's class {class_id} {fault}")
+    return {int(class_id): name.strip() for class_id, name in names.items()}
+
+
+def prompted_class(name: object) -> str:
+    """Return the class name of a prompt without blanks around it, '' for none; PromptError."""
+    if not isinstance(name, str):
+        raise PromptError(f'a class name is a text, got {name!r:.40}')
+    name = name.strip()
+    if name and (fault := name_fault(name)):
+        raise PromptError(f'the class name {fault}')
+    return name
+
+
+def _is_id(value: Any) -> bool:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and 0 <= int(value) <= MAX_CLASS_ID

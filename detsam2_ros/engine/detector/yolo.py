@@ -12,25 +12,29 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-from detsam2_ros.paths import shared_file
+from detsam2_ros.engine.detector.classes import name_fault
+from detsam2_ros.engine.detector.exported import check_size, exported_size, fixed_shape
+from detsam2_ros.engine.detector.yolo_files import (
+    find_model,
+    gist,
+    half_option,
+    import_yolo,
+    open_model,
+    undisturbed,
+)
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import ConfigError, ModelError
 
 _log = logging.getLogger(__name__)
 
 # A window of many detection frames is split, so that its size never decides about memory.
-_BATCH = 16
-# Tasks whose results carry upright boxes.
-_TASKS = ('detect', 'segment', 'pose')
+_MAX_BATCH = 16
 
 
 class YoloDetector:
@@ -41,9 +45,11 @@ class YoloDetector:
     downloaded once into torch's cache folder. classes: names or ids to keep; None keeps all.
     confidence, iou: thresholds of detection and of non-maximum suppression, 0..1. device: a
     torch device; None takes CUDA when there is one. half: float16; None takes it on CUDA.
-    image_size: longer side in pixels that the network sees; None takes that of the training.
+    image_size: longer side in pixels that the network sees, rounded up to a multiple of 32; None
+    takes that of the training, of an exported file the one it was exported for.
     max_detections: most boxes an image. Needs `ultralytics` (AGPL-3.0). Raises ModelError when
-    the package or the model is missing or not usable, ConfigError for a bad parameter.
+    the package or the model is missing or not usable, ConfigError for a bad parameter. A model
+    that refuses a batch gets smaller ones from then on, down to one image at a time.
     """
 
     class_names: dict[int, str]
@@ -65,14 +71,16 @@ class YoloDetector:
             raise ConfigError(f'max_detections must be >= 1, got {max_detections!r}')
         if image_size is not None and image_size < 32:
             raise ConfigError(f'image_size must be >= 32 pixels, got {image_size!r}')
+        self._batch = _MAX_BATCH
+        self._fixed_batch = 1  # images that a call must have; fewer are filled up
         self.device = _usable_device(device)
         if half is None:
             half = self.device.type == 'cuda'
 
-        with _undisturbed():
-            yolo_class = _ultralytics()
-            self.path = _find(weights)
-            self._model = _load(yolo_class, self.path)
+        with undisturbed():
+            yolo_class = import_yolo()
+            self.path = find_model(weights)
+            self._model = open_model(yolo_class, self.path)
             self._options: dict[str, Any] = {
                 'conf': confidence,
                 'iou': iou,
@@ -83,22 +91,16 @@ class YoloDetector:
                 'verbose': False,
             }
             if half:
-                self._options.update(_half_option())
+                self._options.update(half_option())
             if image_size is not None:
                 self._options['imgsz'] = image_size
-            # The first call builds the network on the device. A missing runtime for an exported
-            # model shows here, not in the first window of a running robot.
-            try:
-                self._predict([np.zeros((64, 64, 3), np.uint8)])
-                names = self._model.names
-            except Exception as error:
-                raise ModelError(
-                    f'the detector {self.path} was loaded but cannot run on {self.device}: '
-                    f'{_first_line(error)}'
-                ) from error
-        self.class_names = {int(key): str(name) for key, name in names.items()}
+            names = self._start()
+        check_size(self._model.predictor.model, image_size, self.path.name)
+        self.class_names = {int(key): str(name).strip() for key, name in names.items()}
+        kept = list(self.class_names) if classes is None else self._class_ids(classes)
         if classes is not None:
-            self._options['classes'] = self._class_ids(classes)
+            self._options['classes'] = kept
+        self._check_names(kept)
 
     @property
     def confidence(self) -> float:
@@ -127,19 +129,76 @@ class YoloDetector:
                 )
             by_size.setdefault(image.shape, []).append(i)
         for indices in by_size.values():
-            for start in range(0, len(indices), _BATCH):
-                chunk = indices[start : start + _BATCH]
-                for i, boxes in zip(
-                    chunk, self._predict([images[i] for i in chunk]), strict=False
-                ):
-                    found[i] = boxes
+            for i, boxes in zip(
+                indices, self._in_batches([images[i] for i in indices]), strict=False
+            ):
+                found[i] = boxes
         return [detections for detections in found if detections is not None]
+
+    def _start(self) -> dict[int, Any]:
+        """Build the network on the device and return its class names; raises ModelError.
+
+        A missing runtime for an exported model shows here, not in the first window of a running
+        robot.
+        """
+        probe = [np.zeros((64, 64, 3), np.uint8)]
+        try:
+            try:
+                self._predict(probe)
+            except Exception:
+                # Without metadata ultralytics takes any export for one of 640 pixels, batch 1.
+                self._fixed_batch, size = fixed_shape(self.path)
+                if self._fixed_batch > 1:
+                    self._batch = self._fixed_batch
+                if size is not None:
+                    self._options.setdefault('imgsz', size)
+                self._predict(probe)
+            backend = self._model.predictor.model
+            size = exported_size(backend)
+            if size is not None and getattr(backend, 'dynamic', False):
+                self._options.setdefault('imgsz', size)
+            names: dict[int, Any] = self._model.names
+        except Exception as error:
+            raise ModelError(
+                f'the detector {self.path} was loaded but cannot run on {self.device}: '
+                f'{gist(error)}'
+            ) from error
+        if not getattr(backend, 'metadata', True) and names.get(0) == 'class0':
+            _log.warning(
+                '%s holds no metadata as Ultralytics exports it: its classes are called class0, '
+                'class1, ...; images go in at %s pixels, where image_size sets nothing else',
+                self.path, self._options.get('imgsz', 640),
+            )  # fmt: skip
+        return names
+
+    def _in_batches(self, images: list[np.ndarray]) -> list[Detections]:
+        """Run the network in batches as large as it takes, which is found out once."""
+        size, done, found = self._batch, 0, []
+        while done < len(images):
+            batch = images[done : done + size]
+            try:
+                found += self._predict(batch)
+            except Exception as error:
+                if len(batch) == 1:
+                    raise
+                size = len(batch) // 2
+                refusal = error
+                continue
+            done += len(batch)
+            if size < self._batch:
+                _log.warning(
+                    '%s takes at most %d image%s at once (%s)',
+                    self.path, size, '' if size == 1 else 's', gist(refusal),
+                )  # fmt: skip
+                self._batch = size
+        return found
 
     def _predict(self, images: list[np.ndarray]) -> list[Detections]:
         """Run the network on uint8 [H, W, 3] RGB images of one size."""
         # ultralytics takes arrays for what cv2.imread returns: BGR.
         bgr = [np.ascontiguousarray(image[..., ::-1]) for image in images]
-        results = self._model.predict(bgr, **self._options)
+        bgr += [bgr[-1]] * (self._fixed_batch - len(bgr))
+        results = self._model.predict(bgr, **self._options)[: len(images)]
         return [
             Detections(
                 result.boxes.xyxy.float().cpu().numpy(),
@@ -151,25 +210,49 @@ class YoloDetector:
 
     def _class_ids(self, classes: Sequence[int | str]) -> list[int]:
         """Translate names and ids to ids; raises ConfigError that lists what the model knows."""
-        by_name = {name.casefold(): key for key, name in self.class_names.items()}
+        names = self.class_names
         ids: list[int] = []
         for wanted in [classes] if isinstance(classes, (int, str)) else classes:
             text = str(wanted).strip()
             # A class may be named '1': names go first.
-            key = by_name.get(text.casefold()) if isinstance(wanted, str) else None
-            if key is None and text.isdecimal() and int(text) in self.class_names:
-                key = int(text)
-            if key is None:
-                known = [f'{key} {name}' for key, name in self.class_names.items()]
+            found = []
+            if isinstance(wanted, str):
+                found = [key for key, name in names.items() if name == text] or [
+                    key for key, name in names.items() if name.casefold() == text.casefold()
+                ]
+            if not found and text.isdecimal() and int(text) in names:
+                found = [int(text)]
+            if not found:
+                known = [f'{key} {name}' for key, name in names.items()]
                 more = f' and {len(known) - 20} more' if len(known) > 20 else ''
                 raise ConfigError(
                     f'classes: {self.path.name} knows no class {wanted!r}; '
                     f'it knows {", ".join(known[:20])}{more}'
                 )
-            ids.append(key)
+            ids += found
         if not ids:
             raise ConfigError('classes is empty: leave it out to keep all classes')
         return sorted(set(ids))
+
+    def _check_names(self, kept: Sequence[int]) -> None:
+        """Raise ModelError for kept classes without a name of their own; drop other such names."""
+        owners: dict[str, int] = {}
+        faults = []
+        for key in [*kept, *(key for key in list(self.class_names) if key not in kept)]:
+            name = self.class_names[key]
+            fault = name_fault(name)
+            if fault is None and owners.setdefault(name, key) != key:
+                fault = f'is that of class {owners[name]} too: {name!r:.40}'
+            if fault is not None and key in kept:
+                faults.append(f'the name of class {key} {fault}')
+            elif fault is not None:
+                del self.class_names[key]
+        if faults:
+            more = f'; and {len(faults) - 3} more' if len(faults) > 3 else ''
+            raise ModelError(
+                f'{self.path}: {"; ".join(faults[:3])}{more}: give the classes of the model other '
+                f'names, or leave these out with classes'
+            )
 
 
 def _check_fraction(name: str, value: float) -> None:
@@ -191,128 +274,3 @@ def _usable_device(device: str | torch.device | None) -> torch.device:
             f"{torch.cuda.device_count()} CUDA GPU(s); use device='cpu', or check the driver"
         )
     return wanted
-
-
-def _ultralytics() -> type:
-    """Import ultralytics and return its YOLO class; switches its telemetry and logging off."""
-    # Read at import only: no log lines, no `pip install` behind the back of a robot, and weights
-    # are unpickled with an allow-list of known classes. A user's own setting stands.
-    for name, value in (
-        ('YOLO_VERBOSE', 'false'),
-        ('YOLO_AUTOINSTALL', 'false'),
-        ('ULTRALYTICS_SAFE_LOAD', 'true'),
-    ):
-        os.environ.setdefault(name, value)
-    try:
-        from ultralytics import YOLO
-        from ultralytics.utils import LOGGER, SETTINGS
-    except ImportError as error:
-        raise ModelError(
-            'the YOLO detector needs the package ultralytics (AGPL-3.0): pip install '
-            f'ultralytics-opencv-headless, or use another detector ({_first_line(error)})'
-        ) from error
-    LOGGER.setLevel(logging.ERROR)
-    # Usage statistics off for this process; the user's settings file stays as it is.
-    dict.__setitem__(SETTINGS, 'sync', False)
-    try:
-        from ultralytics.utils.events import events
-    except ImportError:
-        pass  # older versions keep them elsewhere, and ask SETTINGS when it is imported
-    else:
-        events.enabled = False
-    return YOLO  # type: ignore[no-any-return]
-
-
-def _find(weights: str | os.PathLike[str]) -> Path:
-    """Return the file of a model, downloaded if Ultralytics publishes one of that name."""
-    text = os.fspath(weights)
-    if text == 'demo':
-        try:
-            return shared_file('models/detsam2_demo_yolo.pt')
-        except FileNotFoundError as error:
-            raise ModelError(f"the shipped detector 'demo' is not installed: {error}") from error
-    path = Path(text).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise ModelError(f'detector weights {path} is a folder; give a .pt, .onnx or .engine file')
-    from ultralytics.utils import downloads
-
-    published: frozenset[str] = getattr(downloads, 'GITHUB_ASSETS_NAMES', frozenset())
-    if path.name != text or text not in published:
-        raise ModelError(
-            f'detector weights {path} do not exist, and are no model that Ultralytics publishes '
-            "(such as yolo11n.pt); give the path of a file, or 'demo' for the shipped one"
-        )
-    # Not into the working directory, where ultralytics would put it.
-    cached = Path(torch.hub.get_dir()) / 'checkpoints' / text
-    if not cached.is_file():
-        _log.info('downloading %s to %s', text, cached)
-        cause = 'no such file came'
-        try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            downloads.attempt_download_asset(cached, progress=False)
-        except Exception as error:
-            cause = _first_line(error)
-        if not cached.is_file():
-            raise ModelError(
-                f'detector weights {text} are not here and could not be downloaded ({cause}); '
-                f'fetch the file elsewhere and give its path, or copy it to {cached}'
-            )
-    return cached
-
-
-def _load(yolo_class: type, path: Path) -> Any:
-    """Open a model file with ultralytics; raises ModelError that names it."""
-    if path.suffix.lower() not in ('.pt', '.onnx', '.engine'):
-        raise ModelError(f'detector weights {path} must be a .pt, .onnx or .engine file')
-    try:
-        model = yolo_class(str(path))
-    except Exception as error:
-        raise ModelError(
-            f'{path} is not a YOLO model that ultralytics can read ({_first_line(error)}); '
-            'give an Ultralytics YOLO .pt, .onnx or .engine file'
-        ) from error
-    if model.task not in _TASKS:
-        raise ModelError(
-            f'{path} is a YOLO model for {model.task}, which gives no boxes; '
-            f'use one for {", ".join(_TASKS)}'
-        )
-    return model
-
-
-def _half_option() -> dict[str, Any]:
-    """Return how this version of ultralytics is asked for half precision."""
-    from ultralytics.utils import DEFAULT_CFG_DICT
-
-    return {'half': True} if 'half' in DEFAULT_CFG_DICT else {'quantize': 16}
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the gist of an error, without the advice and emojis of longer texts."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].encode('ascii', 'ignore').decode().replace('ERROR ', '').strip()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep what ultralytics sets for the whole process as it was.
-
-    On import and on choosing a device it sets the number of torch and OpenCV threads, numpy's
-    print format and variables such as OMP_NUM_THREADS: SAM 2 in the same process would lose cores.
-    """
-    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
-    printing, environment = np.get_printoptions(), dict(os.environ)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        if cv2.getNumThreads() != cv_threads:
-            cv2.setNumThreads(cv_threads)
-        if np.get_printoptions() != printing:
-            np.set_printoptions(**printing)
-        if dict(os.environ) != environment:
-            for name in set(os.environ) - set(environment):
-                del os.environ[name]
-            os.environ.update(environment)

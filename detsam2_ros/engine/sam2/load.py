@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from detsam2_ros.engine.sam2.checkpoint import read_weights
 from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.engine.sam2.precision import default_dtype
 from detsam2_ros.paths import shared_file
 from detsam2_ros.results.errors import ModelError
 
@@ -44,6 +46,7 @@ def load_sam2(
     config: str | Path | None = None,
     device: str | torch.device = 'cpu',
     dtype: torch.dtype | str | None = None,
+    quality: str = 'exact',
 ) -> Sam2Model:
     """Load a SAM 2 or 2.1 model for inference.
 
@@ -51,7 +54,8 @@ def load_sam2(
     the path of a checkpoint in SAM 2's own form. config: for a checkpoint, a yaml file or the
     name of a config of the sam2 package ('configs/sam2.1/sam2.1_hiera_t.yaml'); by default the
     .yaml beside the checkpoint, or the config that an official file name stands for. dtype:
-    float32 or bfloat16 (autocast); by default bfloat16 on CUDA, float32 elsewhere.
+    float32 or bfloat16 (autocast); by default bfloat16 on a GPU that computes in it, with quality
+    'balanced' on such a CPU too, float32 elsewhere.
     Raises ModelError with one sentence when anything is missing or does not fit.
     """
     device = _usable_device(device)
@@ -59,7 +63,7 @@ def load_sam2(
     checkpoint, config_path = _find(name, config)
     module = build_sam2(config_path)
     _load_weights(module, checkpoint, config_path)
-    return Sam2Model(module, name, device, _usable_dtype(dtype, device))
+    return Sam2Model(module, name, device, _usable_dtype(dtype, device, quality))
 
 
 def default_device() -> str:
@@ -185,19 +189,7 @@ def _download(model_id: str, config: str | Path | None) -> tuple[Path, Path]:
 
 
 def _load_weights(module: torch.nn.Module, checkpoint: Path, config_path: Path) -> None:
-    try:
-        # weights_only: a checkpoint is data, it must not be able to run code.
-        loaded = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises anything from RuntimeError to UnpicklingError
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ModelError(
-            f'SAM 2 checkpoint {checkpoint} is cut off or not a PyTorch checkpoint: {reason}'
-        ) from error
-    state = loaded.get('model', loaded) if isinstance(loaded, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(
-            f"SAM 2 checkpoint {checkpoint} holds no weights under 'model', as SAM 2's own do"
-        )
+    state = read_weights(checkpoint)
     try:
         # Shipped files hold float16; everything computes from float32.
         module.load_state_dict({key: value.float() for key, value in state.items()})
@@ -260,9 +252,11 @@ def _usable_device(device: str | torch.device) -> torch.device:
     return wanted
 
 
-def _usable_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+def _usable_dtype(
+    dtype: torch.dtype | str | None, device: torch.device, quality: str
+) -> torch.dtype:
     if dtype is None:
-        return torch.bfloat16 if device.type == 'cuda' else torch.float32
+        return default_dtype(device, quality)
     wanted = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if wanted is None or wanted not in _DTYPES.values():
         raise ModelError(f"dtype must be 'float32' or 'bfloat16', got {dtype!r}")

@@ -40,10 +40,10 @@ class Prompt:
     mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        points = np.zeros((0, 2)) if self.points is None else np.asarray(self.points, np.float64)
+        points = np.zeros((0, 2)) if self.points is None else _floats('points', self.points)
         if points.ndim != 2 or points.shape[1] != 2:
             raise PromptError(f'a prompt needs points [n, 2], got shape {list(points.shape)}')
-        labels = np.asarray([] if self.labels is None else self.labels)
+        labels = np.zeros(0) if self.labels is None else _floats('labels', self.labels)
         if labels.ndim != 1 or len(labels) != len(points):
             raise PromptError(
                 f'a prompt needs a label for each point: {len(points)} points, '
@@ -168,8 +168,19 @@ def mask_prompts(model: Sam2Model, masks_nhw: np.ndarray) -> torch.Tensor:
     return (resized >= 0.5).float().to(model.device)
 
 
+def _floats(what: str, values: object) -> np.ndarray:
+    """Return numbers as float64; raises PromptError for text, ragged lists and the like."""
+    try:
+        given = np.asarray(values)
+        if given.dtype.kind in 'biuf':
+            return given if given.dtype == bool else given.astype(np.float64)
+    except (TypeError, ValueError):  # a ragged list
+        pass
+    raise PromptError(f'{what} of a prompt must be numbers, got {values!r:.60}')
+
+
 def _box(box: object) -> tuple[float, float, float, float]:
-    values = np.asarray(box, np.float64)
+    values = _floats('a box', box)
     if values.shape != (4,) or not np.isfinite(values).all():
         raise PromptError(f'a box is four finite numbers x0, y0, x1, y1 in pixels, got {box}')
     x0, y0, x1, y1 = (float(value) for value in values)
@@ -179,9 +190,11 @@ def _box(box: object) -> tuple[float, float, float, float]:
 
 
 def _mask(mask: object) -> np.ndarray:
-    values = np.asarray(mask)
+    values = _floats('a mask', mask)
     if values.ndim != 2:
         raise PromptError(f'a mask is [H, W], got shape {list(values.shape)}')
+    if np.isnan(values).any():
+        raise PromptError('the mask has pixels that are no number (NaN)')
     if not values.any():
         raise PromptError('the mask has no pixel')
     return values.astype(bool)

@@ -88,14 +88,49 @@ def rebanked(
     return look_for_bank(bank, kept, device, since)
 
 
-def check_object_count(bank: MemoryBank, most: int) -> None:
-    """Raise BankError when the bank holds more objects than a stream may have."""
+def loadable(
+    bank: object,
+    model: ModelIdentity,
+    classes: ClassTable,
+    earlier: MemoryBank | None,
+    most: int,
+) -> MemoryBank:
+    """Return a bank as a stream uses it; BankError for one that it cannot use.
+
+    classes: those of the stream, the bank's are added. earlier: a bank that it comes beside.
+    most: objects that a stream may have.
+    """
+    if not isinstance(bank, MemoryBank):
+        raise BankError(
+            f'load_bank takes a MemoryBank, as MemoryBank.load(path) returns it, got '
+            f'{type(bank).__name__}; unload_bank drops the one in use'
+        )
+    bank.check(model)
+    bank = classes_by_name(bank, classes)
+    if earlier is not None:
+        bank = joined(earlier, bank)
     count = len(bank.objects())
     if count > most:
         raise BankError(
             f'the memory bank holds {count} objects, but max_objects is {most}; raise '
             f'max_objects or take a smaller bank'
         )
+    return bank
+
+
+def check_places(objects: Sequence[TrackedObject], most: int) -> None:
+    """Raise BankError when living objects and those that a bank adds are more than may be."""
+    if len(objects) > most:
+        raise BankError(
+            f'with the memory bank there would be {len(objects)} objects{banked(objects)}, but '
+            f'max_objects is {most}; raise max_objects, remove objects or take a smaller bank'
+        )
+
+
+def banked(objects: Sequence[TrackedObject]) -> str:
+    """Say in brackets how many objects a bank alone knows; nothing where there are none."""
+    count = sum(not obj.is_known for obj in objects)
+    return f' ({count} of them looked for by the memory bank)' if count else ''
 
 
 def classes_by_name(bank: MemoryBank, classes: ClassTable) -> MemoryBank:

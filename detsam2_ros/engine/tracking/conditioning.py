@@ -65,29 +65,33 @@ class Conditioner:
             rows, starts = self._match_classes(frame.detections)
         else:
             rows, starts = self._match_instances(frame.detections, boxes)
-        rows = self._confirm(frame, frame.detections, rows, boxes)
-        self._condition(frame, frame.detections, rows, starts)
-
-    def _confirm(
-        self, frame: Frame, detections: Detections, rows: np.ndarray, boxes: np.ndarray
-    ) -> np.ndarray:
-        """Take out the detections that are to condition nothing; returns the rows left.
-
-        Those that tracking knew already only say that the object is there. (SAM 3 and DAM4SAM,
-        too, let not every detection or frame in.)
-        """
-        left = rows.copy()
+        # A frame keeps its first prompt: somebody may have set it.
         for i in np.flatnonzero(rows >= 0):
             obj = self.objects[rows[i]]
-            agreement = box_iou(detections.boxes[i : i + 1], boxes[rows[i]][None])[0, 0]
-            confirmed = obj.is_known and agreement >= self.tools.config.confirm_iou < 1
-            # A frame keeps its first prompt: somebody may have set it.
-            if confirmed or frame.index in obj.prompts:
+            if frame.index in obj.prompts:
                 obj.last_seen = max(obj.last_seen, frame.index)
-                obj.match(frame.index, float(detections.scores[i]), self.tools.config)
-                left[i] = -1
-        self.tools.stats.add(confirmed_detections=int((left != rows).sum()))
-        return left
+                obj.match(frame.index, float(frame.detections.scores[i]), self.tools.config)
+                rows[i] = -1
+        confirmed = self._confirmed(frame.detections, rows, boxes)
+        self._condition(frame, frame.detections, rows, starts, confirmed)
+
+    def _confirmed(
+        self, detections: Detections, rows: np.ndarray, boxes: np.ndarray
+    ) -> set[TrackedObject]:
+        """Return the objects that tracking has where they are detected, and never lost.
+
+        A pass back from there would find them on the frames before as they are. The prompt counts
+        for the frames to come all the same: without it tracking drifts.
+        """
+        config, matched = self.tools.config, np.flatnonzero(rows >= 0)
+        if config.mode != 'online' or config.confirm_iou >= 1:
+            return set()
+        ious = box_iou(detections.boxes[matched], boxes)
+        return {
+            self.objects[row]
+            for row, iou in zip(rows[matched], ious, strict=True)
+            if self.objects[row].is_steady and iou[row] >= config.confirm_iou
+        }
 
     def _match_classes(self, detections: Detections) -> tuple[np.ndarray, list[int]]:
         known = {obj.class_id: row for row, obj in reversed(list(enumerate(self.objects)))}
@@ -145,13 +149,19 @@ class Conditioner:
             del obj.tracked_memories[at]
 
     def _condition(
-        self, frame: Frame, detections: Detections, rows: np.ndarray, starts: Sequence[int]
+        self,
+        frame: Frame,
+        detections: Detections,
+        rows: np.ndarray,
+        starts: Sequence[int],
+        confirmed: set[TrackedObject],
     ) -> None:
+        """Prompt matched and new objects on a frame; no pass needs to read confirmed ones."""
         tools = self.tools
         prompted = [(int(i), self.objects[rows[i]]) for i in np.flatnonzero(rows >= 0)]
         back = recalled(tools, frame, detections, starts, self.dormant) if self.dormant else {}
         for i in starts:
-            if sum(obj.is_known for obj in self.objects) >= tools.config.max_objects:
+            if len(self.objects) >= tools.config.max_objects:
                 tools.stats.add(ignored_detections=1)
                 continue
             obj = back.get(i) or self._new_object(int(detections.class_ids[i]), frame.index)
@@ -171,9 +181,9 @@ class Conditioner:
             if not obj.is_known:  # a bank object, detected before it was seen
                 obj.born = frame.index
             prompt = ConditioningFrame.of(frame, memory, logits, self.tracked_until)
-            obj.prompt(frame.index, prompt)
+            obj.prompt(frame.index, replace(prompt, read=obj in confirmed))
             obj.tracked_memories.pop(frame.index, None)
-        tools.stats.add(conditioned_frames=len(prompted))
+        tools.stats.add(conditioned_frames=len(prompted), confirmed_detections=len(confirmed))
 
     def _new_object(self, class_id: int, frame: int) -> TrackedObject:
         return TrackedObject(

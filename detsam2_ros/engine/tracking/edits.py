@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detsam2_ros.engine.detector.classes import prompted_class
 from detsam2_ros.engine.sam2.prompts import Prompt, decode_prompt
 from detsam2_ros.engine.sam2.steps import encode_memory
-from detsam2_ros.engine.tracking.bank_objects import renamed, without
+from detsam2_ros.engine.tracking.bank_objects import banked, renamed, without
 from detsam2_ros.engine.tracking.conditioning import Conditioner
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
@@ -44,7 +45,13 @@ class StreamEdit:
     ) -> tuple[StreamState, Prompted]:
         """Condition an object, a new one without an id, on a frame."""
         tools = self.tools
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"stream '{tools.stream}' takes a Prompt, such as Prompt(box=(x0, y0, x1, y1)), "
+                f'got {type(prompt).__name__}'
+            )
         objects = [obj.draft() for obj in self.state.objects]
+        class_name = prompted_class(class_name)
         obj = self._prompted_object(objects, class_name, object_id)
         before = None if obj is None else _published_mask(frame, obj)
         prompt.check(*tools.resizer.size, refines=bool(before))
@@ -68,6 +75,8 @@ class StreamEdit:
             )
         if obj is None and object_id is None:
             obj = self._same_thing(objects, frame, mask, class_name)
+        if obj is not None and obj.id is None:
+            obj.by_hand = True
         if obj is None:
             class_id = tools.classes.find(class_name)
             obj = TrackedObject(None, class_id, class_name, by_hand=True)
@@ -87,6 +96,11 @@ class StreamEdit:
     def detections(self, frame: Frame, given: Detections) -> tuple[StreamState, LateDetections]:
         """Match detections with what is known of a frame; condition and start objects there."""
         tools, state = self.tools, self.state
+        if not isinstance(given, Detections):
+            raise PromptError(
+                f"stream '{tools.stream}' takes Detections, of a frame without any "
+                f'Detections.empty(), got {type(given).__name__}'
+            )
         found, rejected = usable(given, *tools.resizer.size)
         tools.stats.add(detections=len(given), rejected_detections=rejected)
         if frame.published is None:
@@ -136,6 +150,7 @@ class StreamEdit:
         """Give an object another class, and what the bank in use holds of it."""
         objects = [obj.draft() for obj in self.state.objects]
         obj = self._find(objects, object_id)
+        class_name = prompted_class(class_name)
         if not class_name:
             raise PromptError(f'object {object_id} needs a class name to be renamed to')
         class_id = self.tools.classes.find(class_name)
@@ -184,10 +199,10 @@ class StreamEdit:
             for obj in objects:
                 if obj.class_name == class_name:
                     return obj
-        if sum(obj.is_known for obj in objects) >= config.max_objects:
+        if len(objects) >= config.max_objects:
             raise PromptError(
-                f"stream '{self.tools.stream}' has {config.max_objects} objects already; remove "
-                f'one or raise max_objects'
+                f"stream '{self.tools.stream}' has {len(objects)} objects already{banked(objects)}"
+                f'; remove one or raise max_objects'
             )
         return None
 
@@ -207,12 +222,15 @@ class StreamEdit:
         self, objects: Sequence[TrackedObject], frame: Frame, mask: Mask, class_name: str
     ) -> TrackedObject | None:
         """Return the object of a class that has this very mask on a frame."""
-        published = {} if frame.published is None else frame.published.objects
         for obj in objects:  # by its class of now: what was published may be before a rename
-            shown = None if obj.id is None else published.get(obj.id)
-            if shown is None or obj.class_name != class_name:
+            prompt = obj.prompts.get(frame.index)  # not published where no pass has read it
+            if prompt is not None:
+                known: Mask | None = self.tools.resizer.masks(prompt.logits[None])[0]
+            else:
+                known = _published_mask(frame, obj)
+            if known is None or obj.class_name != class_name:
                 continue
-            if mask.iou(shown.mask) >= self.tools.config.merge_iou:
+            if mask.iou(known) >= self.tools.config.merge_iou:
                 return obj
         return None
 

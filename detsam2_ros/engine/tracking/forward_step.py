@@ -24,6 +24,10 @@ from detsam2_ros.engine.tracking.reidentification import reidentify
 from detsam2_ros.engine.tracking.state import StreamState
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 
+# A mask that is this many times larger or smaller than the prompted one is of a part of the
+# object, or of more than that: a pass may find a better one.
+_STEADY = 1.3
+
 
 @dataclass
 class ForwardStep:
@@ -85,6 +89,12 @@ class ForwardStep:
             again = found.surely_visible(obj, config.bank_object_score)
             obj.sightings = obj.sightings + 1 if again else 0
         seen = [index] if found.visible(obj) else []
+        mask = found.mask(obj)
+        area = 0 if mask is None else mask.area
+        if index in obj.prompts:
+            obj.area = area
+        elif not obj.area <= area * _STEADY <= obj.area * _STEADY**2:
+            obj.steady_since = index + 1
         self.ids.note(obj, seen, obj.sightings >= frames_to_be_sure(config))
         if waits and obj.id is not None and frames_to_be_sure(config) > 1:
             # a pass shows it on the frames on which it waited

@@ -45,17 +45,18 @@ def detect(tools: Toolbox, frames: Sequence[Frame]) -> tuple[list[Frame], str | 
     new = [frame for frame in frames if frame.is_detection_frame and frame.detections is None]
     if not new or tools.detector is None:
         return list(frames), None
-    stats, failure = tools.stats, None
+    stats, failure, answered = tools.stats, None, len(new)
     images = [frame.image for frame in new if frame.image is not None]
     try:
         with stats.clock('detect'):
             found = _checked(tools.detector.detect(images), len(images))
     except Exception as error:  # any detector may be used, and none may stop the stream
-        found = [Detections.empty() for _ in new]
+        found, answered = [Detections.empty() for _ in new], 0
         stats.add(detector_failures=1)
+        text = ' '.join(str(error).split())  # on one line: runtimes put the sizes on later ones
         failure = (
             f"stream '{tools.stream}': the detector failed on frames "
-            f'{", ".join(str(f.index) for f in new)} ({type(error).__name__}: {error}); '
+            f'{", ".join(str(f.index) for f in new)} ({type(error).__name__}: {text:.400}); '
             f'they were tracked without it'
         )
     seen: dict[int, Frame] = {}
@@ -63,7 +64,7 @@ def detect(tools: Toolbox, frames: Sequence[Frame]) -> tuple[list[Frame], str | 
         kept, rejected = usable(detections, *tools.resizer.size)
         seen[frame.index] = replace(frame, detections=kept, image=None, searched=failure is None)
         stats.add(detections=len(detections), rejected_detections=rejected)
-    stats.add(detector_frames=len(new))
+    stats.add(detector_frames=answered)
     return [seen.get(frame.index, frame) for frame in frames], failure
 
 

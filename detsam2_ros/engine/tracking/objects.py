@@ -81,6 +81,10 @@ class TrackedObject:
     # Frames in a row, up to the newest, on which an object that only a bank knows was surely seen
     # (mode online).
     sightings: int = 0
+    # Mode online: pixels of its mask on its newest prompted frame, and the frame from which on its
+    # mask was about as large on every frame.
+    area: int = 0
+    steady_since: int = 0
     by_hand: bool = False  # somebody said that it is one of its own
     # Frames on which a detection was this object, until it is confirmed: then nobody asks.
     matched: frozenset[int] = frozenset()
@@ -111,6 +115,11 @@ class TrackedObject:
     def waits(self) -> bool:
         """Whether only a bank knows it, and it was not seen for long enough to get an id."""
         return self.id is None and not self.prompts
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether its mask was about as large on every frame since its newest prompt."""
+        return self.steady_since <= max(self.prompts, default=-1)
 
     @property
     def unread(self) -> set[int]:

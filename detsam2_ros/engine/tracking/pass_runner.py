@@ -21,7 +21,7 @@ from detsam2_ros.engine.tracking.state import StateHolder, StreamState
 from detsam2_ros.engine.tracking.tentative import decides_in_time
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window_pass import WindowPass
-from detsam2_ros.results.errors import DetectorError
+from detsam2_ros.results.errors import DetectorError, EngineError
 from detsam2_ros.results.frames import FrameResult
 
 
@@ -44,6 +44,14 @@ class Pace:
         if self._last is not None:
             self._last.synchronize()
         self._last = now
+
+
+def full(stream: str, waiting: int, reason: str = 'or was not closed') -> EngineError:
+    """Return the error of a stream that takes no frame, as too many wait for their window."""
+    return EngineError(
+        f"stream '{stream}': {waiting} frames wait because their window failed each time "
+        f'{reason}; step until nothing is due, flush to see why, or reset to drop them'
+    )
 
 
 @dataclass(frozen=True)
@@ -83,12 +91,12 @@ class PassRunner:
             corrections=state.has_unread_prompts,
         )
 
-    def advance(self, tools: Toolbox) -> list[FrameResult] | None:
+    def advance(self, tools: Toolbox, pace: Pace | None = None) -> list[FrameResult] | None:
         """Do a part, about one frame of a pass; returns the window's results after its last part.
 
         The stream's objects and masks are as before until then. Raises DetectorError with the
         results, or anything else: then the window was not closed, and the next call begins with
-        it anew. tools: hold for the window that begins.
+        it anew. tools: hold for the window that begins. pace: kept between the parts.
         """
         if self._steps is None:
             # More than K wait only when one failed, or frames came meanwhile; each closes alone.
@@ -96,6 +104,10 @@ class PassRunner:
             self._steps, self.window = self._close(window, tools), window
         try:
             next(self._steps)
+            # Not after the last part: a GPU may report a failed kernel here, and results that are
+            # committed must come out.
+            if pace is not None:
+                pace.keep()
         except StopIteration as end:
             self.restart()
             results: list[FrameResult] = end.value
@@ -104,6 +116,23 @@ class PassRunner:
             self.restart()
             raise
         return None
+
+    def run(self, tools: Toolbox) -> list[FrameResult]:
+        """Do all parts of a window's pass; returns and raises what `advance` does."""
+        results = None
+        while results is None:
+            results = self.advance(tools)
+        return results
+
+    def make_room(self, tools: Toolbox) -> list[FrameResult]:
+        """Close the oldest window; EngineError, with the reason, where that fails once more."""
+        try:
+            return self.run(tools)
+        except DetectorError:
+            raise
+        except Exception as error:
+            reason = f'({type(error).__name__}: {error})'
+            raise full(tools.stream, len(self._holder.state.window), reason) from error
 
     def restart(self) -> None:
         """Drop what was done of a window."""
@@ -161,6 +190,7 @@ class PassRunner:
                     results[index] = result
                 settled = masks.published_masks() if config.early_stop_iou > 0 else {}
                 frames.append(frame.with_result(result, settled))
+        tools.stats.settle()  # before the commit: a GPU may report a failed kernel here
         self._holder.commit(
             self._taken_over(state.with_frames(frames), run, ids, max(horizon, 0), closed)
         )
@@ -168,7 +198,6 @@ class PassRunner:
         tools.stats.add(
             published_frames=first, corrections=len(results) - first, objects=ids.given
         )
-        tools.stats.settle()
         return list(results.values())
 
     def _dormant(self, run: WindowPass) -> tuple[TrackedObject, ...]:

@@ -8,13 +8,16 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.resize import MaskResizer
+from detsam2_ros.engine.tracking.bank_objects import look_for_bank, rebanked
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAllocator, IdAssigner
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.results.errors import PromptError
+from detsam2_ros.results.errors import EngineError, PromptError
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,16 @@ class StreamState:
         """Return the state with other versions of some of its frames."""
         return replace(self, frames={**self.frames, **{frame.index: frame for frame in frames}})
 
+    def with_bank(self, bank: MemoryBank | None, device: torch.device) -> StreamState:
+        """Return the state with another bank, and the objects as that knows them."""
+        objects = rebanked(self.objects, bank, device, self.next_index or None)
+        return replace(self, bank=bank, objects=objects)
+
+    def restarted(self, device: torch.device) -> StreamState:
+        """Return a state without frames, and without objects but those that the bank knows."""
+        objects = look_for_bank(self.bank, (), device)
+        return StreamState(ids=self.ids, bank=self.bank, objects=objects)
+
     def find_frame(self, stream: str, stamp: int | None) -> int:
         """Return the newest frame with a stamp, None: of all; PromptError without one."""
         if not self.frames:
@@ -60,10 +73,12 @@ class StreamState:
 
     def frame(self, stream: str, index: int) -> Frame:
         """Return a frame that a pass can reach; PromptError when it is not there."""
+        if not self.frames:
+            raise PromptError(f"stream '{stream}' has no frame yet; try again when images come")
         if index not in self.frames:
             raise PromptError(
-                f"stream '{stream}' does not hold frame {index}; those that can still change are "
-                f'from {min(self.frames, default=0)} to {self.next_index - 1}'
+                f"stream '{stream}' does not hold frame {index!r:.40}; those that can still "
+                f'change are from {min(self.frames)} to {self.next_index - 1}'
             )
         return self.frames[index]
 
@@ -105,11 +120,19 @@ class StateHolder:
 
     def __init__(self, state: StreamState):
         self._state = state
+        self._closed = ''  # why there is no state any more, a sentence
 
     @property
     def state(self) -> StreamState:
-        """The state as of the last commit."""
+        """The state as of the last commit; EngineError after `close`."""
+        if self._closed:
+            raise EngineError(self._closed)
         return self._state
+
+    def close(self, reason: str) -> None:
+        """Let all that is held go; reason: a sentence for those who ask for the state."""
+        self.commit(StreamState())
+        self._closed = reason
 
     def commit(self, state: StreamState) -> None:
         """Make a state that an operation has made the stream's own."""

@@ -161,10 +161,16 @@ class WindowPass:
         return {obj: output.tracked for obj, output in zip(objects, outputs, strict=True)}
 
     def _published_masks(self, obj: TrackedObject, start: int) -> dict[int, torch.Tensor]:
-        """Return the object's published masks, of frames before all unread prompts."""
+        """Return the object's published masks that its pass may stop at.
+
+        Those of frames before its unread prompts and the prompt before these: between two prompts
+        tracking is worst, and close to either a pass finds the same masks.
+        """
         if obj.id is None:
             return {}
         before = min(obj.unread, default=start + 1)
+        if obj.unread:
+            before = max((at for at in obj.prompts if at < before), default=before)
         return {
             index: frame.published_masks[obj.id]
             for index, frame in self.frames.items()
@@ -210,6 +216,7 @@ class WindowPass:
                 draft.tracked_memories = dict(obj.tracked_memories)
                 draft.learn(obj)
                 draft.sightings = obj.sightings
+                draft.area, draft.steady_since = obj.area, obj.steady_since
                 if obj.bank.since is not None and obj.bank.since > self.newest:
                     draft.bank = replace(draft.bank, since=obj.bank.since)
         for obj in live:

@@ -23,7 +23,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from detsam2_ros.engine import ConfigError, EngineConfig
-from detsam2_ros.ros.parameters.table import PARAMETERS, RUNTIME, ParameterSpec, Value
+from detsam2_ros.ros.parameters.quality import QualityFollower
+from detsam2_ros.ros.parameters.table import (
+    BY_QUALITY,
+    PARAMETERS,
+    RUNTIME,
+    ParameterSpec,
+    Value,
+)
 
 __all__ = [
     'PARAMETERS',
@@ -55,6 +62,9 @@ _TAKEN = {
     'list_parameters', 'describe_parameters', 'get_parameter_types', 'get_type_description',
 }  # fmt: skip
 _INT64_MAX = 2**63 - 1
+QUEUE_BY_MODE = {'online': 2, 'window': 20}  # frames; what queue_size 0 stands for
+# There is no public way to ask which values were given; '' is none of a number.
+_NOT_GIVEN = ''
 
 
 class ParameterError(ValueError):
@@ -66,8 +76,10 @@ class NodeParameters:
     """All parameters of the node, valid together; names and meaning as in PARAMETERS."""
 
     autostart: bool
+    bond: bool
     cameras: tuple[str, ...]  # empty: one camera without a name, see camera_names
     image_transport: str
+    image_reliability: str
     sam2_model: str
     sam2_config: str
     detector: str
@@ -75,11 +87,14 @@ class NodeParameters:
     detector_classes: tuple[str, ...]
     detector_confidence: float
     detector_iou: float
+    detector_image_size: int
     detector_half: bool
     device: str
     dtype: str
+    cpu_threads: int  # 0: chosen at start
+    quality: str
     engine: EngineConfig  # the parameters of the method
-    queue_size: int
+    queue_size: int  # 0: by mode, see frames_in_queue
     max_window_delay: float
     memory_bank_directory: str
     memory_bank: str
@@ -92,6 +107,16 @@ class NodeParameters:
     def camera_names(self) -> tuple[str, ...]:
         """One name for each camera; '' is the name of a single camera without one."""
         return self.cameras or ('',)
+
+    @property
+    def frames_in_queue(self) -> int:
+        """How many frames of one camera may wait."""
+        return self.queue_size or QUEUE_BY_MODE[self.engine.mode]
+
+    @property
+    def freshest(self) -> bool:
+        """Whether the newest frame is taken where frames come too fast."""
+        return self.queue_size == 0 and self.engine.mode == 'online'
 
     @property
     def detector_title(self) -> str:
@@ -116,23 +141,38 @@ def declare_parameters(node: Node) -> None:
     range.
     """
     problems = []
+    quality = ''
+    given_by_itself: set[str] = set()  # of those whose default goes by quality
     for spec in PARAMETERS.values():
         # rclpy refuses `0` for a float and an empty YAML list in sentences of its own: accept any
         # type first, then fix the type.
+        by_quality = spec.name in BY_QUALITY
+        default = _NOT_GIVEN if by_quality else _plain(spec.default)
         given: Any = node.declare_parameter(
-            spec.name, _plain(spec.default), ParameterDescriptor(dynamic_typing=True)
+            spec.name, default, ParameterDescriptor(dynamic_typing=True)
         ).value
+        if by_quality and given == _NOT_GIVEN:
+            given = spec.default_of(quality)
+        elif by_quality:
+            given_by_itself.add(spec.name)
         try:
             value = _checked(spec, given)
         except ParameterError as error:
             problems.append(str(error))
             continue
+        if spec.name == 'quality':  # declared before those that it gives a default
+            quality = str(value)
         parameter = Parameter(spec.name, _type(spec), _plain(value))
         node.set_descriptor(spec.name, _descriptor(spec), parameter.get_parameter_value())
     if problems:
         raise ParameterError('; '.join(problems))
     _warn_about_misspelt_names(node)
-    node.add_pre_set_parameters_callback(_converted)
+    follower = QualityFollower(given_by_itself)
+    # One callback: rclpy gives each the same list, and joins what they return.
+    node.add_pre_set_parameters_callback(
+        lambda changes: follower.with_defaults(_converted(changes))
+    )
+    node.add_post_set_parameters_callback(follower.note)
 
 
 def read_parameters(node: Node) -> NodeParameters:
@@ -140,7 +180,7 @@ def read_parameters(node: Node) -> NodeParameters:
     return _together({name: node.get_parameter(name).value for name in PARAMETERS})
 
 
-def check_changes(current: NodeParameters, changes: Sequence[Parameter[Any]]) -> NodeParameters:
+def check_changes(current: NodeParameters, changes: Sequence[Parameter]) -> NodeParameters:
     """Return the parameters as they would be after a change; for the on-set callback.
 
     Parameters of rclpy itself (use_sim_time) are left out. Raises ParameterError for a value that
@@ -279,7 +319,7 @@ def _convert(spec: ParameterSpec, given: Any) -> Any:
     return given
 
 
-def _converted(changes: list[Parameter[Any]]) -> list[Parameter[Any]]:
+def _converted(changes: list[Parameter]) -> list[Parameter]:
     """Convert values that are about to be set, before rclpy compares types."""
     converted = []
     for change in changes:

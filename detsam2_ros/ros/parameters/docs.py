@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import textwrap
 
+from detsam2_ros.engine.config_fields import QUALITIES
 from detsam2_ros.ros.parameters.table import RUNTIME, SECTIONS, ParameterSpec, Value
 
 _MADE_BY = 'python -m detsam2_ros.ros.parameters.docs'
@@ -91,7 +92,13 @@ def yaml() -> str:
             range_text = spec.range_text.replace(', ', ' | ') if spec.choices else spec.range_text
             text = f'{spec.description} [{range_text}]' if range_text else spec.description
             parts += [f'    # {line}' for line in textwrap.wrap(text, 90)]
-            parts.append(f'    {spec.name}: {_yaml_value(spec.default)}')
+            if spec.balanced is None:
+                parts.append(f'    {spec.name}: {_yaml_value(spec.default)}')
+            else:  # a value here would win over quality
+                parts.append(
+                    f'    # {spec.name}: {_yaml_value(spec.balanced)}'
+                    f'  # balanced; exact: {_yaml_value(spec.default)}'
+                )
     return '\n'.join(parts) + '\n'
 
 
@@ -99,12 +106,17 @@ def _row(spec: ParameterSpec) -> str:
     cells = (
         f'`{spec.name}`',
         spec.type_name,
-        f'`{_yaml_value(spec.default)}`',
+        _default(spec) if spec.balanced is not None else f'`{_yaml_value(spec.default)}`',
         spec.range_text,
         'no' if spec.read_only else 'yes',
         spec.description.replace('|', '\\|'),
     )
     return f'| {" | ".join(cells)} |'
+
+
+def _default(spec: ParameterSpec) -> str:
+    """Return the defaults of a parameter that has one for each quality."""
+    return ', '.join(f'{_yaml_value(spec.default_of(each))} ({each})' for each in QUALITIES)
 
 
 def _yaml_value(value: Value) -> str:

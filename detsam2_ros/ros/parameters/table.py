@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detsam2_ros.engine import EngineConfig
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
-from detsam2_ros.engine.config_fields import parameters
+from detsam2_ros.engine.config_fields import QUALITIES, parameters
 
 Value = bool | int | float | str | tuple[str, ...]
 
@@ -25,6 +25,11 @@ class ParameterSpec:
     choices: tuple[str, ...] = ()  # of a string; empty: any string
     read_only: bool = True  # set at start only
     unit: str = ''
+    balanced: Value | None = None  # the default with quality balanced; None: the same
+
+    def default_of(self, quality: str) -> Value:
+        """Return the default with a quality, one of QUALITIES."""
+        return self.default if quality == 'exact' or self.balanced is None else self.balanced
 
     @property
     def type_name(self) -> str:
@@ -49,14 +54,13 @@ class ParameterSpec:
 def _engine_specs() -> list[ParameterSpec]:
     """Return the parameters of the method, as the lines of EngineConfig say."""
     return [
-        ParameterSpec(
-            name,
-            each.default,
-            each.description,
-            each.allowed.minimum,
-            each.allowed.maximum,
-            each.allowed.choices,
+        replace(
+            ParameterSpec(name, each.default, each.description),
+            minimum=each.allowed.minimum,
+            maximum=each.allowed.maximum,
+            choices=each.allowed.choices,
             read_only=not each.live,
+            balanced=each.balanced,
         )
         for name, each in parameters(EngineConfig).items()
     ]
@@ -65,6 +69,11 @@ def _engine_specs() -> list[ParameterSpec]:
 _NODE = [
     ParameterSpec(
         'autostart', True, 'Configure and activate at start, without a lifecycle manager.'
+    ),
+    ParameterSpec(
+        'bond',
+        False,
+        "Keep a bond with nav2's lifecycle manager while active. Needs the package bondpy.",
     ),
     ParameterSpec(
         'cameras',
@@ -78,6 +87,14 @@ _NODE = [
         'Message to subscribe to: sensor_msgs/Image on image, or sensor_msgs/CompressedImage on '
         'image/compressed.',
         choices=('raw', 'compressed'),
+    ),
+    ParameterSpec(
+        'image_reliability',
+        'auto',
+        'Reliability of the subscription to images. auto: reliable while all publishers of the '
+        'topic are, else best effort; it follows publishers that come and go. qos_overrides of '
+        'the topic win.',
+        choices=('auto', 'reliable', 'best_effort'),
     ),
 ]
 _MODELS = [
@@ -126,6 +143,15 @@ _MODELS = [
         'detector_iou', 0.7, "Threshold of the detector's non-maximum suppression.", 0.0, 1.0
     ),
     ParameterSpec(
+        'detector_image_size',
+        0,
+        'Longer side of the images that the detector sees, at least 32 and rounded up to a '
+        'multiple of 32. 0: that of its training or, for an exported file, of its export.',
+        0,
+        8192,
+        unit='pixels',
+    ),
+    ParameterSpec(
         'detector_half',
         True,
         'The detector computes in float16 on a GPU. On a CPU it always computes in float32.',
@@ -139,17 +165,42 @@ _MODELS = [
     ParameterSpec(
         'dtype',
         'auto',
-        'Number format in which SAM 2 computes. auto is bfloat16 on a GPU and float32 on a CPU.',
+        'Number format in which SAM 2 computes. auto is bfloat16 on a GPU that computes in it, '
+        'with quality balanced also on such a CPU, else float32.',
         choices=('auto', 'float32', 'bfloat16'),
     ),
+    ParameterSpec(
+        'cpu_threads',
+        0,
+        'Threads on which PyTorch and OpenCV compute on the CPU. 0 = OMP_NUM_THREADS where that '
+        'is set, otherwise half of the cores that the process may use, so that inference leaves '
+        'room for other processes; at least 1, and 2 for a model of 512 pixels or more. Matters '
+        'little where the device is a GPU.',
+        0,
+        1024,
+    ),
+]
+_METHOD = [
+    ParameterSpec(
+        'quality',
+        'balanced',
+        'exact is the plain method. balanced leaves out work where that hardly changes masks: '
+        'it gives some parameters another default, as their lines say. A parameter that is set '
+        'by itself wins. dtype follows when the node is configured.',
+        choices=QUALITIES,
+        read_only=False,
+    ),
+    *_engine_specs(),
 ]
 _RUNNING = [
     ParameterSpec(
         'queue_size',
-        20,
+        0,
         'Maximum number of frames of one camera that wait for the inference thread. Beyond that '
-        'the oldest frame is dropped and counted.',
-        1,
+        'the oldest frame is dropped and counted. 0 = by mode. In mode window that is 20: frames '
+        'wait for their window anyway. In mode online it is 2, and the freshest frame counts: '
+        'once one had to be dropped, the newest one is next.',
+        0,
         10000,
         unit='frames',
     ),
@@ -199,7 +250,7 @@ _RUNNING = [
     ParameterSpec(
         'stale_after',
         3.0,
-        'The diagnostics warn when no image has arrived for this long.',
+        'Diagnostics and log explain why, when no image could be used for this long.',
         0.1,
         3600.0,
         unit='s',
@@ -210,9 +261,11 @@ _RUNNING = [
 SECTIONS: tuple[tuple[str, tuple[ParameterSpec, ...]], ...] = (
     ('Cameras and start', tuple(_NODE)),
     ('Models', tuple(_MODELS)),
-    ('Method', tuple(_engine_specs())),
+    ('Method', tuple(_METHOD)),
     ('Queue, memory banks and output', tuple(_RUNNING)),
 )
 PARAMETERS: dict[str, ParameterSpec] = {spec.name: spec for _, specs in SECTIONS for spec in specs}
 # The names of the parameters that can change while the node runs.
 RUNTIME: tuple[str, ...] = tuple(s.name for s in PARAMETERS.values() if not s.read_only)
+# Those whose default depends on the quality.
+BY_QUALITY: tuple[str, ...] = tuple(s.name for s in PARAMETERS.values() if s.balanced is not None)
