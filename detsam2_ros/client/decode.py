@@ -93,7 +93,9 @@ def decode_objects(msg: Any, what: str) -> Record:
     """Read a detsam2_msgs/ObjectArray; raise ValueError naming the array of a wrong length."""
     index = int(msg.frame_index)
     count = len(msg.ids)
-    for name in ('class_ids', 'class_names', 'scores', 'boxes', 'visible', 'conditioned', 'states'):
+    for name in (
+        'class_ids', 'class_names', 'scores', 'boxes', 'visible', 'conditioned', 'states',
+    ):  # fmt: skip
         expected = 4 * count if name == 'boxes' else count
         if len(getattr(msg, name)) != expected:
             raise ValueError(

@@ -93,7 +93,7 @@ class EngineConfig:
         1.0, 'A detection with at least this score confirms its object.', fraction, live=True
     )
     withdraw_detections: int = parameter(
-        2,
+        3,
         'A tentative object is withdrawn once it was visible on this many detection frames '
         'without being detected.',
         at_least(1),
@@ -101,14 +101,14 @@ class EngineConfig:
     )
     max_dormant_objects: int = parameter(
         16,
-        'Objects that have retired and are recognised when a detection finds them again; the '
-        'longest unseen go first. 0 = who returns is new.',
+        'Objects unseen for max_lost_frames that keep their id for their return; the longest '
+        'unseen go first. 0 = who returns is new.',
         at_least(0),
     )
     recall_score: float = parameter(
         0.9,
-        'Minimum presence probability at which a retired object is found again where a detection '
-        'would start a new one.',
+        'A detection that matches no object is a dormant one when that one is found there with at '
+        'least this presence probability, and no other dormant one is.',
         fraction,
         live=True,
     )

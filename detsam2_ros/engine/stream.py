@@ -217,23 +217,22 @@ class Stream:
         """Drop the memory bank; objects that have prompts of their own are tracked on."""
         self._commit_edit(self._state.with_bank(None, self._model.device))
 
-    def export_bank(self, max_entries_per_object: int, new_only: bool = False) -> MemoryBank:
+    def export_bank(
+        self, max_entries_per_object: int, new_only: bool = False, dormant: bool = False
+    ) -> MemoryBank:
         """Make a memory bank of what the living objects remember, their bank entries included.
 
         Keeps the newest and the most different entries. new_only: leave out the entries of the
-        loaded bank. Raises ValueError below 1 entry.
+        loaded bank. dormant: those that may return, too. Raises ValueError below 1 entry.
         """
         if max_entries_per_object < 1:
             raise ValueError(f'max_entries_per_object must be >= 1, got {max_entries_per_object}')
         state = self._state
         return export_bank(
             self._model.identity,
-            state.objects,
-            state.bank,
-            self.name,
-            max_entries_per_object,
-            new_only,
-        )
+            (*state.objects, *state.dormant) if dormant else state.objects,
+            state.bank, self.name, max_entries_per_object, new_only,
+        )  # fmt: skip
 
     # ---- by hand, and from detectors elsewhere -------------------------------------------------
 
@@ -259,7 +258,7 @@ class Stream:
         """Point out an object on a frame, or correct it there; returns its mask on that frame.
 
         index: from `find_frame`. class_name: of a new object. object_id: the object that is
-        meant; points alone then correct its mask. A new object whose mask is that of one of its
+        meant, a dormant one is back; points alone then correct its mask. A new object whose mask is that of one of its
         class is that one. The next pass corrects the frames around, those between this frame
         and the newest included. Raises PromptError; then nothing has changed.
         """
@@ -291,7 +290,7 @@ class Stream:
         """Forget an object and what the bank in use holds of it; returns what it was.
 
         Its masks vanish from the frames in reach with the next pass. A detector that still finds
-        the thing starts a new object. Raises PromptError for an unknown id.
+        the thing starts a new object. Raises PromptError for the id of no living or dormant one.
         """
         state, removed = self._edit().remove(object_id)
         self._commit_edit(state)
@@ -387,7 +386,10 @@ class Stream:
         self._holder.commit(replace(
             state, objects=tuple(step.objects), dormant=tuple(step.dormant), ids=step.ids.ids
         ))
-        self._stats.add(frames=1, published_frames=1, objects=step.ids.given)
+        ids = step.ids
+        self._stats.add(
+            frames=1, published_frames=1, objects=ids.given, recalled_objects=ids.recalled
+        )
         if failure:
             raise DetectorError(failure, [result])
         return [result]

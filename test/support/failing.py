@@ -11,6 +11,7 @@ import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,8 @@ def fingerprint(value: Any, serials: dict[int, int] | None = None) -> Any:
         return 'set', sorted(fingerprint(item, serials) for item in value)
     if isinstance(value, (KeyCache, Sam2Model)):
         return type(value).__name__
+    if isinstance(value, Enum):
+        return type(value).__name__, value.value
     if is_dataclass(value) or hasattr(value, '__dict__'):
         parts = {f.name: getattr(value, f.name) for f in fields(value)} if is_dataclass(
             value

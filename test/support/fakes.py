@@ -315,8 +315,12 @@ class Run:
         self, detector: Detector | None, model: Sam2Model | None = None, name: str = 'front',
         **config: object,
     ):
-        # What a bank knows shows up on the first frame: tests count fewer frames.
-        settings = {'mode': self.mode, 'bank_object_frames': 1, **config}
+        # What a bank knows shows up on the first frame: tests count fewer frames. A detection is
+        # trusted, and who returns is new: tests of ghosts and returns say otherwise.
+        settings = {
+            'mode': self.mode, 'bank_object_frames': 1, 'confirm_detections': 0,
+            'max_dormant_objects': 0, **config,
+        }
         self.config = EngineConfig(**settings)  # type: ignore[arg-type]
         self.engine = Engine(model or colour_sam2(), detector, self.config)
         self.stream = self.engine.open_stream(name)

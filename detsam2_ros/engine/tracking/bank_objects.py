@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -50,16 +50,24 @@ def look_for_bank(
     objects: Sequence[TrackedObject],
     device: torch.device,
     since: int | None = None,
+    former: Iterable[TrackedObject] = (),
 ) -> tuple[TrackedObject, ...]:
     """Return objects, and one to look for, for each of the bank that no object stands for.
 
-    since: see `bank_objects`.
+    since: see `bank_objects`. former: retired ones, whose ids come back with what the bank knows
+    of them.
     """
     if bank is None:
         return tuple(objects)
     held = {(key, obj.class_id) for obj in objects if obj.bank for key in obj.bank.keys}
     missing = [key for key, banked in bank.objects().items() if (key, banked.class_id) not in held]
-    return (*objects, *(bank_objects(bank, device, missing, since) if missing else ()))
+    wanted = bank_objects(bank, device, missing, since) if missing else []
+    for obj in former:
+        for own in wanted:
+            if own.bank.keys[0] in obj.bank.keys and own.class_id == obj.class_id:
+                own.former_id = obj.id
+                break
+    return (*objects, *wanted)
 
 
 def rebanked(

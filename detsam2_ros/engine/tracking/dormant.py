@@ -8,12 +8,14 @@ its class, it is looked for with these on that one frame. A wrong id is worse th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from detsam2_ros.engine.sam2.attended_memories import select_context
 from detsam2_ros.engine.sam2.steps import track_objects
 from detsam2_ros.engine.tracking.frames import Frame
-from detsam2_ros.engine.tracking.objects import TrackedObject
+from detsam2_ros.engine.tracking.objects import BankView, TrackedObject
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.masks import box_iou
@@ -24,13 +26,13 @@ def asleep(
 ) -> tuple[TrackedObject, ...]:
     """Return the dormant objects and some that have just retired, at most so many.
 
-    A retired object that was never confirmed, or that only a bank knows, is not among them.
+    A retired object that was never confirmed is not among them; nor is one that a bank knows,
+    which is looked for on every frame.
     """
     new = []
     for obj in retired:
-        if obj.confirmed and obj.prompts:
-            obj = obj.draft()
-            obj.tracked_memories = {}
+        if obj.confirmed and obj.prompts and not obj.bank:
+            obj = replace(obj.draft(), tracked_memories={}, matched=frozenset(), bank=BankView())
             new.append(obj)
     return (*dormant, *new)[-most:] if most else ()
 
@@ -46,7 +48,7 @@ def recalled(
 
     A dormant object is a candidate where it is found at the detection, with a presence
     probability of at least recall_score. A detection with several candidates is none of them:
-    they look alike. starts: rows of the detections.
+    they look alike. So is a candidate for several detections. starts: rows of the detections.
     """
     wanted = {int(detections.class_ids[i]) for i in starts}
     asked = [obj for obj in dormant if obj.class_id in wanted]
@@ -63,18 +65,13 @@ def recalled(
         found = track_objects(tools.model, frame.encoded, contexts)
         boxes = tools.resizer.boxes_of_rows(found, len(asked))
     tools.stats.add(associated_frames=len(asked))
-    sure = [
-        row for row, own in found.items() if float(own.score.sigmoid()) >= config.recall_score
-    ]
+    sure = [row for row, own in found.items() if own.score.sigmoid() >= config.recall_score]
     overlap = box_iou(detections.boxes, boxes)
-    answer = {}
-    for i in starts:
-        candidates = [
-            row
-            for row in sure
-            if overlap[i, row] >= config.match_iou
-            and asked[row].class_id == int(detections.class_ids[i])
-        ]
-        if len(candidates) == 1:
-            answer[i] = asked[candidates[0]]
-    return answer
+    candidates = {
+        (i, row)
+        for i in starts
+        for row in sure
+        if asked[row].class_id == detections.class_ids[i] and overlap[i, row] >= config.match_iou
+    }
+    times_i, times_row = (Counter(pair[side] for pair in candidates) for side in (0, 1))
+    return {i: asked[row] for i, row in candidates if times_i[i] == times_row[row] == 1}

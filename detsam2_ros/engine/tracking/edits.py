@@ -51,8 +51,9 @@ class StreamEdit:
                 f'got {type(prompt).__name__}'
             )
         objects = [obj.draft() for obj in self.state.objects]
+        dormant = [obj.draft() for obj in self.state.dormant]
         class_name = prompted_class(class_name)
-        obj = self._prompted_object(objects, class_name, object_id)
+        obj = self._prompted_object(objects, dormant, class_name, object_id)
         before = None if obj is None else _published_mask(frame, obj)
         prompt.check(*tools.resizer.size, refines=bool(before))
         with tools.model.inference(), tools.stats.clock('decode_prompt'):
@@ -80,15 +81,18 @@ class StreamEdit:
         if obj is None:
             class_id = tools.classes.find(class_name)
             obj = TrackedObject(None, class_id, class_name, by_hand=True)
+        if obj not in objects:
             objects.append(obj)
+        dormant = [other for other in dormant if other is not obj]
         obj.prompt(frame.index, conditioning)
         obj.confirmed = True
         # What was tracked after it was tracked without it, and may have been of something else.
         obj.tracked_memories = {
             at: memory for at, memory in obj.tracked_memories.items() if at < frame.index
         }
-        state = self._with_ids([obj], frame, objects)
-        tools.stats.add(conditioned_frames=1, prompts=1)
+        state = replace(self._with_ids([obj], frame, objects), dormant=tuple(dormant))
+        back = len(self.state.dormant) - len(dormant)
+        tools.stats.add(conditioned_frames=1, prompts=1, recalled_objects=back)
         assert obj.id is not None
         shown = Object(obj.id, obj.class_id, obj.class_name, score, True, mask, obj.state)
         return state, Prompted(frame.index, frame.stamp, shown, frame.tag)
@@ -138,25 +142,28 @@ class StreamEdit:
     def remove(self, object_id: int) -> tuple[StreamState, Object]:
         """Forget an object, and what the bank in use holds of it."""
         state = self.state
-        obj = self._find(state.objects, object_id)
+        obj = self._find((*state.objects, *state.dormant), object_id)
         return replace(
             state,
             bank=without(state.bank, obj),
             objects=tuple(other for other in state.objects if other is not obj),
+            dormant=tuple(other for other in state.dormant if other is not obj),
             merged_or_removed_ids=state.merged_or_removed_ids | {object_id},
         ), self.describe(obj)
 
     def rename(self, object_id: int, class_name: str) -> tuple[StreamState, Object]:
         """Give an object another class, and what the bank in use holds of it."""
         objects = [obj.draft() for obj in self.state.objects]
-        obj = self._find(objects, object_id)
+        dormant = [obj.draft() for obj in self.state.dormant]
+        obj = self._find([*objects, *dormant], object_id)
         class_name = prompted_class(class_name)
         if not class_name:
             raise PromptError(f'object {object_id} needs a class name to be renamed to')
         class_id = self.tools.classes.find(class_name)
         bank = renamed(self.state.bank, obj, class_id, class_name)
         obj.class_id, obj.class_name = class_id, class_name
-        return replace(self.state, bank=bank, objects=tuple(objects)), self.describe(obj)
+        state = replace(self.state, bank=bank, objects=tuple(objects), dormant=tuple(dormant))
+        return state, self.describe(obj)
 
     def describe(self, obj: TrackedObject) -> Object:
         """Describe an object with an id by where it was shown last."""
@@ -172,7 +179,7 @@ class StreamEdit:
         return Object(obj.id, obj.class_id, obj.class_name, 0.0, False, mask, obj.state)
 
     def _find(self, objects: Sequence[TrackedObject], object_id: int) -> TrackedObject:
-        """Return a living object; PromptError, naming those that there are."""
+        """Return the object with an id; PromptError, naming those that there are."""
         for obj in objects:
             if obj.id == object_id:
                 return obj
@@ -181,11 +188,17 @@ class StreamEdit:
         raise PromptError(f"stream '{self.tools.stream}' has no object {object_id}; {there}")
 
     def _prompted_object(
-        self, objects: Sequence[TrackedObject], class_name: str, object_id: int | None
+        self,
+        objects: Sequence[TrackedObject],
+        dormant: Sequence[TrackedObject],
+        class_name: str,
+        object_id: int | None,
     ) -> TrackedObject | None:
         """Return the object that a prompt is for; None for a new one."""
         if object_id is not None:
-            obj = self._find(objects, object_id)
+            obj = self._find([*objects, *dormant], object_id)
+            if obj not in objects:
+                self._check_place(objects)
             if class_name not in ('', obj.class_name):
                 raise PromptError(
                     f"object {object_id} is a '{obj.class_name}', the prompt says "
@@ -194,17 +207,19 @@ class StreamEdit:
             return obj
         if not class_name:
             raise PromptError('a new object needs a class name')
-        config = self.tools.config
-        if config.association == 'class':
+        if self.tools.config.association == 'class':
             for obj in objects:
                 if obj.class_name == class_name:
                     return obj
-        if len(objects) >= config.max_objects:
+        self._check_place(objects)
+        return None
+
+    def _check_place(self, objects: Sequence[TrackedObject]) -> None:
+        if len(objects) >= self.tools.config.max_objects:
             raise PromptError(
                 f"stream '{self.tools.stream}' has {len(objects)} objects already{banked(objects)}"
                 f'; remove one or raise max_objects'
             )
-        return None
 
     def _boxes(self, frame: Frame, objects: Sequence[TrackedObject]) -> np.ndarray:
         """Return where objects are, prompted or as published, float32 [m, 4]; zeros unseen."""
@@ -241,7 +256,7 @@ class StreamEdit:
         ids = self.state.id_assigner()
         for obj in prompted:
             ids.note(obj, [frame.index])
-        self.tools.stats.add(objects=ids.given)
+        self.tools.stats.add(objects=ids.given, recalled_objects=ids.recalled)
         return replace(self.state, ids=ids.ids, objects=tuple(objects))
 
 

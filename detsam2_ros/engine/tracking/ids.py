@@ -35,6 +35,7 @@ class IdAssigner:
     ids: IdAllocator
     in_use: set[int]  # ids that may not be given
     given: int = 0  # how many were given
+    recalled: int = 0  # how many objects got the one that they had before they retired
 
     def note(self, tracked: TrackedObject, seen: Sequence[int], sure: bool = True) -> None:
         """Note on which frames an object was seen; it gets its id with the first or a prompt.
@@ -46,7 +47,11 @@ class IdAssigner:
         if tracked.id is None and (seen or tracked.prompts):
             if tracked.born is None:
                 tracked.born = min([*seen, *tracked.prompts])
-            tracked.id = self.ids.take(self.in_use)
-            self.in_use.add(tracked.id)
-            self.given += 1
+            if tracked.former_id is not None:
+                tracked.id, tracked.former_id = tracked.former_id, None
+                self.recalled += 1
+            else:
+                tracked.id = self.ids.take(self.in_use)
+                self.in_use.add(tracked.id)
+                self.given += 1
         tracked.last_seen = max([tracked.last_seen, *seen])

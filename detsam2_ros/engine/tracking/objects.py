@@ -86,6 +86,7 @@ class TrackedObject:
     area: int = 0
     steady_since: int = 0
     by_hand: bool = False  # somebody said that it is one of its own
+    former_id: int | None = None  # of an object that only a bank knows: what it had before it retired
     # Frames on which a detection was this object, until it is confirmed: then nobody asks.
     matched: frozenset[int] = frozenset()
     confirmed: bool = False  # it is there; see tentative.py
@@ -163,9 +164,11 @@ class TrackedObject:
 
     def match(self, index: int, score: float, config: EngineConfig) -> None:
         """Note that a detection on a frame was this object, which may confirm it."""
+        if self.confirmed:
+            return
         self.matched |= {index}
         enough = len(self.matched) >= config.confirm_detections
-        self.confirmed |= enough or score >= config.confirm_score
+        self.confirmed = enough or score >= config.confirm_score
 
     @property
     def state(self) -> ObjectState:

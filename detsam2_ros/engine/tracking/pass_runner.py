@@ -18,7 +18,7 @@ from detsam2_ros.engine.tracking.intake import detect, encode
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.engine.tracking.reverse_pass import Steps
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
-from detsam2_ros.engine.tracking.tentative import decides_in_time
+from detsam2_ros.engine.tracking.tentative import will_decide
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.errors import DetectorError, EngineError
@@ -180,11 +180,13 @@ class PassRunner:
         ids = state.id_assigner()
         horizon = max(state.horizon, run.newest + config.window_size - config.max_propagation + 1)
         results, frames = {}, []
+        searched = [index for index in sorted(run.masks) if state.frames[index].searched]
+        decides = will_decide(config, searched, run.newest)
         with tools.stats.clock('masks'), tools.model.inference():
             run.finish(state.objects, ids)
             for index, masks in run.masks.items():
                 frame, final = state.frames[index], index < horizon
-                gone = self._vanished(run, final)
+                gone = self._vanished(run, final and decides)
                 result = revise(tools, frame, masks, gone, final)
                 if result is not None:
                     results[index] = result
@@ -196,7 +198,11 @@ class PassRunner:
         )
         first = sum(result.revision == 0 for result in results.values())
         tools.stats.add(
-            published_frames=first, corrections=len(results) - first, objects=ids.given
+            published_frames=first,
+            corrections=len(results) - first,
+            objects=ids.given,
+            recalled_objects=ids.recalled,
+            withdrawn_objects=len(run.withdrawn_ids),
         )
         return list(results.values())
 
@@ -206,10 +212,13 @@ class PassRunner:
         dormant = [obj for obj in self._holder.state.dormant if obj.serial in left]
         return asleep(dormant, run.retired, run.tools.config.max_dormant_objects)
 
-    def _vanished(self, run: WindowPass, final: bool) -> Vanished:
-        """Return which ids vanish from a frame; final: no later pass can take them back."""
+    def _vanished(self, run: WindowPass, decided: bool) -> Vanished:
+        """Return which ids vanish from a frame; decided: tentative ones do.
+
+        No later pass can take these back, and the next one may find that they stand for nothing.
+        """
         state, other = self._holder.state, set(run.merged_ids)
-        if final and decides_in_time(run.tools.config):
+        if decided:
             other |= {obj.id for obj in run.objects if obj.id is not None and not obj.confirmed}
         return Vanished(
             withdrawn=run.withdrawn_ids | state.withdrawn_ids,
@@ -226,13 +235,14 @@ class PassRunner:
             reach = min(reach, run.newest + 2 - model.module.max_obj_ptrs_in_encoder)
         for obj in run.objects:
             obj.forget(config.max_conditioned_memories, reach, run.newest)
+        former = run.retired if config.max_dormant_objects else ()
         state = replace(
             state,
             ids=ids.ids,
             horizon=horizon,
             frames={index: f for index, f in state.frames.items() if index >= horizon},
             window=state.window[closed:],
-            objects=look_for_bank(state.bank, run.objects, model.device),
+            objects=look_for_bank(state.bank, run.objects, model.device, former=former),
             dormant=self._dormant(run),
         )
         # Ids that went into others still show on frames that came since; the next pass cleans up.

@@ -101,9 +101,10 @@ class StreamState:
         )
 
     def id_assigner(self) -> IdAssigner:
-        """Return a draft of the ids, to give some: not those of living or of shown objects."""
-        living = {obj.id for obj in (*self.objects, *self.dormant) if obj.id is not None}
-        return IdAssigner(copy.copy(self.ids), living | self.shown_ids())
+        """Return a draft of the ids, to give some: not those of living, dormant or shown objects."""
+        owners = *self.objects, *self.dormant
+        owned = {id_ for obj in owners for id_ in (obj.id, obj.former_id) if id_ is not None}
+        return IdAssigner(copy.copy(self.ids), owned | self.shown_ids())
 
     def shown_ids(self) -> set[int]:
         """Return the ids on frames in reach as published, those of retired objects included."""

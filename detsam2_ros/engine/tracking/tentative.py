@@ -9,7 +9,7 @@ instead, for 15 frames.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -19,19 +19,40 @@ from detsam2_ros.engine.tracking.merging import MaskLookup
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.results.masks import Mask, box_iou
 
-# Shares of a mask's pixels that lie in the mask of another object.
-_COVERED = 0.2  # from here on the detector may have overlooked it
-_REPEATED = 0.8  # from here on it is no thing of its own
+# From this share of its pixels on in masks of other objects, a detector may have overlooked it.
+_COVERED = 0.2
+# It is no thing of its own from this IoU on with the mask of a confirmed object; of one of its class
+# from this share of its pixels on.
+_REPEATED_IOU, _REPEATED = 0.7, 0.8
 
 
-def decides_in_time(config: EngineConfig) -> bool:
+def decides_in_time(config: EngineConfig, interval: int, lateness: int = 0) -> bool:
     """Tell whether later detections can confirm an object before its frames are final.
 
     A window's pass makes frames final that lie M - K before its newest one. The detection that
-    decides comes confirm_detections - 1 detection frames after the first.
+    decides comes confirm_detections - 1 detection frames after the first. interval: frames from
+    one detection frame to the next; 0 where none are known. lateness: frames by which detections
+    come late.
     """
-    wait = config.detect_interval * max(config.confirm_detections - 1, 0)
-    return config.max_propagation > config.window_size + wait
+    return interval > 0 and config.max_propagation > frames_to_decide(config, interval) + lateness
+
+
+def frames_to_decide(config: EngineConfig, interval: int) -> int:
+    """Return the greatest max_propagation (M) that is too small; see `decides_in_time`."""
+    return config.window_size + interval * max(config.confirm_detections - 1, 0)
+
+
+def will_decide(config: EngineConfig, searched: Sequence[int], newest: int) -> bool:
+    """Tell the same of a stream, whose detections may come from elsewhere, at any interval.
+
+    searched: the frames in reach that a detector saw, ascending. newest: frame.
+    """
+    if config.detect_interval > 0:
+        return decides_in_time(config, config.detect_interval)
+    if len(searched) < 2:
+        return False
+    interval = -(-(searched[-1] - searched[0]) // (len(searched) - 1))
+    return decides_in_time(config, interval, max(newest - searched[-1] - interval, 0))
 
 
 def missed(
@@ -43,8 +64,9 @@ def missed(
 ) -> int:
     """Count the frames on which a detector should have found an object and did not.
 
-    Frames after its first detection count, where a detector looked and the object is visible, but
-    is neither covered by another one nor at a place where a detection of another class lies.
+    Frames after its first detection count, where a detector looked and the object is visible.
+    Those do not count on which another object covers it, or a detection of another class lies
+    there; but those do where its mask is that of a confirmed object, which it repeats.
     frames: those in reach. mask_on: an object's mask on a frame.
     """
     first = min(obj.matched, default=None)
@@ -72,8 +94,11 @@ def _is_missed(
     area, covered = mask.area, 0
     for other, theirs in beside:
         shared = mask.overlap(theirs) if theirs else 0
-        if other.confirmed and other.class_id == obj.class_id and shared >= _REPEATED * area:
-            return True
+        if theirs and other.confirmed and shared:
+            same_class = other.class_id == obj.class_id
+            union = area + theirs.area - shared
+            if shared >= _REPEATED_IOU * union or (same_class and shared >= _REPEATED * area):
+                return True
         covered += shared
     if covered >= _COVERED * area:
         return False
