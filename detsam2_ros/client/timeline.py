@@ -215,7 +215,8 @@ class MaskTimeline:
             revision=record.revision,
             final=final,
             objects=tuple(
-                replace(thing, state=ObjectState.CONFIRMED) if thing.id in self._confirmed else thing
+                thing if thing.id not in self._confirmed
+                else replace(thing, state=ObjectState.CONFIRMED)
                 for thing in record.objects
             ),
             _labels=parts.best,

@@ -28,7 +28,7 @@ from detsam2_ros.results.errors import (
     PromptError,
     WindowError,
 )
-from detsam2_ros.results.frames import FrameResult, Object, Prompted
+from detsam2_ros.results.frames import FrameResult, Object, ObjectState, Prompted
 
 __all__ = [
     'BankEntry',
@@ -46,6 +46,7 @@ __all__ = [
     'MemoryBank',
     'ModelError',
     'Object',
+    'ObjectState',
     'Prompt',
     'PromptError',
     'Prompted',

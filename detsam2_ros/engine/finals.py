@@ -11,7 +11,7 @@ import numpy as np
 
 from detsam2_ros.engine.stream import Stream
 from detsam2_ros.results.errors import WindowError
-from detsam2_ros.results.frames import FrameResult
+from detsam2_ros.results.frames import FrameResult, ObjectState
 
 
 def finals(
@@ -22,7 +22,8 @@ def finals(
 ) -> Iterator[FrameResult]:
     """Push all frames and flush; yield each frame's last revision, in order, once it is final.
 
-    The streaming cousin of sam2's `propagate_in_video`. stream: new, or reset. frames: images and
+    An object that was confirmed on a later frame is so on each frame that shows it. The streaming
+    cousin of sam2's `propagate_in_video`. stream: new, or reset. frames: images and
     stamps as `Stream.push` takes them, read one by one. At most M + K results wait. on_result:
     gets every revision as it comes, revision 0 included, before a final one is yielded. on_error:
     gets a WindowError whose results count like all others, and the video goes on. Without
@@ -30,6 +31,7 @@ def finals(
     Whatever else the stream or the frames raise passes through.
     """
     waiting: dict[int, FrameResult] = {}
+    sure: set[int] = set()  # ids of confirmed objects
 
     def take(call: Callable[..., list[FrameResult]], *frame: object) -> None:
         failure = None
@@ -39,6 +41,7 @@ def finals(
             results, failure = error.results, error
         for result in results:
             waiting[result.index] = result
+            sure.update(o.id for o in result.objects if o.state == ObjectState.CONFIRMED)
             if on_result is not None:
                 on_result(result)
         if failure is not None:
@@ -50,7 +53,12 @@ def finals(
     def settled(horizon: int | None) -> Iterator[FrameResult]:
         for index in sorted(waiting):
             if horizon is None or index < horizon:
-                yield replace(waiting.pop(index), final=True)
+                result = waiting.pop(index)
+                objects = tuple(
+                    replace(o, state=ObjectState.CONFIRMED) if o.id in sure else o
+                    for o in result.objects
+                )
+                yield replace(result, final=True, objects=objects)
 
     for image, stamp in frames:
         take(stream.push, image, stamp)

@@ -258,9 +258,9 @@ class Stream:
         """Point out an object on a frame, or correct it there; returns its mask on that frame.
 
         index: from `find_frame`. class_name: of a new object. object_id: the object that is
-        meant, a dormant one is back; points alone then correct its mask. A new object whose mask is that of one of its
-        class is that one. The next pass corrects the frames around, those between this frame
-        and the newest included. Raises PromptError; then nothing has changed.
+        meant, a dormant one is back; points alone then correct its mask. A new object whose mask
+        is that of one of its class is that one. The next pass corrects the frames around, those up
+        to the newest included. Raises PromptError; then nothing has changed.
         """
         frame = self._encoded(index)
         edit = self._edit()

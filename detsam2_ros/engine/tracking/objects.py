@@ -86,9 +86,10 @@ class TrackedObject:
     area: int = 0
     steady_since: int = 0
     by_hand: bool = False  # somebody said that it is one of its own
-    former_id: int | None = None  # of an object that only a bank knows: what it had before it retired
+    former_id: int | None = None  # what an object that a bank knows had before it retired
     # Frames on which a detection was this object, until it is confirmed: then nobody asks.
     matched: frozenset[int] = frozenset()
+    detected_area: int = 0  # pixels of its mask on one of these, at most, as passes found it
     confirmed: bool = False  # it is there; see tentative.py
     serial: int = field(default_factory=_serials.__next__)  # the same for all drafts of one object
 

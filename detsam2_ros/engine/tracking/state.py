@@ -101,7 +101,7 @@ class StreamState:
         )
 
     def id_assigner(self) -> IdAssigner:
-        """Return a draft of the ids, to give some: not those of living, dormant or shown objects."""
+        """Return a draft of the ids, to give some that no living, dormant or shown object has."""
         owners = *self.objects, *self.dormant
         owned = {id_ for obj in owners for id_ in (obj.id, obj.former_id) if id_ is not None}
         return IdAssigner(copy.copy(self.ids), owned | self.shown_ids())

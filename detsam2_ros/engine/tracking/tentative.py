@@ -19,10 +19,11 @@ from detsam2_ros.engine.tracking.merging import MaskLookup
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.results.masks import Mask, box_iou
 
-# From this share of its pixels on in masks of other objects, a detector may have overlooked it.
-_COVERED = 0.2
-# It is no thing of its own from this IoU on with the mask of a confirmed object; of one of its class
-# from this share of its pixels on.
+# A detector may have overlooked it from this share of its pixels on in masks of other objects, and
+# below this share of the pixels that it had when it was detected: then most of it is hidden.
+_COVERED, _HIDDEN = 0.2, 0.5
+# It is no thing of its own from this IoU on with the mask of a confirmed object, and from this
+# share of its pixels on that lie in the mask of one of its class.
 _REPEATED_IOU, _REPEATED = 0.7, 0.8
 
 
@@ -55,6 +56,12 @@ def will_decide(config: EngineConfig, searched: Sequence[int], newest: int) -> b
     return decides_in_time(config, interval, max(newest - searched[-1] - interval, 0))
 
 
+def detected_area(obj: TrackedObject, mask_on: MaskLookup) -> int:
+    """Return how many pixels an object has where it is detected, at most; 0 out of reach."""
+    masks = [mask_on(index, obj) for index in obj.matched]
+    return max((mask.area for mask in masks if mask), default=0)
+
+
 def missed(
     obj: TrackedObject,
     frames: Iterable[Frame],
@@ -65,9 +72,9 @@ def missed(
     """Count the frames on which a detector should have found an object and did not.
 
     Frames after its first detection count, where a detector looked and the object is visible.
-    Those do not count on which another object covers it, or a detection of another class lies
-    there; but those do where its mask is that of a confirmed object, which it repeats.
-    frames: those in reach. mask_on: an object's mask on a frame.
+    Those do not count on which most of it is hidden, another object covers it, or a detection of
+    another class lies there; but those do where its mask is that of a confirmed object, which it
+    repeats. frames: those in reach. mask_on: an object's mask on a frame.
     """
     first = min(obj.matched, default=None)
     if first is None:
@@ -77,7 +84,7 @@ def missed(
         if not frame.searched or frame.index <= first or frame.index in obj.matched:
             continue
         mask = mask_on(frame.index, obj)
-        if not mask:
+        if not mask or mask.area < _HIDDEN * obj.detected_area:
             continue
         beside = [(other, mask_on(frame.index, other)) for other in others if other is not obj]
         count += _is_missed(obj, mask, beside, frame, match_iou)

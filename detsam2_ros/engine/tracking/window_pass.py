@@ -23,7 +23,7 @@ from detsam2_ros.engine.tracking.merging import shared_frames, shared_masks
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.reidentification import same_before_birth
 from detsam2_ros.engine.tracking.reverse_pass import PassInput, Steps, StopRule, reverse_steps
-from detsam2_ros.engine.tracking.tentative import missed
+from detsam2_ros.engine.tracking.tentative import detected_area, missed
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.results.masks import Mask
 
@@ -247,7 +247,9 @@ class WindowPass:
             self._absorb(older, younger, frames | later)
 
     def _mask(self, index: int, obj: TrackedObject) -> Mask | None:
-        """Return an object's mask on a frame: as found, else as published."""
+        """Return an object's mask on a frame: as found, else as published; None out of reach."""
+        if index not in self.masks:
+            return None
         mask = self.masks[index].mask(obj)
         published = self.frames[index].published
         if mask is not None or published is None or obj.id is None:
@@ -257,9 +259,9 @@ class WindowPass:
 
     def _withdraw(self) -> None:
         """Let go of tentative objects that the detector does not find where they are."""
-        frames = [self.frames[index] for index in self.masks]
+        config, frames = self.tools.config, [self.frames[index] for index in self.masks]
         for obj in [obj for obj in self.objects if not obj.confirmed]:
-            config = self.tools.config
+            obj.detected_area = max(obj.detected_area, detected_area(obj, self._mask))
             count = missed(obj, frames, self.objects, self._mask, config.match_iou)
             if count >= config.withdraw_detections:
                 self.objects.remove(obj)
