@@ -22,13 +22,13 @@ def finals(
 ) -> Iterator[FrameResult]:
     """Push all frames and flush; yield each frame's last revision, in order, once it is final.
 
-    An object that was confirmed on a later frame is so on each frame that shows it. The streaming
-    cousin of sam2's `propagate_in_video`. stream: new, or reset. frames: images and
-    stamps as `Stream.push` takes them, read one by one. At most M + K results wait. on_result:
-    gets every revision as it comes, revision 0 included, before a final one is yielded. on_error:
-    gets a WindowError whose results count like all others, and the video goes on. Without
-    on_error it is raised, its `results` the last revision of each frame that was not yielded.
-    Whatever else the stream or the frames raise passes through.
+    The streaming cousin of sam2's `propagate_in_video`. An object that was confirmed on a later
+    frame is so on each frame that shows it. stream: new, or reset. frames: images and stamps as
+    `Stream.push` takes them, read one by one. At most M + K results wait. on_result: gets every
+    revision as it comes, revision 0 included, before a final one is yielded. on_error: gets a
+    WindowError whose results count like all others, and the video goes on. Without on_error it is
+    raised, its `results` the last revision of each frame that was not yielded. Whatever else the
+    stream or the frames raise passes through.
     """
     waiting: dict[int, FrameResult] = {}
     sure: set[int] = set()  # ids of confirmed objects

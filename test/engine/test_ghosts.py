@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Objects that a detection starts: tentative, then confirmed or withdrawn before they are final."""
+"""Objects that a detection starts: tentative, confirmed or withdrawn before they are final."""
 
 import numpy as np
 import pytest
@@ -146,7 +146,7 @@ def test_a_frame_on_which_the_detector_failed_says_nothing():
     for _ in range(40):
         try:
             run.push(picture('red'))
-        except Exception as error:  # noqa: BLE001 - results come with it
+        except Exception as error:  # its results count
             run.results += error.results
     run.flush()
     assert run.engine.stats().withdrawn_objects == 0

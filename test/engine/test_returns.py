@@ -1,0 +1,229 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Objects that were away for long and return: with their id, unless in doubt."""
+
+import numpy as np
+import pytest
+from fakes import ColourDetector, Run, ScriptedDetector, disc_box, scene
+from stream_cases import EMPTY, SIZE, make_bank, picture
+
+from detsam2_ros.engine import Detections, Prompt, PromptError
+
+pytestmark = pytest.mark.usefixtures('both_modes')
+
+COLOURS = ('red', 'green', 'blue')
+RETURNS = {
+    'window_size': 4, 'detect_interval': 4, 'max_propagation': 8, 'max_lost_frames': 8,
+    'max_dormant_objects': 16, 'recall_score': 0.8,
+}
+AWAY = [EMPTY] * 24
+
+
+def at(x: float, y: float, colour: str = 'red') -> np.ndarray:
+    return scene((colour, x, y), size=SIZE)
+
+
+def seen(run: Run, *images: np.ndarray) -> set[int]:
+    """Show images; returns the ids visible on the last one."""
+    run.push(*images)
+    run.flush()
+    return set(run.ids(len(run.images) - 1))
+
+
+def dormant(run: Run) -> list[int]:
+    return [obj.id for obj in run.stream._state.dormant]
+
+
+def test_who_returns_elsewhere_keeps_the_id():
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    assert seen(run, *[at(14, 24)] * 8) == {1}
+    assert seen(run, *AWAY) == set() and dormant(run) == [1]
+    assert seen(run, *[at(50, 12)] * 8) == {1} and dormant(run) == []
+    assert (run.engine.stats().objects, run.engine.stats().recalled_objects) == (1, 1)
+    # And again, as often as it goes.
+    seen(run, *AWAY)
+    assert seen(run, *[at(14, 40)] * 8) == {1}
+    assert run.engine.stats().recalled_objects == 2
+
+
+def test_without_places_for_dormant_objects_it_is_new():
+    run = Run(ColourDetector(COLOURS), **{**RETURNS, 'max_dormant_objects': 0})
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert dormant(run) == []
+    assert seen(run, *[at(50, 12)] * 8) == {2}
+
+
+def test_each_of_several_keeps_its_own():
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    assert seen(run, *[picture('red', 'green')] * 8) == {1, 2}
+    names = {o.id: o.class_name for o in run.latest()[7].objects}
+    seen(run, *AWAY)
+    back = [scene(('green', 12, 10), ('red', 50, 40), size=SIZE)] * 8
+    assert seen(run, *back) == {1, 2}
+    assert {o.id: o.class_name for o in run.latest()[39].objects} == names
+
+
+def test_another_look_is_new():
+    run = Run(ScriptedDetector({
+        0: [(0, disc_box(14, 24))], 4: [(0, disc_box(14, 24))], 32: [(0, disc_box(14, 24))],
+    }, 4), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert seen(run, *[at(14, 24, 'blue')] * 4) == {2}
+
+
+def test_another_class_is_new():
+    run = Run(ScriptedDetector({
+        0: [(0, disc_box(14, 24))], 4: [(0, disc_box(14, 24))], 32: [(1, disc_box(14, 24))],
+    }, 4), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert seen(run, *[at(14, 24)] * 4) == {2}
+
+
+def test_of_two_that_look_alike_nobody_is_taken_for_the_other():
+    run = Run(ColourDetector(COLOURS), **{**RETURNS, 'recall_score': 1.0})
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert seen(run, *[at(48, 24)] * 8) == {2}  # nobody is that sure
+    seen(run, *AWAY)
+    assert dormant(run) == [1, 2]
+    run.engine.reconfigure(recall_score=0.8)
+    assert seen(run, *[at(30, 24)] * 4) == {3}
+    assert run.engine.stats().recalled_objects == 0
+
+
+def test_one_that_was_never_confirmed_is_forgotten():
+    run = Run(
+        ScriptedDetector({0: [(0, disc_box(14, 24))]}, 4), **RETURNS, confirm_detections=2)
+    seen(run, *[at(14, 24)] * 4, *AWAY)
+    assert dormant(run) == []
+
+
+def test_the_longest_unseen_goes_first():
+    colours = ('red', 'green', 'blue', 'yellow')
+    run = Run(ColourDetector(colours), **{**RETURNS, 'max_dormant_objects': 2})
+    for colour in colours[:3]:
+        seen(run, *[at(14, 24, colour)] * 8, *[EMPTY] * 12)
+    assert dormant(run) == [2, 3]
+    assert seen(run, *[at(14, 24, 'red')] * 8) == {4}
+    assert seen(run, *[EMPTY] * 12, *[at(14, 24, 'blue')] * 8) == {3}
+
+
+def test_nothing_is_searched_without_an_unmatched_detection():
+    run = Run(ColourDetector(('red', 'green')), **RETURNS)
+    seen(run, *[picture('red', 'green')] * 8, *[at(14, 24, 'green')] * 24)
+    assert len(dormant(run)) == 1
+    before = run.engine.stats()
+    seen(run, *[at(14, 24, 'green')] * 24)
+    after = run.engine.stats()
+    per_detection = 1 if run.config.mode == 'window' else 0
+    assert after.associated_frames - before.associated_frames == 6 * per_detection
+
+
+def test_a_reset_forgets_them():
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    run.stream.reset()
+    assert dormant(run) == []
+    run.results.clear()
+    run.images.clear()
+    assert seen(run, *[at(14, 24)] * 8) == {2}
+
+
+def test_each_stream_has_its_own():
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    other = run.engine.open_stream('rear')
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    results = [r for i in range(8) for r in other.push(at(50, 12), i)] + other.flush()
+    assert {o.id for r in results for o in r.objects} == {1}  # an id of its own
+    assert run.engine.stats().recalled_objects == 0 and dormant(run) == [1]
+
+
+def test_ids_of_dormant_objects_are_not_given_again(monkeypatch):
+    monkeypatch.setattr('detsam2_ros.engine.tracking.ids.MAX_OBJECT_ID', 3)
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    given = set()
+    for colour in ('green', 'blue'):
+        given |= seen(run, *[at(14, 24, colour)] * 8)
+    assert given == {2, 3}
+    assert seen(run, *AWAY, *[at(50, 12)] * 8) == {1}
+
+
+# ---- by hand, and in banks
+def test_a_dormant_object_is_named_by_hand():
+    run = Run(ScriptedDetector({0: [(0, disc_box(14, 24))]}, 4), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert dormant(run) == [1]
+    run.push(*[at(50, 12)] * 4)
+    prompted = run.stream.prompt(35, Prompt(box=disc_box(50, 12)), object_id=1)
+    assert prompted.object.id == 1 and dormant(run) == []
+    assert seen(run, *[at(50, 12)] * 4) == {1}
+    assert run.engine.stats().recalled_objects == 1
+
+
+def test_a_dormant_object_is_removed_and_renamed():
+    run = Run(ColourDetector(('red', 'green')), **RETURNS)
+    seen(run, *[picture('red', 'green')] * 8, *AWAY)
+    assert run.stream.rename_object(1, 'cup').class_name == 'cup'
+    removed = run.stream.remove_object(2)
+    assert not removed.visible and dormant(run) == [1]
+    with pytest.raises(PromptError, match='has no object 2'):
+        run.stream.remove_object(2)
+    # Renamed, it is of no class that the detector finds.
+    assert seen(run, *[picture('red', 'green')] * 8) == {3, 4}
+
+
+def test_a_place_is_needed_for_who_is_named_by_hand():
+    run = Run(ScriptedDetector({0: [(0, disc_box(14, 24))]}, 4), **RETURNS, max_objects=1)
+    seen(run, *[at(14, 24)] * 8, *AWAY, *[at(50, 12, 'green')] * 4)
+    run.stream.prompt(35, Prompt(box=disc_box(50, 12)), 'cup')
+    with pytest.raises(PromptError, match='raise max_objects'):
+        run.stream.prompt(35, Prompt(box=disc_box(50, 12)), object_id=1)
+    assert dormant(run) == [1]
+
+
+def test_a_bank_holds_them_when_asked():
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert not run.stream.export_bank(2).entries
+    bank = run.stream.export_bank(2, dormant=True)
+    assert {entry.class_name for entry in bank.entries} == {'red'}
+    other = Run(None, **RETURNS)
+    other.stream.load_bank(bank)
+    assert seen(other, *[at(50, 12)] * 8) == {1}
+
+
+def test_what_a_bank_knows_returns_with_its_id():
+    """A bank's key names one thing, so nobody is in doubt."""
+    bank = make_bank('red', 'green')
+    for most, back in ((16, {1}), (0, {2})):
+        run = Run(None, **{**RETURNS, 'max_dormant_objects': most})
+        run.stream.load_bank(bank)
+        assert seen(run, *[at(14, 24)] * 8) == {1}
+        assert seen(run, *AWAY) == set()
+        assert seen(run, *[at(50, 12)] * 8) == back
+        assert run.engine.stats().recalled_objects == len(back & {1})
+
+
+# ---- beside other things that happen
+def test_who_returns_in_a_late_detection_keeps_the_id():
+    run = Run(None, **{**RETURNS, 'detect_interval': 0})
+    box = Detections(np.array([disc_box(14, 24)], np.float32), np.array([0]), np.array([0.9]))
+    run.push(*[at(14, 24)] * 4)
+    run.stream.add_detections(3, box)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert dormant(run) == [1]
+    run.push(*[at(14, 24)] * 4)
+    late = run.stream.add_detections(len(run.images) - 1, box)
+    assert (late.matched, late.started) == (1, 0) or late.waiting
+    assert seen(run, *[at(14, 24)] * 4) == {1} and dormant(run) == []
+
+
+def test_who_returns_while_a_window_is_closed_part_by_part():
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    for image in [at(50, 12)] * 16:
+        run.take(image, parts=1)
+    run.work()
+    run.flush()
+    assert set(run.ids(47)) == {1} and dormant(run) == []
+    assert run.engine.stats().objects == 1
