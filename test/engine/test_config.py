@@ -14,11 +14,12 @@ from detsam2_ros.results.errors import ConfigError
 WHOLE = {
     'window_size': 1, 'detect_interval': 0, 'max_propagation': 1, 'max_objects': 1,
     'max_lost_frames': 1, 'max_conditioned_memories': 1, 'encode_batch': 1,
-    'early_stop_frames': 1, 'bank_object_frames': 1,
+    'early_stop_frames': 1, 'bank_object_frames': 1, 'confirm_detections': 0,
+    'withdraw_detections': 1, 'max_dormant_objects': 0,
 }
 FRACTIONS = (
     'match_iou', 'new_object_score', 'merge_iou', 'correction_iou', 'early_stop_iou',
-    'confirm_iou', 'bank_object_score',
+    'confirm_iou', 'bank_object_score', 'confirm_score', 'recall_score',
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from fakes import COLOURS, ColourDetector, Run, ScriptedDetector, scene, tiny_sam2
 
+from detsam2_ros.engine import Detections
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.engine.stats import Stats
 
@@ -24,6 +25,29 @@ MEMORIES, OBJECTS, LOST = 2, 6, 15
 POINTERS = 15  # frames whose pointers a frame reads
 NAMES = list(COLOURS)
 OPTIONS = {'early_stop_iou': 0.9, 'early_stop_frames': 1, 'confirm_iou': 0.95}
+DORMANT = 3
+GHOSTS = {
+    'max_propagation': 20, 'confirm_detections': 2, 'withdraw_detections': 2,
+    'max_dormant_objects': DORMANT, 'recall_score': 0.8,
+}
+
+
+class Erring(ColourDetector):
+    """Finds something at a place of its own on every fifth frame that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(NAMES)
+        self.calls = 0
+
+    def detect(self, images):
+        found = super().detect(images)
+        self.calls += 1
+        if self.calls % 5 == 0:
+            box = np.array([[2, 40, 12, 47]], np.float32)
+            found[0] = Detections(
+                np.concatenate([found[0].boxes, box]), np.append(found[0].class_ids, 0),
+                np.append(found[0].scores, 0.9))
+        return found
 
 
 def frame_image(index: int) -> np.ndarray:
@@ -77,23 +101,31 @@ class Measured:
     resident: list[int]
     containers: dict[str, int]
     stats: Stats
+    ghosts: bool  # whether the detector errs and objects return
 
 
 @pytest.fixture(
     scope='module',
-    params=['window', 'online', 'window with all options', 'online with all options'],
+    params=[
+        'window', 'online', 'window with all options', 'online with all options',
+        'window with ghosts', 'online with ghosts',
+    ],
 )
 def measured(request: pytest.FixtureRequest) -> Measured:
     """Run for FRAMES frames and measure once a round."""
     run = Run(
-        ColourDetector(NAMES), mode=request.param.split()[0],
-        window_size=K, detect_interval=D, max_propagation=M,
-        max_objects=OBJECTS, max_lost_frames=LOST, max_conditioned_memories=MEMORIES,
-        **(OPTIONS if 'options' in request.param else {}),
+        Erring() if 'ghosts' in request.param else ColourDetector(NAMES),
+        mode=request.param.split()[0],
+        **{
+            'window_size': K, 'detect_interval': D, 'max_propagation': M, 'max_objects': OBJECTS,
+            'max_lost_frames': LOST, 'max_conditioned_memories': MEMORIES,
+            **(OPTIONS if 'options' in request.param else {}),
+            **(GHOSTS if 'ghosts' in request.param else {}),
+        },
     )
     images = [frame_image(i) for i in range(PERIOD)]
     process = psutil.Process()
-    found = Measured([], [], [], {}, run.engine.stats())
+    found = Measured([], [], [], {}, run.engine.stats(), 'ghosts' in request.param)
     for index in range(FRAMES):
         # The results are dropped: only what the stream itself holds is measured.
         run.stream.push(images[index % PERIOD], index)
@@ -112,7 +144,8 @@ def measured(request: pytest.FixtureRequest) -> Measured:
 def test_the_run_had_objects_come_and_go(measured):
     stats = measured.stats
     assert stats.frames == stats.encodings == stats.published_frames == FRAMES
-    assert stats.objects >= len(NAMES) * FRAMES / PERIOD * 0.8
+    assert stats.objects + stats.recalled_objects >= len(NAMES) * FRAMES / PERIOD * 0.8
+    assert bool(stats.recalled_objects) == bool(stats.withdrawn_objects) == measured.ghosts
     assert stats.corrections > 0
     assert stats.conditioned_frames + stats.confirmed_detections > FRAMES / D
 
@@ -138,17 +171,21 @@ def test_every_container_is_bounded_by_the_parameters(measured):
     # Objects on the frames in reach: those alive, and those that retired within these frames.
     shown = OBJECTS + len(NAMES)
     state = 'stream._holder._state'
+    run_reach = int(GHOSTS['max_propagation']) if measured.ghosts else M
     bounds = {
-        f'{state}.frames': M,
+        f'{state}.frames': run_reach,
         f'{state}.window': K,
         f'{state}.objects': OBJECTS,
-        f'{state}.objects[].prompts': MEMORIES + POINTERS // D + 1,
+        f'{state}.objects[].prompts': MEMORIES + max(POINTERS, run_reach) // D + 1,
         f'{state}.objects[].tracked_memories': POINTERS,
         f'{state}.objects[].bank.keys': 0,
         f'{state}.objects[].bank.memories': 0,
         f'{state}.frames[].published.objects': shown,
         f'{state}.frames[].published_masks': shown,
     }
+    if measured.ghosts:
+        bounds[f'{state}.dormant'] = DORMANT
+        bounds[f'{state}.dormant[].prompts'] = MEMORIES + run_reach // D + 1
     assert bounds.keys() <= measured.containers.keys()
     for path, size in measured.containers.items():
         # Whatever else there is, a future part of the stream too, stays small.

@@ -215,7 +215,12 @@ def test_a_detector_that_fails_is_one_that_found_nothing(mode: str) -> None:
     with pytest.raises(DetectorError, match='failed on frames 3 .*no camera') as caught:
         stand.case.operation(stream)
     assert fingerprint(caught.value.results, {}) == fingerprint(expected, {})
-    assert fingerprint(stream._state, {}) == fingerprint(other._state, {})
+    states = stream._state, other._state
+    assert [state.frames[3].searched for state in states] == [False, True]
+    one, two = (
+        state.with_frames([dataclasses.replace(state.frames[3], searched=True)])
+        for state in states)
+    assert fingerprint(one, {}) == fingerprint(two, {})
     stream.flush()
     assert stream._detector.calls == 1  # it is not asked again
     assert fingerprint(stand.state) == stand.before

@@ -61,7 +61,7 @@ class Scenario:
         """Return the engine's parameters; nothing is forgotten unless options say so."""
         settings = {
             'mode': 'window', 'association': 'class', 'max_conditioned_memories': 1000,
-            'max_lost_frames': 10_000, 'merge_iou': 1.0, **self.options,
+            'max_lost_frames': 10_000, 'merge_iou': 1.0, 'confirm_detections': 0, **self.options,
         }
         return EngineConfig(
             window_size=self.K, detect_interval=self.D, max_propagation=self.M, **settings)
@@ -185,7 +185,7 @@ def run_with_bank(
     """Run a film beside the oracle, both with the recorded bank; returns the bank's keys too."""
     config = EngineConfig(
         window, 2 if script else 0, 2 * window, mode=mode, association='class',
-        max_conditioned_memories=1000, max_lost_frames=10_000,
+        max_conditioned_memories=1000, max_lost_frames=10_000, confirm_detections=0,
         bank_object_score=0.0, bank_object_frames=1,  # to sam2 an object is there or not
     )
     pair = beside(config, script, kind, seed, pair_type)

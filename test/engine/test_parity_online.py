@@ -104,7 +104,8 @@ def run_demo(
         for frame in frames[::4]
     }
     config = EngineConfig(
-        4, 4, 8, mode=mode, association=association, max_conditioned_memories=1000)
+        4, 4, 8, mode=mode, association=association, max_conditioned_memories=1000,
+        confirm_detections=0)
     pair = pair_type(Engine(model, ScriptedDetector(script, 4), config), predictor, script)
     with model.inference():  # the predictor needs the same precision
         for frame in frames:

@@ -169,5 +169,6 @@ def test_what_may_change_are_parameters():
     assert set(live_parameters(EngineConfig)) == {
         'detect_interval', 'match_iou', 'new_object_score', 'merge_iou', 'correction_iou',
         'max_lost_frames', 'early_stop_iou', 'early_stop_frames', 'confirm_iou',
-        'bank_object_score', 'bank_object_frames',
+        'bank_object_score', 'bank_object_frames', 'confirm_detections', 'confirm_score',
+        'withdraw_detections', 'recall_score',
     }  # fmt: skip

@@ -147,7 +147,7 @@ class WatchedHolder(StateHolder):
 def without_what_is_computed_once(state: StreamState) -> StreamState:
     """Return a state without features and detections, which are kept when a pass fails."""
     return state.with_frames(
-        replace(frame, image=None, features=None, detections=None)
+        replace(frame, image=None, features=None, detections=None, searched=False)
         for frame in state.frames.values()
     )
 

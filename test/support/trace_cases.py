@@ -60,7 +60,10 @@ class Case:
 
     def engine(self) -> Engine:
         detector = None if self.script is None else StatelessDetector(self.script)
-        options = {'window_size': K, 'detect_interval': K, 'max_propagation': M, **self.options}
+        options = {
+            'window_size': K, 'detect_interval': K, 'max_propagation': M, 'confirm_detections': 0,
+            'max_dormant_objects': 0, **self.options,
+        }
         return Engine(self.model, detector, EngineConfig(**options))
 
 
@@ -121,6 +124,10 @@ TWICE = {0: [(0, RED), (1, GREEN)], 3: [(0, RED), (0, QUARTER)]}
 AGAIN = {0: [(0, RED), (1, GREEN)], 3: [(0, QUARTER)]}
 ONLINE, WINDOW = {'mode': 'online'}, {'mode': 'window'}
 BY_CLASS = {'association': 'class'}
+GHOSTS = {'confirm_detections': 2, 'withdraw_detections': 1}
+# Red is seen up to frame 2 and away for longer than an object may be.
+RETURNS = {'max_lost_frames': 2, 'max_dormant_objects': 2, 'recall_score': 0.8}
+AWAY = {0: [(0, RED)], 9: [(0, RED)]}
 STOPS = {'early_stop_iou': 0.9, 'early_stop_frames': 1, 'confirm_iou': 0.95}
 
 
@@ -132,7 +139,10 @@ def both_modes(name: str, case: Case) -> dict[str, Case]:
 
 
 def cases() -> dict[str, Case]:
-    return {**_of_frames(), **_of_prompts(), **_of_detections(), **_of_objects_and_banks()}
+    return {
+        **_of_frames(), **_of_prompts(), **_of_detections(), **_of_objects_and_banks(),
+        **_of_ghosts_and_returns(),
+    }
 
 
 def _of_frames() -> dict[str, Case]:
@@ -232,4 +242,33 @@ def _of_objects_and_banks() -> dict[str, Case]:
         **both_modes('export', Case(lambda s: s.export_bank(1), **banked)),
         **both_modes('export what is new', Case(lambda s: s.export_bank(2, True), **shown)),
         **both_modes('reset', Case(lambda s: s.reset(), **banked)),
+    }  # fmt: skip
+
+
+def _of_ghosts_and_returns() -> dict[str, Case]:
+    seen = film(5)
+    once = {0: [(0, RED), (1, GREEN)], 3: [(0, RED)]}
+    away = [*film(3), *(numbered(red(90), index) for index in range(3, 9))]
+    gone = {'frames': away, 'options': RETURNS}
+    return {
+        **both_modes('step: withdrawn', Case(close, seen, once, add(5), options=GHOSTS)),
+        **both_modes('step: repeated', Case(close, seen, {
+            0: [(0, RED), (1, RED)], 3: [(0, RED)]}, add(5), options=GHOSTS)),
+        **both_modes('step: retired', Case(
+            close, away[:8], AWAY, add(8, away[8]), options=RETURNS)),
+        'add: back again': Case(
+            add(9), script=AWAY, prepare=close, **{**gone, 'options': {**RETURNS, **ONLINE}}),
+        **both_modes('step: back again', Case(
+            close, script=AWAY, prepare=in_turn(add(9), add(10), add(11)), **gone)),
+        **both_modes('prompt: back again', Case(prompt(8, object_id=1, box=RED), away[:8], {
+            0: [(0, RED)]}, add(8), options=RETURNS)),
+        'detections: back again': Case(
+            late(9, (0, RED)), away, None, add(9), options={**RETURNS, **ONLINE},
+            between=lambda s: None),
+        **both_modes('remove: dormant', Case(
+            lambda s: s.remove_object(1), script={0: [(0, RED)]}, **gone)),
+        **both_modes('rename: dormant', Case(
+            lambda s: s.rename_object(1, 'ball'), script={0: [(0, RED)]}, **gone)),
+        **both_modes('export: dormant', Case(
+            lambda s: s.export_bank(1, dormant=True), script={0: [(0, RED)]}, **gone)),
     }  # fmt: skip

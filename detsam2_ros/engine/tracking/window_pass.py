@@ -41,8 +41,9 @@ class WindowPass:
     frames: Mapping[int, Frame]  # all that the pass may reach, by index, window included
     window: Sequence[Frame]
     objects: list[TrackedObject]  # the stream's; after `steps` the drafts to take over
-    dormant: list[TrackedObject]  # likewise; after `steps` without those that are back
     oldest: int  # the last frame of the pass
+    # The stream's; after `steps` without those that are back.
+    dormant: list[TrackedObject] = field(default_factory=list)
     merged_ids: set[int] = field(default_factory=set)  # ids that went into others
     retired: list[TrackedObject] = field(default_factory=list)  # unseen for too long
     withdrawn_ids: set[int] = field(default_factory=set)  # ids that stood for nothing
