@@ -90,6 +90,26 @@ def test_of_two_that_look_alike_nobody_is_taken_for_the_other():
     assert run.engine.stats().recalled_objects == 0
 
 
+def test_one_class_of_different_looks():
+    both = [(0, disc_box(14, 24)), (0, disc_box(48, 24))]
+    script = {0: both, 4: both, 32: [(0, disc_box(30, 24))], 36: [(0, disc_box(30, 24))]}
+    for colour, id_ in (('red', 1), ('green', 2)):
+        run = Run(ScriptedDetector(script, 4), **RETURNS)
+        assert seen(run, *[picture('red', 'green')] * 8, *AWAY) == set()
+        assert seen(run, *[at(30, 24, colour)] * 8) == {id_}
+
+
+def test_who_is_not_recognised_at_first_is_later():
+    run = Run(ColourDetector(COLOURS), **{**RETURNS, 'recall_score': 1.0})
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert seen(run, *[at(50, 12)] * 4) == {2}
+    run.engine.reconfigure(recall_score=0.8)
+    assert seen(run, *[at(50, 12)] * 4) == {1} and dormant(run) == []
+    assert all(run.ids(index) == [1] for index in range(32, 40))
+    assert run.engine.stats().recalled_objects == 1
+    assert seen(run, *AWAY, *[at(14, 24)] * 4) == {1}
+
+
 def test_one_that_was_never_confirmed_is_forgotten():
     run = Run(
         ScriptedDetector({0: [(0, disc_box(14, 24))]}, 4), **RETURNS, confirm_detections=2)
@@ -227,3 +247,18 @@ def test_who_returns_while_a_window_is_closed_part_by_part():
     run.flush()
     assert set(run.ids(47)) == {1} and dormant(run) == []
     assert run.engine.stats().objects == 1
+
+
+def test_who_is_recognised_late_shows_on_frames_that_came_meanwhile():
+    run = Run(ColourDetector(COLOURS), mode='online', **{**RETURNS, 'recall_score': 1.0})
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    run.push(*[at(50, 12)] * 5)
+    run.engine.reconfigure(recall_score=0.8)
+    for _ in range(3):
+        run.take(at(50, 12), parts=0)
+    for _ in range(3):  # while the window is closed that knows it
+        run.take(at(50, 12), parts=2)
+    assert run.ids(42) == [2]
+    run.work()
+    run.flush()
+    assert all(run.ids(index) == [1] for index in range(32, 43))

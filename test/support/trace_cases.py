@@ -260,6 +260,11 @@ def _of_ghosts_and_returns() -> dict[str, Case]:
             add(9), script=AWAY, prepare=close, **{**gone, 'options': {**RETURNS, **ONLINE}}),
         **both_modes('step: back again', Case(
             close, script=AWAY, prepare=in_turn(add(9), add(10), add(11)), **gone)),
+        **both_modes('step: known late', Case(
+            close, script={**AWAY, 12: AWAY[9]}, prepare=in_turn(
+                *map(add, range(9, 13)), close, lambda s: s.reconfigure(
+                    dataclasses.replace(s._config, recall_score=0.8)), add(13), add(14)),
+            **{**gone, 'options': {**RETURNS, 'recall_score': 1.0}})),
         **both_modes('prompt: back again', Case(prompt(8, object_id=1, box=RED), away[:8], {
             0: [(0, RED)]}, add(8), options=RETURNS)),
         'detections: back again': Case(

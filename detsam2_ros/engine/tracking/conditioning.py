@@ -159,7 +159,7 @@ class Conditioner:
         """Prompt matched and new objects on a frame; no pass needs to read confirmed ones."""
         tools = self.tools
         prompted = [(int(i), self.objects[rows[i]]) for i in np.flatnonzero(rows >= 0)]
-        back = recalled(tools, frame, detections, starts, self.dormant) if self.dormant else {}
+        back = self._recalled(frame, detections, starts)
         for i in starts:
             if len(self.objects) >= tools.config.max_objects:
                 tools.stats.add(ignored_detections=1)
@@ -184,6 +184,17 @@ class Conditioner:
             obj.prompt(frame.index, replace(prompt, read=obj in confirmed))
             obj.tracked_memories.pop(frame.index, None)
         tools.stats.add(conditioned_frames=len(prompted), confirmed_detections=len(confirmed))
+
+    def _recalled(
+        self, frame: Frame, detections: Detections, starts: Sequence[int]
+    ) -> dict[int, TrackedObject]:
+        """Return which of the detections that start an object are which dormant one."""
+        if not self.dormant or not starts:
+            return {}
+        rows = np.array(starts)
+        boxes, classes = detections.boxes[rows], detections.class_ids[rows]
+        found = recalled(self.tools, frame, boxes, classes, self.dormant)
+        return {int(rows[i]): obj for i, obj in found.items()}
 
     def _new_object(self, class_id: int, frame: int) -> TrackedObject:
         return TrackedObject(

@@ -163,6 +163,13 @@ class TrackedObject:
         }
         self.bank = replace(self.bank, since=None)
 
+    def retrack(self, until: int) -> None:
+        """Have frames after its newest prompt tracked again: another object was there."""
+        newest = max(self.prompts)
+        if until > self.prompts[newest].tracked_until:
+            own = replace(self.prompts[newest], tracked_until=until, read=False)
+            self.prompts = {**self.prompts, newest: own}
+
     def match(self, index: int, score: float, config: EngineConfig) -> None:
         """Note that a detection on a frame was this object, which may confirm it."""
         if self.confirmed:

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from detsam2_ros.engine.config import frames_to_be_sure
 from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.conditioning import Conditioner
+from detsam2_ros.engine.tracking.dormant import recalled
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAssigner
@@ -76,6 +78,8 @@ class WindowPass:
         yield from self._collect(tracked)
         if self.tools.config.association == 'instance':
             yield from self._reunite(tracked)
+        if self.dormant:
+            yield from self._recall(tracked)
 
     def finish(self, live: Sequence[TrackedObject], ids: IdAssigner) -> None:
         """Bring the drafts up to date: with what came since, ids, sightings, who is one.
@@ -195,9 +199,47 @@ class WindowPass:
         first = self.window[0].index
         published = {i: frame.published for i, frame in self.frames.items() if i < first}
         pairs = same_before_birth(self.masks, published, self.tools.config.match_iou, first)
+        yield from self._unite(pairs, tracked)
+
+    def _recall(self, tracked: dict[TrackedObject, TrackedFrames]) -> Steps[None]:
+        """Recognise young objects that are dormant ones, on frames with a prompt in the window.
+
+        The first one may have shown too little of it. Young are those that no final frame shows.
+        """
+        pairs: list[tuple[TrackedObject, TrackedObject]] = []
+        for frame in self.window:
+            young = [obj for obj in self.objects if self._may_be_dormant(obj, frame.index)]
+            if not young or not self.dormant:
+                continue
+            logits = torch.stack([obj.prompts[frame.index].logits for obj in young])
+            boxes = self.tools.resizer.boxes(logits)
+            classes = np.array([obj.class_id for obj in young])
+            for row, older in recalled(self.tools, frame, boxes, classes, self.dormant).items():
+                self.dormant = [obj for obj in self.dormant if obj is not older]
+                if all(young[row] is not younger for _, younger in pairs):
+                    young[row].retrack(self.newest)
+                    pairs.append((older.draft(), young[row]))
+        self.objects += [older for older, _ in pairs]
+        self.tools.stats.add(recalled_objects=len(pairs))
+        yield from self._unite(pairs, tracked)
+
+    def _may_be_dormant(self, obj: TrackedObject, index: int) -> bool:
+        """Tell whether an object is young and prompted on a frame, and nobody said who it is.
+
+        It was looked for on its first frame.
+        """
+        young = obj.born is not None and self.oldest <= obj.born < index
+        return young and index in obj.prompts and not obj.by_hand and not obj.bank
+
+    def _unite(
+        self,
+        pairs: Sequence[tuple[TrackedObject, TrackedObject]],
+        tracked: dict[TrackedObject, TrackedFrames],
+    ) -> Steps[None]:
+        """Make one object of each (older, younger) pair, and run the older one's pass again."""
         for older, younger in pairs:
             self._absorb(older, younger, set(younger.prompts))
-            del tracked[younger]
+            tracked.pop(younger, None)
         if pairs:
             tracked.update((yield from self._propagate([older for older, _ in pairs])))
             yield from self._collect(tracked)
@@ -229,6 +271,8 @@ class WindowPass:
                 self.objects.append(obj.draft())
             elif later or draft is None:
                 own.follow(obj, later)
+                if draft is None and self._is_online:
+                    own.retrack(obj.last_seen)
 
     def _absorb(self, older: TrackedObject, younger: TrackedObject, frames: set[int]) -> None:
         """Make one object of two; the older's id lives."""
