@@ -194,8 +194,8 @@ def scored(
     line['ghost_ids_left'] = len({id_ for id_, _ in ghosts.left if origin.get(id_) != TRUE})
     at = range(len(film))
     line['false_boxes'] = sum(k != TRUE for i, f in found.items() if i in at for k in f.kinds)
-    gone = {id_ for own in watched.revisions.values() for r in own for id_ in r.result.withdrawn_ids}
-    gone |= rule.gone_from.keys()
+    results = [each.result for own in watched.revisions.values() for each in own]
+    gone = {id_ for result in results for id_ in result.withdrawn_ids} | rule.gone_from.keys()
     line['true_ids_withdrawn'] = sum(origin.get(id_) == TRUE for id_ in gone)
     waits = waits_for_confirmation(watched.revisions, origin)
     return line | {'confirmed': len(waits), 'confirm_wait': sum(waits)}

@@ -143,12 +143,12 @@ def _litter(clip: Clip, bare: Clip) -> list[tuple[tuple[float, float], tuple[flo
 
     Thin lines, and what is far from a ball's size, are left out.
     """
-    differs = np.abs(clip.table.astype(int) - bare.table).max(2) > 12
+    differs = (np.abs(clip.table.astype(int) - bare.table).max(2) > 12).astype(np.uint8)
     middle = np.array([differs.shape[1] - 1, differs.shape[0] - 1]) / 2
     for x, y in clip.motion.pockets:  # drawn in another shade
         spot = np.round(np.array([x, y]) * clip.short + middle).astype(int)
-        cv2.circle(differs.view(np.uint8), spot.tolist(), round(1.7 * clip.radius * clip.short), 0, -1)
-    solid = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        cv2.circle(differs, spot.tolist(), round(1.7 * clip.radius * clip.short), 0, -1)
+    solid = cv2.morphologyEx(differs, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(solid)
     found = []
     for x, y, width, height, _ in stats[1:]:
