@@ -139,8 +139,16 @@ def kind_counts(
 
 
 def kind_of(thing: Object, found: Found) -> str | None:
-    """Return what the detection was of that an object was prompted with."""
-    return None if thing.box is None else found.kind_at(thing.box, thing.class_id)
+    """Return what the detection was of that an object was prompted with; None without any."""
+    if thing.box is not None:
+        return found.kind_at(thing.box, thing.class_id)
+    # SAM 2 made nothing of the box: rather a false one.
+    of_class = [
+        kind
+        for kind, class_id in zip(found.kinds, found.detections.class_ids, strict=True)
+        if class_id == thing.class_id
+    ]
+    return min(of_class, key=lambda kind: kind == TRUE, default=None)
 
 
 def waits_for_confirmation(
