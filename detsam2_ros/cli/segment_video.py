@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import segment_video
+
+    segment_video()
+
 import argparse
 import logging
 import sys
@@ -210,7 +215,3 @@ def _bar(given: argparse.Namespace, source: Source) -> Any:
 
 def _silent(_: str) -> None:
     """Print nothing."""
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import demo_camera
+
+    demo_camera()
+
 import queue
 import sys
 import threading
@@ -222,10 +227,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the camera until its last frame, SIGINT or SIGTERM; returns the exit code."""
     cv2.setNumThreads(1)  # the frames are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last images are delivered.
+    stop = stop_on_signals()
     rclpy.init(
         args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
     )
-    stop = stop_on_signals()
     try:
         node = DemoCamera()
     except (ValueError, ParameterException) as error:
@@ -242,7 +247,3 @@ def main(args: Sequence[str] | None = None) -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

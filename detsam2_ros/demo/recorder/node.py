@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import demo_recorder
+
+    demo_recorder()
+
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -136,10 +141,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM, then write the rest; returns the exit code."""
     cv2.setNumThreads(1)  # the pictures are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last messages are in.
+    stop = stop_on_signals()
     rclpy.init(
         args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
     )
-    stop = stop_on_signals()
     code = 0
     try:
         node = DemoRecorder()
@@ -163,7 +168,3 @@ def main(args: Sequence[str] | None = None) -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     return code
-
-
-if __name__ == '__main__':
-    sys.exit(main())
