@@ -183,7 +183,9 @@ def test_models_that_are_not_there_are_named(folder, tmp_path, capsys) -> None:
 def test_a_broken_image_ends_the_run_with_what_is_there(engine, folder, tmp_path, capsys) -> None:
     (folder / '12.png').write_text('broken')
     out = tmp_path / 'out'
-    assert '12.png cannot be read' in refused(capsys, str(folder), '-o', str(out))
+    message = refused(capsys, str(folder), '-o', str(out))
+    assert '12.png cannot be read' in message
+    assert message.endswith('; broken off after 12 of 23 frames')
     assert len(frames_of(out / 'overlay.mp4')) == len(list((out / 'masks').iterdir())) == 12
     assert (out / 'report.html').is_file()
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from detsam2_ros.banks.editing import merge, remove, rename
-from detsam2_ros.cli.memory_bank.common import add_output, check_output, counted, save
+from detsam2_ros.cli.memory_bank.common import add_output, check_output, save
 from detsam2_ros.engine import ConfigError, MemoryBank
 from detsam2_ros.results.detections import MAX_CLASS_ID
+from detsam2_ros.words import counted
 
 
 def add_parser(subparsers: Any) -> None:

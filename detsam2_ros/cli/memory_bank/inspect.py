@@ -20,13 +20,13 @@ from detsam2_ros.cli.memory_bank.common import (
     add_model,
     add_overwrite,
     check_output,
-    counted,
     describe,
     load_model,
 )
 from detsam2_ros.cli.memory_bank.sheet import Shown, draw, write_html, write_sheet
 from detsam2_ros.engine import ConfigError, MemoryBank
 from detsam2_ros.media.video import InputError
+from detsam2_ros.words import counted
 
 
 def add_parser(subparsers: Any) -> None:
