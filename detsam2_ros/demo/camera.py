@@ -34,9 +34,16 @@ from std_msgs.msg import Header
 
 from detsam2_msgs.msg import ObjectArray
 from detsam2_ros.demo.processes import stop_on_signals
+from detsam2_ros.ros.arguments import exit_status
 from detsam2_ros.ros.images import label_image, rgb_image
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
 
+ABOUT = """\
+The billiards scene as a camera, with its ground truth beside it.
+
+  --ros-args -p rate:=5.0          set a parameter; `ros2 param describe` explains them
+  --ros-args -r image:=/cam/image  publish elsewhere
+"""
 # The shipped models were trained on seeds below 1,000,000.
 SEED = 1_000_012
 # A slow game of three different balls, with hands above: corrections restore the hidden balls.
@@ -228,9 +235,16 @@ def main(args: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)  # the frames are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last images are delivered.
     stop = stop_on_signals()
-    rclpy.init(
-        args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
-    )
+    try:
+        if (status := exit_status('demo_camera', ABOUT, args)) is not None:
+            return status
+        rclpy.init(
+            args=None if args is None else list(args),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # arguments or a file that ROS cannot read
+        print(f'demo_camera: {error}', file=sys.stderr)
+        return 2
     try:
         node = DemoCamera()
     except (ValueError, ParameterException) as error:
