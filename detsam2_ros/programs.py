@@ -16,6 +16,9 @@ from types import FrameType
 from typing import NoReturn
 
 EXIT_INTERRUPTED = 130
+# OpenCV, which reads this when it is loaded: the programs say in words of their own what is wrong
+# with a file.
+_QUIET = {'OPENCV_LOG_LEVEL': 'FATAL', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
 
 
 def _program(name: str, module: str, function: str = 'main') -> Callable[[], NoReturn]:
@@ -23,6 +26,8 @@ def _program(name: str, module: str, function: str = 'main') -> Callable[[], NoR
 
     def run() -> NoReturn:
         _answer_interrupts(name)
+        for variable, value in _QUIET.items():
+            os.environ.setdefault(variable, value)
         try:
             code = getattr(import_module(module), function)()
         except KeyboardInterrupt:  # before or after what the program itself answers

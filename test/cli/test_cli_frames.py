@@ -190,6 +190,20 @@ def test_a_broken_image_ends_the_run_with_what_is_there(engine, folder, tmp_path
     assert (out / 'report.html').is_file()
 
 
+def test_a_jpeg_that_is_cut_short_ends_the_run(engine, folder, tmp_path, capsys) -> None:
+    data = cv2.imencode('.jpg', drawn(12), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    (folder / '12.png').write_bytes(data[: 3 * len(data) // 4])
+    assert '12.png cannot be read: it is cut short' in refused(
+        capsys, str(folder), '-o', str(tmp_path / 'out'))
+
+
+def test_images_of_other_types_are_named(folder, caplog) -> None:
+    (folder / 'b.GIF').touch()
+    (folder / 'a.heic').touch()
+    assert open_source(folder).count == FRAMES
+    assert '2 images of ' in caplog.text and 'type .gif, .heic are not read' in caplog.text
+
+
 def test_an_input_among_the_results_is_not_overwritten(engine, folder, tmp_path, capsys) -> None:
     out = tmp_path / 'out'
     assert segment_video.main([str(folder), '-o', str(out), '--max-frames', '3', *SMALL]) == 0

@@ -120,12 +120,16 @@ def test_trouble_is_told_once_a_kind(scene, command, tmp_path):
     images = tmp_path / 'images'
     write_image(images / '000000.png', clip[0].image)
     (images / '000008.png').write_bytes(b'broken')
+    # Of the name of a picture that has labels, and a JPEG by its content.
+    jpeg = bytes(cv2.imencode('.jpg', clip[0].image)[1])
+    (images / '000016.png').write_bytes(jpeg[: len(jpeg) // 2])
     write_image(images / 'extra1.png')
     write_image(images / 'extra2.png')
     path = tmp_path / 'b.safetensors'
     code, _, err = command('build', images, '-o', path, '--masks', folder / 'masks', '-q')
     assert code == 0
     assert '1 image left out: unreadable (first: 000008.png)' in err
+    assert '1 image left out: cut short, the rest of the file is missing (first: 000016' in err
     assert '2 images left out: no annotation (first: extra1.png)' in err
     assert 'no image of its name' not in err
 
