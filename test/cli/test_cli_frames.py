@@ -159,8 +159,10 @@ def test_bad_inputs_are_named(engine, folder, tmp_path, capsys) -> None:
 def test_bad_parameters_are_named(engine, folder, tmp_path, capsys) -> None:
     start = (str(folder), '-o', str(tmp_path / 'out'))
     for more, part in (
-        (('--match-iou', '2'), 'match_iou'),
-        (('--max-objects', '0'), 'max_objects'),
+        (('--match-iou', '2'), '--match-iou must be'),
+        (('--image-size', '7'), '--image-size must be >= 32'),
+        (('--confidence', '2'), '--confidence must lie'),
+        (('--max-objects', '0'), '--max-objects must be'),
         (('--max-frames', '0'), '--max-frames'),
         (('--fps', '-3'), '--fps'),
         (('--bank-entries', '0'), '--bank-entries'),
