@@ -37,6 +37,7 @@ from detsam2_ros.demo.processes import stop_on_signals
 from detsam2_ros.ros.arguments import exit_status
 from detsam2_ros.ros.images import label_image, rgb_image
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
+from detsam2_ros.words import counted
 
 ABOUT = """\
 The billiards scene as a camera, with its ground truth beside it.
@@ -146,7 +147,7 @@ class DemoCamera(Node):
         for publisher in (self._image, self._truth, self._objects):
             publisher.wait_for_all_acked(Duration(seconds=2))
         self.get_logger().info(
-            f'published {self.published} frames'
+            f'published {counted(self.published, "frame")}'
             + (f'; {self.late} times the next one was not drawn in time' if self.late else ''))
 
     def _declared(self, name: str, default: Any, description: str) -> Any:

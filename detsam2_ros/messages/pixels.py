@@ -197,8 +197,8 @@ def _check_memory(message: Any, row_bytes: int, planes: float = 1.0) -> None:
     if len(message.data) != expected:
         raise ImageRefused(
             MALFORMED,
-            f'a {message.encoding} image of {height} rows with a step of {message.step} bytes '
-            f'needs {expected} bytes of data, not {len(message.data)}; correct the camera driver',
+            f'{height} rows in {message.encoding} with a step of {message.step} bytes '
+            f'need {expected} bytes of data, not {len(message.data)}; correct the camera driver',
         )
 
 
@@ -249,8 +249,8 @@ def _planar_to_rgb(message: Any, encoding: str) -> np.ndarray:
     if encoding != 'nv24' and (width % 2 or height % 2):
         raise ImageRefused(
             MALFORMED,
-            f'a {encoding} image has four pixels to a colour, so it cannot be {width} x {height}; '
-            'set the camera driver to an even width and height',
+            f'an image in {encoding} has four pixels to a colour, so it cannot be {width} x '
+            f'{height}; set the camera driver to an even width and height',
         )
     _check_memory(message, width, planes)
     data = np.frombuffer(message.data, np.uint8)
