@@ -43,13 +43,13 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
-            'demo_camera = detsam2_ros.demo.camera:main',
-            'demo_recorder = detsam2_ros.demo.recorder.node:main',
-            'detsam2_node = detsam2_ros.ros.node:run',
-            'detsam2_viewer = detsam2_ros.viewer.main:main',
-            'memory_bank = detsam2_ros.cli.memory_bank.main:main',
-            'segment_bag = detsam2_ros.cli.segment_bag:main',
-            'segment_video = detsam2_ros.cli.segment_video:main',
+            'demo_camera = detsam2_ros.programs:demo_camera',
+            'demo_recorder = detsam2_ros.programs:demo_recorder',
+            'detsam2_node = detsam2_ros.programs:detsam2_node',
+            'detsam2_viewer = detsam2_ros.programs:detsam2_viewer',
+            'memory_bank = detsam2_ros.programs:memory_bank',
+            'segment_bag = detsam2_ros.programs:segment_bag',
+            'segment_video = detsam2_ros.programs:segment_video',
         ],
     },
 )

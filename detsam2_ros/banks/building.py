@@ -13,6 +13,7 @@ from detsam2_ros.banks.pictures import Picture, Pictures
 from detsam2_ros.banks.views import Mark, View, remember
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES, BankEntry, MemoryBank
 from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.media.images import ImageFileError
 from detsam2_ros.results.errors import BankError
 
 MANY_ENTRIES = 16  # of one object; every frame attends to each of them
@@ -78,9 +79,10 @@ def _view(
     if not annotations.has(picture):
         notes.add('image', 'no annotation', picture.name)
         return None
-    image = picture.load()
-    if image is None:
-        notes.add('image', 'unreadable', picture.name)
+    try:
+        image = picture.load()
+    except ImageFileError as error:
+        notes.add('image', str(error), picture.name)
         return None
     marks = annotations.marks(picture, image, notes)
     for mark in marks:

@@ -62,26 +62,33 @@ class CocoFile:
         self._found = {key: ids[place] for key, place in places.items()}
         self._used: set[str | None] = set()
         self._annotations: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self._homeless = []
-        for annotation in self._list(table, 'annotations'):
+        self._homeless, self._broken = [], []
+        for place, annotation in enumerate(self._list(table, 'annotations')):
+            if not isinstance(annotation, dict):
+                self._broken.append(f'annotations[{place}], {annotation!r:.40}')
+                continue
             image = identifier(annotation.get('image_id'))
             if image in self._images:
                 self._annotations[image].append(annotation)
             else:
                 self._homeless.append(f'annotation {annotation.get("id")!r:.40}')
 
-    def _list(self, table: Any, name: str) -> list[dict[str, Any]]:
+    def _list(self, table: Any, name: str) -> list[Any]:
         rows = table.get(name) if isinstance(table, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        if not isinstance(rows, list):
             raise InputError(f'{self._where}: it has no list {name!r}')
         return rows
 
     def _by_id(self, table: Any, what: str, name: str) -> dict[str, dict[str, Any]]:
         """Return the rows of a list, all with id and name, by id."""
         found: dict[str, dict[str, Any]] = {}
-        for row in self._list(table, what):
-            if row.get('id') is None or not isinstance(row.get(name), str) or not row[name]:
-                raise InputError(f'{self._where}, {what}: an entry without {name} or id')
+        for place, row in enumerate(self._list(table, what)):
+            is_row = isinstance(row, dict) and row.get('id') is not None
+            if not is_row or not isinstance(row.get(name), str) or not row[name].strip():
+                raise InputError(
+                    f'{self._where}: {what}[{place}], {row!r:.80}, needs an id, and a {name} that '
+                    f'is text'
+                )
             known = found.setdefault(identifier(row['id']), row)
             if known[name] != row[name]:
                 raise InputError(
@@ -119,6 +126,8 @@ class CocoFile:
         if tuple(map(identifier, stated)) != tuple(map(str, size)):
             notes.add('image', 'its size is not the one in the COCO file', picture.name)
             return []
+        while self._broken:
+            notes.add('annotation', 'it is no JSON object', self._broken.pop(0))
         marks = []
         for annotation in self._annotations[key]:
             example = f'annotation {annotation.get("id")!r:.40} of {picture.name}'

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-import cv2
 import numpy as np
 
-from detsam2_ros.media.folders import list_files, unicode_form
-from detsam2_ros.media.video import IMAGE_SUFFIXES, InputError, VideoSource
+from detsam2_ros.media.folders import unicode_form
+from detsam2_ros.media.images import IMAGE_SUFFIXES, list_images, read_image
+from detsam2_ros.media.video import InputError, VideoSource
 
 _SECOND = 10**9
 _NUMBER = re.compile(r'(\d+)$')
@@ -27,9 +27,9 @@ class Picture:
 
     name: str  # path inside the folder, or number of the frame; an annotation has the same stem
     stamp: int  # nanoseconds, different for each picture
-    # Reads the image, uint8 [H, W, 3] RGB; returns None when that fails. The picture of a video
-    # can be read only until the next picture is taken.
-    load: Callable[[], np.ndarray | None]
+    # Reads the image, uint8 [H, W, 3] RGB; raises ImageFileError. The picture of a video can be
+    # read only until the next picture is taken.
+    load: Callable[[], np.ndarray]
 
     @property
     def stem(self) -> str:
@@ -72,7 +72,7 @@ class PictureFolder:
             other = None
         found = [
             file.relative_to(path)
-            for file in list_files(path, IMAGE_SUFFIXES, '**/*')
+            for file in list_images(path, '**/*')
             if other is None or other not in file.resolve().parents
         ]
         if not found:
@@ -86,7 +86,7 @@ class PictureFolder:
 
     def __iter__(self) -> Iterator[Picture]:
         for i, file in enumerate(self._files):
-            load = partial(read_picture, self.path / file)
+            load = partial(read_image, self.path / file)
             yield Picture(file.as_posix(), i * self.every * _SECOND, load)
 
 
@@ -122,12 +122,3 @@ def lookup_key(stem: str, is_video: bool) -> str:
 
 def _same(image: np.ndarray) -> np.ndarray:
     return image
-
-
-def read_picture(file: Path) -> np.ndarray | None:
-    """Read an image, uint8 [H, W, 3] RGB; returns None when the file cannot be read."""
-    try:
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR) if file.is_file() else None
-    except cv2.error:  # the image has more pixels than OpenCV accepts
-        return None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

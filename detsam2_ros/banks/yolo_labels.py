@@ -90,7 +90,13 @@ class YoloLabels:
         key = lookup_key(picture.stem, self._is_video)
         file = self._files[key]
         marks = []
-        for number, line in enumerate(read_lines(file, 'YOLO labels'), 1):
+        try:
+            lines = read_lines(file, 'YOLO labels')
+        except InputError:
+            name = file.relative_to(self._folder).as_posix()
+            notes.add('label file', 'it cannot be read as text in UTF-8', name)
+            return []
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             example = f'{file.relative_to(self._folder).as_posix()}, line {number}'
@@ -116,7 +122,7 @@ class YoloLabels:
             try:
                 lines = read_lines(file, 'YOLO labels')
             except InputError:
-                continue  # raised again if an image has its name
+                continue  # counted if an image has its name
             for text in lines:
                 line = _read_line(text, self._keypoints)
                 if line is not None and line.end != 1:

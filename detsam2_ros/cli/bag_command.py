@@ -26,6 +26,7 @@ from detsam2_ros.engine import (
     MemoryBank,
     default_device,
 )
+from detsam2_ros.words import counted
 
 EXIT_FAILURES, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -85,7 +86,7 @@ def complaints(report: bags.BagReport) -> list[str]:
     """Return a sentence for all that leaves many frames without masks, [] for a good run."""
     found = []
     if report.failed:
-        found.append(f'inference failed on {report.failed} frames; they have no masks')
+        found.append(f'inference failed on {counted(report.failed, "frame")}: no masks there')
     if dead := [topic.topic for topic in report.topics if topic.detector_never_worked]:
         found.append(f'the detector failed every time on {", ".join(dead)}')
     return found + [
@@ -104,8 +105,8 @@ def summary(report: bags.BagReport) -> str:
         lines.append(
             f'{topic.topic}: {topic.messages} read = {topic.segmented} segmented + '
             f'{sum(topic.refused.values())} refused{reasons}; '
-            f'{topic.objects} objects, {topic.corrections} corrections, '
-            f'{topic.restarts} restarts'
+            f'{counted(topic.objects, "object")}, {counted(topic.corrections, "correction")}, '
+            f'{counted(topic.restarts, "restart")}'
         )
         lines += [f'  {text}' for text in topic.problems]
     return '\n'.join([*lines, *(f'note: {note}' for note in report.notes)])

@@ -42,8 +42,8 @@ def objects_over_time(summary: Summary) -> bytes:
 def corrections_per_pass(summary: Summary) -> bytes:
     """Draw how many past frames each pass changed."""
     figure, axes = _figure(2.3)
-    newest = [index for index, _ in summary.passes]
-    counts = [count for _, count in summary.passes]
+    newest = [index for index, _ in summary.corrected]
+    counts = [count for _, count in summary.corrected]
     # One bar a pass up to some hundred passes; beyond, neighbours share one.
     step = -(-len(counts) // _MAX_BARS) if counts else 1
     heights = [sum(counts[i : i + step]) for i in range(0, len(counts), step)]

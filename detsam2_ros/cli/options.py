@@ -8,12 +8,21 @@ Each parameter of the engine has one option.
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 from detsam2_ros.cli.output import OVERLAYS
-from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, default_device, load_sam2
+from detsam2_ros.engine import (
+    ConfigError,
+    Engine,
+    EngineConfig,
+    YoloDetector,
+    default_device,
+    load_sam2,
+)
 from detsam2_ros.engine.config_fields import QUALITIES, parameters
+from detsam2_ros.engine.detector.yolo import MIN_IMAGE_SIZE
 
 _SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
 
@@ -46,10 +55,28 @@ def parser() -> argparse.ArgumentParser:
 
 
 def engine_config(options: argparse.Namespace) -> EngineConfig:
-    """Return the engine's parameters; raises ConfigError naming a bad one."""
+    """Return the engine's parameters; raises ConfigError naming an option that cannot work."""
+    check_detector(options)
     given = {name: getattr(options, name) for name in parameters(EngineConfig)}
     given = {name: value for name, value in given.items() if value is not None}
-    return EngineConfig.of(options.quality, **given)
+    try:
+        return EngineConfig.of(options.quality, **given)
+    except ConfigError as error:
+        names = '|'.join(parameters(EngineConfig))
+        text = re.sub(rf'\b({names})\b', lambda name: _option(name[0]), str(error))
+        raise ConfigError(text) from error
+
+
+def _option(name: str) -> str:
+    return '--' + name.replace('_', '-')
+
+
+def check_detector(given: argparse.Namespace) -> None:
+    """Refuse options of the detector that cannot work, by name; raises ConfigError."""
+    if given.image_size is not None and given.image_size < MIN_IMAGE_SIZE:
+        raise ConfigError(f'--image-size must be >= {MIN_IMAGE_SIZE}, got {given.image_size}')
+    if not 0 <= given.confidence <= 1:
+        raise ConfigError(f'--confidence must lie from 0 to 1, got {given.confidence}')
 
 
 def wanted_classes(text: str | None) -> list[int | str] | None:
@@ -130,7 +157,7 @@ def add_parameters(group: Any) -> None:
             text = f'{text[:-1]}, with --quality balanced {each.balanced}.'
         group.add_argument(
             *short,
-            '--' + name.replace('_', '-'),
+            _option(name),
             type=type(each.default),
             metavar=_SHORT.get(name, 'X'),
             help=text.replace('%', '%%'),

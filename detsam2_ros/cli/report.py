@@ -114,7 +114,7 @@ def _cards(summary: Summary) -> str:
     cards = [
         (f'{summary.settled}', 'frames', ''),
         (f'{len(summary.presence)}', 'objects', ''),
-        (f'{len(summary.passes)}', 'reverse passes', ''),
+        (f'{summary.passes}', 'reverse passes', ''),
         (f'{summary.changed}', 'frames changed after the fact', ''),
         (f'{summary.notable}', 'frames corrected notably', ' amber'),
         (f'{fps:.2f}', 'frames/s overall', ''),

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import segment_bag
+
+    segment_bag()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -85,7 +90,3 @@ def parser() -> argparse.ArgumentParser:
         '--bank', '--bank-in', type=Path, metavar='FILE', help='memory bank to look for'
     )
     return top
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import segment_video
+
+    segment_video()
+
 import argparse
 import logging
 import sys
@@ -23,6 +28,7 @@ from detsam2_ros.engine import ConfigError, EngineConfig, EngineError, MemoryBan
 from detsam2_ros.media.sheet import Best, changed_pixels
 from detsam2_ros.media.timeline import Settled
 from detsam2_ros.media.video import InputError, Source, open_source
+from detsam2_ros.words import counted
 
 EXIT_FAILURES, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 _SHEET_ROWS = 5
@@ -63,10 +69,10 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     if bank is not None:
         stream.load_bank(bank)
     width, height = source.size_wh
-    count = f'{source.count} frames, ' if source.count else ''
+    count = f'{counted(source.count, "frame")}, ' if source.count else ''
     echo(f'{source.path}: {width}x{height}, {count}{source.fps:.4g} frames/s')
 
-    summary = Summary()
+    summary = Summary(wanted=_wanted(given, source))
     highlights = Best[Highlight](_SHEET_ROWS, apart=max(2 * config.window_size, 10))
     overlay = _overlay_kind(given)
     output = OutputFolder(given.output, source.size_wh, source.fps, overlay, not given.no_masks)
@@ -80,25 +86,18 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
             watch(settled)
 
     failure: InputError | None = None
-    with output, Interrupt() as interrupt, _bar(given, source) as bar:
-
-        def progress() -> None:
-            bar.update()
-            bar.set_postfix(
-                objects=len(summary.presence), corrected=summary.notable, refresh=False
-            )
-
+    with output, Interrupt() as interrupt, _Bar(given, summary) as bar:
         frames = first(source.frames(), given.max_frames)
         try:
-            run(frames, stream, take, summary, interrupt, progress)
+            run(frames, stream, take, summary, interrupt, bar.advance)
         except InputError as error:
             failure = error
-        bar.total = summary.frames  # as counted now
-    if not (failure or interrupt.asked or given.max_frames) and (gap := source.missing()):
+        summary.broken_off = failure is not None or interrupt.asked
+    if not (summary.broken_off or given.max_frames) and (gap := source.missing()):
         logging.warning(gap)
     summary.engine = engine.stats()
     if summary.settled and not given.no_report:
-        subtitle = _subtitle(source, interrupt.asked)
+        subtitle = _subtitle(source, summary.ending)
         _write_report(given, config, subtitle, summary, highlights.items())
     echo(summary.text())
     echo('  written         ' + ', '.join(str(file) for file in output.files()))
@@ -106,7 +105,9 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     if given.bank_out and not interrupt.asked:
         _save_bank(stream, given, echo)
     if failure is not None:
-        raise failure
+        raise InputError(f'{failure}; {summary.ending}') from failure
+    if interrupt.asked:
+        print(f'segment_video: {summary.ending}', file=sys.stderr)
     return EXIT_INTERRUPTED if interrupt.asked else _status(summary)
 
 
@@ -158,7 +159,10 @@ def _write_report(
 def _save_bank(stream: Stream, given: argparse.Namespace, echo: Callable[[str], None]) -> None:
     bank = stream.export_bank(given.bank_entries)
     bank.save(given.bank_out)
-    echo(f'memory bank: {len(bank)} entries of {len(bank.objects())} objects in {given.bank_out}')
+    echo(
+        f'memory bank: {counted(len(bank), "entry", "entries")} of '
+        f'{counted(len(bank.objects()), "object")} in {given.bank_out}'
+    )
 
 
 def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], None]) -> None:
@@ -178,10 +182,10 @@ def _hint(given: argparse.Namespace, summary: Summary, echo: Callable[[str], Non
         echo('the detector found nothing: try a lower --confidence, other --classes or --yolo')
 
 
-def _subtitle(source: Source, broken_off: bool) -> str:
+def _subtitle(source: Source, ending: str) -> str:
     width, height = source.size_wh
-    ending = '; broken off by the user' if broken_off else ''
-    return f'{source.path.resolve()}, {width}x{height}, {source.fps:.4g} frames/s{ending}'
+    about = f'{source.path.resolve()}, {width}x{height}, {source.fps:.4g} frames/s'
+    return '; '.join(filter(None, (about, ending)))
 
 
 def _settings(given: argparse.Namespace, config: EngineConfig) -> list[tuple[str, str]]:
@@ -195,22 +199,42 @@ def _settings(given: argparse.Namespace, config: EngineConfig) -> list[tuple[str
     return models + [(name, str(value)) for name, value in asdict(config).items()]
 
 
-def _bar(given: argparse.Namespace, source: Source) -> Any:
-    count = source.count
-    if given.max_frames is not None:
-        count = min(count or given.max_frames, given.max_frames)
-    # smoothing=0 averages the rate over the whole run, since passes make frames come in bursts. A
-    # log file gets a line every 15 s instead of hundreds.
-    pause = 0.2 if sys.stderr.isatty() else 15.0
-    return tqdm(
-        total=count, unit='frame', disable=given.quiet, dynamic_ncols=True, smoothing=0,
-        mininterval=pause,
-    )  # fmt: skip
+def _wanted(given: argparse.Namespace, source: Source) -> int | None:
+    counts = [count for count in (source.count, given.max_frames) if count]
+    return min(counts, default=None)
+
+
+class _Bar:
+    """The progress bar; its last state is that of the summary."""
+
+    def __init__(self, given: argparse.Namespace, summary: Summary):
+        self._summary = summary
+        # smoothing=0 averages the rate over the whole run, since passes make frames come in
+        # bursts. A log file gets a line every 15 s instead of hundreds.
+        self._bar: Any = tqdm(
+            total=summary.wanted, unit='frame', disable=given.quiet, dynamic_ncols=True,
+            smoothing=0, mininterval=0.2 if sys.stderr.isatty() else 15.0,
+        )  # fmt: skip
+
+    def advance(self) -> None:
+        """Count a frame."""
+        self._bar.update()
+        self._describe()
+
+    def _describe(self) -> None:
+        self._bar.set_postfix(
+            objects=len(self._summary.presence), corrected=self._summary.notable, refresh=False
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._describe()  # the last window made frames final after the last one was read
+        if not self._summary.broken_off:
+            self._bar.total = self._summary.frames  # as counted now
+        self._bar.close()
 
 
 def _silent(_: str) -> None:
     """Print nothing."""
-
-
-if __name__ == '__main__':
-    sys.exit(main())

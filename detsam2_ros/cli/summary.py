@@ -42,8 +42,10 @@ class Summary:
 
     frames: int = 0  # read
     settled: int = 0  # final, see media.timeline
-    # Newest frame of each pass, and how many frames the pass corrected; 0 is listed too.
-    passes: list[tuple[int, int]] = field(default_factory=list)
+    wanted: int | None = None  # frames that there should be; None when unknown
+    broken_off: bool = False  # by the user, or because a frame could not be read
+    # Newest frame at each pass that corrected some, and how many frames it corrected.
+    corrected: list[tuple[int, int]] = field(default_factory=list)
     changed: int = 0  # settled frames with any correction
     notable: int = 0  # settled frames that were corrected notably, see media.timeline
     presence: dict[int, Presence] = field(default_factory=dict)  # by object id
@@ -53,11 +55,10 @@ class Summary:
     engine: Any = None  # engine.Stats, with the seconds of the engine's stages
 
     def add_results(self, results: Iterable[FrameResult]) -> None:
-        """Count the results of one call of the stream; without results there was no pass."""
+        """Count the corrections among the results of one call of the stream."""
         results = list(results)
-        if results:
-            newest = max(result.index for result in results)
-            self.passes.append((newest, sum(result.revision > 0 for result in results)))
+        if count := sum(result.revision > 0 for result in results):
+            self.corrected.append((max(result.index for result in results), count))
 
     def add_settled(self, settled: Settled) -> None:
         """Count a final frame."""
@@ -73,9 +74,21 @@ class Summary:
                 self.presence[key].corrected.append(settled.index)
 
     @property
+    def ending(self) -> str:
+        """What to say of a run that was broken off, '' of a whole one."""
+        of = f' of {self.wanted}' if self.wanted else ''
+        unit = 'frame' if (self.wanted or self.settled) == 1 else 'frames'
+        return f'broken off after {self.settled}{of} {unit}' if self.broken_off else ''
+
+    @property
+    def passes(self) -> int:
+        """Reverse passes that the engine did, also those that corrected nothing."""
+        return self.engine.passes if self.engine is not None else len(self.corrected)
+
+    @property
     def corrections(self) -> int:
         """Published corrections: one for each frame and pass that changed it."""
-        return sum(count for _, count in self.passes)
+        return sum(count for _, count in self.corrected)
 
     def stages(self) -> dict[str, float]:
         """Return the seconds of every stage that took time, the engine's stages first."""
@@ -88,9 +101,9 @@ class Summary:
         """Return (name, value) pairs to print, in reading order."""
         fps = self.settled / self.wall if self.wall else 0.0
         facts = [
-            ('frames', f'{self.settled}'),
+            ('frames', '; '.join(filter(None, (f'{self.settled}', self.ending)))),
             ('objects', f'{len(self.presence)}{self._classes()}'),
-            ('passes', f'{len(self.passes)}'),
+            ('passes', f'{self.passes}'),
             (
                 'corrections',
                 f'{self.corrections} ({self.changed} frames changed, {self.notable} notably)',

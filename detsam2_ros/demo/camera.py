@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import demo_camera
+
+    demo_camera()
+
 import queue
 import sys
 import threading
@@ -29,9 +34,17 @@ from std_msgs.msg import Header
 
 from detsam2_msgs.msg import ObjectArray
 from detsam2_ros.demo.processes import stop_on_signals
+from detsam2_ros.ros.arguments import exit_status
 from detsam2_ros.ros.images import label_image, rgb_image
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
+from detsam2_ros.words import counted
 
+ABOUT = """\
+The billiards scene as a camera, with its ground truth beside it.
+
+  --ros-args -p rate:=5.0          set a parameter; `ros2 param describe` explains them
+  --ros-args -r image:=/cam/image  publish elsewhere
+"""
 # The shipped models were trained on seeds below 1,000,000.
 SEED = 1_000_012
 # A slow game of three different balls, with hands above: corrections restore the hidden balls.
@@ -134,7 +147,7 @@ class DemoCamera(Node):
         for publisher in (self._image, self._truth, self._objects):
             publisher.wait_for_all_acked(Duration(seconds=2))
         self.get_logger().info(
-            f'published {self.published} frames'
+            f'published {counted(self.published, "frame")}'
             + (f'; {self.late} times the next one was not drawn in time' if self.late else ''))
 
     def _declared(self, name: str, default: Any, description: str) -> Any:
@@ -223,10 +236,17 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the camera until its last frame, SIGINT or SIGTERM; returns the exit code."""
     cv2.setNumThreads(1)  # the frames are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last images are delivered.
-    rclpy.init(
-        args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
-    )
     stop = stop_on_signals()
+    try:
+        if (status := exit_status('demo_camera', ABOUT, args)) is not None:
+            return status
+        rclpy.init(
+            args=None if args is None else list(args),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # arguments or a file that ROS cannot read
+        print(f'demo_camera: {error}', file=sys.stderr)
+        return 2
     try:
         node = DemoCamera()
     except (ValueError, ParameterException) as error:
@@ -243,7 +263,3 @@ def main(args: Sequence[str] | None = None) -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -12,9 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from detsam2_ros.media.folders import list_files
-
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
+from detsam2_ros.media.images import IMAGE_SUFFIXES, ImageFileError, list_images, read_image
 
 # OpenCV's wheels write .mp4 as MPEG-4 Part 2 only. That is fast, and desktop players play it, but
 # browsers do not. H.264 ('avc1') needs an encoder that the wheels lack. VP8 in .webm plays in
@@ -141,7 +139,7 @@ class FolderSource:
     def __init__(self, path: Path, fps: float) -> None:
         self.path = path
         self.fps = fps
-        self._files = list_files(path, IMAGE_SUFFIXES)
+        self._files = list_images(path)
         if not self._files:
             raise InputError(f'input folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         self.count: int | None = len(self._files)
@@ -153,7 +151,7 @@ class FolderSource:
         for index, file in enumerate(self._files):
             image = _read_image(file)
             _check_size(image, self.size_wh, str(file))
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), round(index * 1e9 / self.fps))
+            yield Frame(image, round(index * 1e9 / self.fps))
 
     def missing(self) -> str | None:
         """Return None: the files are counted."""
@@ -247,10 +245,10 @@ def _likely_rate(stated: float, measured: float | None) -> float:
 
 
 def _read_image(file: Path) -> np.ndarray:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f'image {file} cannot be read')
-    return image
+    try:
+        return read_image(file)
+    except ImageFileError as error:
+        raise InputError(f'image {file} cannot be read: it is {error}') from error
 
 
 def _check_size(image: np.ndarray, size_wh: tuple[int, int], name: str) -> None:

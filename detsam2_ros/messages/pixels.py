@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from detsam2_ros.media.images import is_cut_short
+
 UNSUPPORTED = 'unsupported_encoding'
 MALFORMED = 'malformed_image'
 # More than any camera has; guards against a corrupt header that happens to be consistent.
@@ -121,14 +123,12 @@ def compressed_to_rgb(message: Any, convert: Convert = by_opencv) -> np.ndarray:
     is_raw = bool(separator) and not stored and original.strip() in LAYOUTS
 
     data = bytes(message.data)
-    # Some versions of OpenCV return the first part of a JPEG that was cut short.
-    cut_short = data.startswith(b'\xff\xd8') and data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')
     mode = cv2.IMREAD_UNCHANGED if is_raw else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error:  # no data at all, or a size in its header that is beyond OpenCV's limit
         pixels = None
-    if pixels is None or cut_short:
+    if pixels is None or is_cut_short(data):
         raise ImageRefused(
             MALFORMED,
             f'a compressed image (format {message.format!r}, {len(data)} bytes) is no complete '
@@ -197,8 +197,8 @@ def _check_memory(message: Any, row_bytes: int, planes: float = 1.0) -> None:
     if len(message.data) != expected:
         raise ImageRefused(
             MALFORMED,
-            f'a {message.encoding} image of {height} rows with a step of {message.step} bytes '
-            f'needs {expected} bytes of data, not {len(message.data)}; correct the camera driver',
+            f'{height} rows in {message.encoding} with a step of {message.step} bytes '
+            f'need {expected} bytes of data, not {len(message.data)}; correct the camera driver',
         )
 
 
@@ -249,8 +249,8 @@ def _planar_to_rgb(message: Any, encoding: str) -> np.ndarray:
     if encoding != 'nv24' and (width % 2 or height % 2):
         raise ImageRefused(
             MALFORMED,
-            f'a {encoding} image has four pixels to a colour, so it cannot be {width} x {height}; '
-            'set the camera driver to an even width and height',
+            f'an image in {encoding} has four pixels to a colour, so it cannot be {width} x '
+            f'{height}; set the camera driver to an even width and height',
         )
     _check_memory(message, width, planes)
     data = np.frombuffer(message.data, np.uint8)

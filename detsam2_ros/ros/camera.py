@@ -176,12 +176,12 @@ class Camera:
             QueuedFrame(image, stamp, received, header, self._wants_overlay()))
 
     def _report_refusal(self, text: str) -> None:
-        self.silence.refuse(text)
         if text not in self._reported and len(self._reported) < _MAX_REFUSALS:
             self._reported.add(text)
             self._log.error(
-                f'{self.images.topic}: {text} Further images like this one are counted in '
-                f'/diagnostics, not reported again.')
+                f'{self.images.topic}: {text.rstrip(".")}. Further images like this one are '
+                f'counted in /diagnostics, not reported again.')
+        self.silence.refuse(text, text in self._reported)
 
     # ---- out, on the publishing thread ---------------------------------------------------------
 

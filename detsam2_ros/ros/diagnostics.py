@@ -17,6 +17,7 @@ from detsam2_ros.ros.services.banks import LoadedBank
 from detsam2_ros.ros.session import Session, explain
 from detsam2_ros.runtime.accounting import Account
 from detsam2_ros.runtime.detection_inbox import DetectionCounts
+from detsam2_ros.words import counted
 
 _FAILURE_SECONDS = 10.0  # a failure stays in the status so long
 _RESTART_SECONDS = 60.0  # more than one restart in this time is worth a warning
@@ -143,7 +144,8 @@ class Diagnostics:
         if new_drops:
             most = max(new_drops, key=lambda reason: new_drops[reason])
             why = explain(most, account)
-            return WARN, (f'{sum(new_drops.values())} frames dropped since the last report'
+            count = counted(sum(new_drops.values()), 'frame')
+            return WARN, (f'{count} dropped since the last report'
                           f'{f": {why}" if why else ""}')
         if camera.detections is not None and camera.detections.publisher_count == 0:
             return WARN, (f'nobody publishes {camera.detections.topic}; start the detector, or '

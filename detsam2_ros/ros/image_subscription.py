@@ -62,6 +62,7 @@ class ImageSubscription:
         self.message_type = CompressedImage if compressed else Image
         self.type_name = 'sensor_msgs/msg/' + self.message_type.__name__
         self.wanted = self.decided_by = ''
+        self.changed_at = 0.0  # seconds, monotonic; of the last change of the reliability
         self.lost = 0  # images that the middleware knows to be lost on their way
         self._node = node
         self._log = node.get_logger()
@@ -73,7 +74,6 @@ class ImageSubscription:
         self._lock = threading.RLock()
         self._now: Subscription | None = None
         self._before: Subscription | None = None  # until the new one delivers
-        self._changed_at = 0.0  # seconds, monotonic
         self._delivered: set[int] = set()  # source stamps from the one before, in the overlap
 
     @property
@@ -107,7 +107,7 @@ class ImageSubscription:
             if self._now is None:
                 return
             if self._before is not None:
-                if time.monotonic() - self._changed_at > OVERLAP_SECONDS:
+                if time.monotonic() - self.changed_at > OVERLAP_SECONDS:
                     self._drain()
                 return
             policy = self._policy()
@@ -116,7 +116,7 @@ class ImageSubscription:
             # Both deliver for a while: an image may be on its way to the old one, and the new one
             # must be known to the publishers first.
             self._before, self._now = self._now, self._make(policy)
-            self._changed_at, self._delivered = time.monotonic(), set()
+            self.changed_at, self._delivered = time.monotonic(), set()
             kind = policy.name.lower().replace('_', ' ')
             self._log.info(f'{self.topic}: subscribed {kind} from now on, as its publishers offer')
 
@@ -124,6 +124,8 @@ class ImageSubscription:
         if self.wanted != AUTO:
             return _POLICIES[self.wanted]
         offers = [p for p in self.publishers() if p.topic_type == self.type_name]
+        if not offers and self._now is not None:  # the next publisher decides
+            return ReliabilityPolicy(self._now.qos_profile.reliability)
         every = bool(offers) and all(is_reliable(p.qos_profile) for p in offers)
         return _POLICIES['reliable' if every else 'best_effort']
 

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import detsam2_node
+
+    detsam2_node()
+
 import os
 import signal
 import sys
@@ -27,6 +32,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from detsam2_ros.engine import EngineError
+from detsam2_ros.ros.arguments import exit_status, unused_parameter_files
 from detsam2_ros.ros.bond import ManagerBond, check_bondpy
 from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
@@ -51,6 +57,16 @@ FLUSH_SECONDS, STOP_SECONDS, CALLBACK_SECONDS = 2.0, 1.5, 1.0
 # that runs Python code would then keep the interpreter for 5 ms each time.
 _SWITCH_SECONDS = 0.0005
 _LOOK_SECONDS = 0.5  # between two looks at the publishers of images
+ABOUT = """\
+The managed node detsam2 segments the images of its cameras: a detector prompts SAM 2, which tracks
+objects and corrects past frames.
+
+  --ros-args -p window_size:=5              set a parameter; docs/parameters.md lists them
+  --ros-args --params-file FILE             read them from a file; config/detsam2.yaml has them all
+  --ros-args -r '~/image:=/cam/image_raw'   say where the images come from
+
+Topics and services: docs/interfaces.md. Or: ros2 launch detsam2_ros detsam2.launch.py --show-args
+"""
 # Between two of these states a transition runs, and the node takes no other transition.
 PRIMARY_STATES = ('unconfigured', 'inactive', 'active', 'finalized')
 
@@ -284,6 +300,8 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     signal.signal(signal.SIGTERM, end)
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
+        if (status := exit_status('detsam2_node', ABOUT, args)) is not None:
+            return status
         # rclpy's own handlers would take the middleware away before the last masks are out.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = DetSam2Node(engine_factory)
@@ -291,6 +309,8 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
         print(f'detsam2: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    for text in unused_parameter_files(args, node.get_fully_qualified_name()):
+        node.get_logger().warning(text)
     node.ended = stop
     # One thread for each camera and its detections; transitions, banks, prompts and quick answers
     # share five more.
@@ -329,7 +349,3 @@ def _exit(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-if __name__ == '__main__':
-    run()

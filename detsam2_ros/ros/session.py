@@ -218,7 +218,7 @@ class Session:
         return self.worker.call(act).result()
 
     def unload_banks(self, done: Callable[[], None]) -> Future[None]:
-        """Drop the banks of all cameras before the next pass; `done` as in `load_bank`."""
+        """Drop the banks of all cameras before the next inference; `done` as in `load_bank`."""
 
         def unload(engine: Engine) -> None:
             for stream in engine.streams.values():

@@ -16,6 +16,7 @@ DISCOVERY = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
 LOCALHOST_ONLY = 'ROS_LOCALHOST_ONLY'
 ENVIRONMENT = (TRANSPORTS, DISCOVERY, LOCALHOST_ONLY)
 
+UNNAMED = 'a publisher'  # whose node has not been discovered yet
 _MAX_NAMED = 3  # topics or publishers in a sentence
 _PAGE = 'see docs/transport.md'
 
@@ -24,7 +25,7 @@ _PAGE = 'see docs/transport.md'
 class PublisherFacts:
     """What the graph shows of a publisher."""
 
-    node: str  # full name
+    node: str  # full name; '' while it is not known yet
     type_name: str
     reliable: bool
 
@@ -47,12 +48,14 @@ class SilenceFacts:
     arrived: int = 0  # images that could be used
     lost: int = 0  # images that the middleware lost on their way
     refusal: str = ''  # why the newest image was refused, a sentence; '' if it was not
+    reported: bool = False  # the log holds that sentence, and the explanation is for the log
 
 
 def explain(facts: SilenceFacts) -> str:
     """Return why no image can be used, and the way out."""
     if facts.refusal:
-        return f'the images on {facts.topic} are refused: {facts.refusal.rstrip(".")}'
+        reason = 'an error above says why' if facts.reported else facts.refusal.rstrip('.')
+        return f'the images on {facts.topic} are refused: {reason}'
     if not facts.publishers:
         return _nobody(facts)
     right = [p for p in facts.publishers if p.type_name == facts.type_name]
@@ -81,7 +84,9 @@ def _nobody(facts: SilenceFacts) -> str:
 
 def _another_type(facts: SilenceFacts) -> str:
     first = facts.publishers[0]
-    found = f'{first.node} publishes {facts.topic} as {first.type_name}, not {facts.type_name}'
+    found = (
+        f'{first.node or UNNAMED} publishes {facts.topic} as {first.type_name}, '
+        f'not {facts.type_name}')
     if first.type_name not in (IMAGE, COMPRESSED):
         return f'{found}; remap {facts.own} to a topic of images'
     return f'{found}; {_switch(facts.own, facts.topic, first.type_name)}'
@@ -174,4 +179,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _nodes(publishers: Sequence[PublisherFacts]) -> str:
-    return _listed(sorted({p.node for p in publishers}))
+    return _listed(sorted({p.node or UNNAMED for p in publishers}))

@@ -8,7 +8,8 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.utilities import get_rmw_implementation_identifier
@@ -27,6 +28,7 @@ from detsam2_ros.runtime.accounting import FrameAccounts
 FIRST_PAUSE, MAX_PAUSE = 10.0, 3600.0  # seconds between two equal lines of the log
 _BETWEEN_CAUSES = 2.0  # seconds between two lines of any kind
 _MIN_LOST = 3  # images; fewer are no reason to speak
+_UNKNOWN = '_NODE_NAME_UNKNOWN_'  # rclpy's, for a publisher whose node is not discovered yet
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,11 @@ class SilenceWatch:
         self._log = SilenceLog()
         self._since: float | None = None  # of the silence; monotonic, None while inactive
         self._refusal = ''
+        self._reported = False  # in the log
         self._before = 0  # images received up to then
-        self._used = 0
+        self._used = self._used_before = 0  # ever, and up to the last explanation in the log
+        self._known: set[bytes] = set()  # publishers
+        self._appeared = 0.0  # monotonic; the last of them
         self._mark = self._recent = _Counts(0.0, 0, 0)
 
     def start(self) -> None:
@@ -106,18 +111,28 @@ class SilenceWatch:
         self._used += 1
         self._refusal, self._since = '', time.monotonic()
 
-    def refuse(self, why: str) -> None:
-        """Note an image that is refused."""
-        self._refusal = why
+    def refuse(self, why: str, reported: bool) -> None:
+        """Note an image that is refused; reported: the log holds the reason."""
+        self._refusal, self._reported = why, reported
 
     def sentence(self, stale_after: float) -> str:
         """Return why no image could be used for so many seconds, or most were lost; '' if not."""
-        since, recent = self._since, self._recent
+        facts = self._facts_to_explain(stale_after)
+        return '' if facts is None else explain(facts)
+
+    def _facts_to_explain(self, stale_after: float) -> SilenceFacts | None:
+        since, recent, now = self._since, self._recent, time.monotonic()
+        found = self._subscription.publishers()
+        known = {bytes(p.endpoint_gid) for p in found}
+        if known - self._known:
+            self._appeared = now
+        self._known = known
         if since is None:
-            return ''
-        silent = time.monotonic() - since >= stale_after
+            return None
+        # A new publisher, and a new subscription, have as long again to find each other.
+        since = max(since, self._appeared, self._subscription.changed_at)
         losing = recent.lost >= _MIN_LOST and recent.lost > recent.arrived
-        return explain(self._read_facts(recent)) if silent or losing else ''
+        return self._read_facts(recent, found) if losing or now - since >= stale_after else None
 
     def look(self, stale_after: float) -> None:
         """Count what was lost, and log the explanation, if it is time to."""
@@ -129,16 +144,18 @@ class SilenceWatch:
             self._mark, self._recent = counts, _Counts(
                 now - before.time, counts.arrived - before.arrived, counts.lost - before.lost)
         topic = self._subscription.topic
-        text = self.sentence(stale_after)
-        if not text:
-            if self._log.end():
+        facts = self._facts_to_explain(stale_after)
+        if facts is None:
+            if self._used > self._used_before and self._log.end():
                 self._node.get_logger().info(f'images arrive on {topic}')
-        elif self._log.allows(text, now):
+            return
+        text = explain(replace(facts, reported=self._reported))
+        if self._log.allows(text, now):
+            self._used_before = self._used
             self._node.get_logger().warning(text)
 
-    def _read_facts(self, recent: _Counts) -> SilenceFacts:
+    def _read_facts(self, recent: _Counts, found: list[Any]) -> SilenceFacts:
         subscription = self._subscription
-        found = subscription.publishers()
         return SilenceFacts(
             own=self._own,
             topic=subscription.topic,
@@ -147,8 +164,9 @@ class SilenceWatch:
             decided_by=subscription.decided_by,
             publishers=tuple(
                 PublisherFacts(
-                    f'{p.node_namespace.rstrip("/")}/{p.node_name}', p.topic_type,
-                    is_reliable(p.qos_profile))
+                    '' if p.node_name == _UNKNOWN
+                    else f'{p.node_namespace.rstrip("/")}/{p.node_name}',
+                    p.topic_type, is_reliable(p.qos_profile))
                 for p in found),
             image_topics={} if found else _image_topics(self._node),
             rmw=get_rmw_implementation_identifier(),

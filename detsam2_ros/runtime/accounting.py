@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 LATENCY_SAMPLES = 512
+# Seconds; a stamp farther from the clock is none of it: of a recording, or never filled in.
+MAX_LATENCY = 3600.0
 _RESTARTS = 32  # the last ones that are kept
 
 
@@ -98,10 +100,14 @@ class FrameAccounts:
                 self._unstamped += 1
 
     def publish(self, latency: float) -> None:
-        """Count first masks that were sent, latency seconds after the stamp of their image."""
+        """Count first masks that were sent, latency seconds after the stamp of their image.
+
+        A latency beyond MAX_LATENCY is not kept: stamp and clock do not belong together.
+        """
         with self._lock:
             self._published += 1
-            self._latencies.append(latency)
+            if abs(latency) <= MAX_LATENCY:
+                self._latencies.append(latency)
             self._last_published = time.monotonic()
 
     def close_window(self, lag: float) -> None:

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import detsam2_viewer
+
+    detsam2_viewer()
+
 import argparse
 import socket
 import sys
@@ -124,7 +129,3 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument('--duration', type=float, metavar='S', help='end after so many seconds')
     return top
-
-
-if __name__ == '__main__':
-    sys.exit(main())

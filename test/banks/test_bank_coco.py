@@ -211,9 +211,11 @@ def test_what_cannot_be_used_is_counted(images):
         ]
     )
     table['images'].append({'id': 2, 'file_name': 'gone.png'})
+    table['annotations'].append(None)
     marks, noted = read_marks(table, images)
     assert [m.box for m in marks] == [(50.0, 5.0, 60.0, 10.0)]
     assert noted == [
+        '1 annotation left out: it is no JSON object (first: annotations[11], None)',
         '2 annotations left out: a crowd (iscrowd 1): --crowds reads it as an object '
         '(first: annotation 0 of a.png)',
         '1 annotation left out: its category is not in the file (first: annotation 2 of a.png)',
@@ -269,12 +271,14 @@ def test_an_image_of_another_size_is_left_out(images):
     ('change', 'part'),
     [
         ({'images': None}, "no list 'images'"),
-        ({'annotations': [1]}, "no list 'annotations'"),
-        ({'categories': [{'name': 'x'}]}, 'categories: an entry without name or id'),
+        ({'annotations': {}}, "no list 'annotations'"),
+        ({'categories': [None]}, 'categories[0], None, needs an id, and a name that is text'),
+        ({'categories': [{'id': 3, 'name': 7}]}, "categories[0], {'id': 3, 'name': 7}, needs"),
+        ({'categories': [{'name': 'x'}]}, "categories[0], {'name': 'x'}, needs an id"),
         ({'categories': [{'id': 1, 'name': 'a'}, {'id': '1', 'name': 'b'}]}, "'a' and 'b' both"),
-        ({'categories': [{'id': 1, 'name': ' '}]}, 'is no name'),
+        ({'categories': [{'id': 1, 'name': ' '}]}, "categories[0], {'id': 1, 'name': ' '}, needs"),
         ({'categories': [{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'a'}]}, "both called 'a'"),
-        ({'images': [{'id': 1}]}, 'images: an entry without file_name'),
+        ({'images': [{'id': 1}]}, "images[0], {'id': 1}, needs an id, and a file_name"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused_by_name(images, change, part):

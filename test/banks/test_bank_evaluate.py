@@ -90,7 +90,7 @@ def bank_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog):
+def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog, monkeypatch):
     frames = render(3, 4)
     for frame in frames:
         for folder, image in (('film', frame.image[:, :, ::-1]), ('truth', frame.labels)):
@@ -117,8 +117,12 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog):
     assert 'has 4 label images' in caplog.text
     (tmp_path / '3.png').rename(tmp_path / 'film' / '3.png')
     (tmp_path / 'truth' / '3.png').unlink()
+    monkeypatch.setattr(bank_evaluate.command_line, 'build_engine', None)  # before a model loads
     assert bank_evaluate.main(given) == 2
     assert 'has 3 label images' in capsys.readouterr().err
+    (tmp_path / 'truth' / '3.png').write_bytes(b'no image')
+    assert bank_evaluate.main(given) == 2
+    assert '3.png cannot be read' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

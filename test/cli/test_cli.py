@@ -119,6 +119,13 @@ def test_a_folder_of_images_in_natural_order(engine, folder, tmp_path, capsys) -
         assert fakes.iou(mask_of(out, index) == 2, fakes.colour_mask(drawn(index), 'red')) > 0.75
 
 
+def test_passes_are_those_of_the_engine(engine, folder, tmp_path, capsys) -> None:
+    arguments = [str(folder), '-o', str(tmp_path / 'out'), '--mode', 'online', *SMALL[:-1]]
+    assert segment_video.main(arguments) == 0
+    assert f'passes           {engine[0].stats().passes}\n' in capsys.readouterr().out
+    assert engine[0].stats().passes < 10
+
+
 def test_parts_can_be_left_out_and_frames_limited(engine, folder, tmp_path) -> None:
     out = tmp_path / 'out'
     lean = ['--no-overlay', '--no-masks', '--no-report', '--max-frames', '7']
@@ -186,17 +193,21 @@ options.build_engine = lambda given, config: Engine(
 sys.exit(segment_video.main(sys.argv[1:]))
 """
     out = tmp_path / 'out'
-    arguments = [str(video), '-o', str(out), '--mode', 'window', *SMALL]
+    arguments = [str(video), '-o', str(out), '--mode', 'window', *SMALL[:-1]]
     process = subprocess.Popen(
         [sys.executable, '-c', script, *arguments], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == 'here\n'
+    while process.stdout.readline() != 'here\n':
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
     assert 'stopping' in err and 'Traceback' not in err
+    assert 'segment_video: broken off after 15 of 23 frames\n' in err
+    bar = err.rpartition('\r')[2]  # its last state
+    assert ' 18/23 ' in bar and 'corrected=10, objects=2' in bar
     # Windows of frames 0-4, 5-9 and 10-14 were closed; 15-17 have no masks and are left out.
     records = records_of(out)
     assert sorted({record['frame'] for record in records}) == list(range(15))
@@ -204,4 +215,4 @@ sys.exit(segment_video.main(sys.argv[1:]))
     final = {record['frame']: record['final'] for record in records}
     # Frames up to 4 could not be reached any more (M = 15, K = 5, newest 14); the rest could.
     assert [index for index, done in final.items() if done] == list(range(5))
-    assert 'broken off by the user' in (out / 'report.html').read_text()
+    assert 'broken off after 15 of 23 frames' in (out / 'report.html').read_text()

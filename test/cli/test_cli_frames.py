@@ -159,8 +159,10 @@ def test_bad_inputs_are_named(engine, folder, tmp_path, capsys) -> None:
 def test_bad_parameters_are_named(engine, folder, tmp_path, capsys) -> None:
     start = (str(folder), '-o', str(tmp_path / 'out'))
     for more, part in (
-        (('--match-iou', '2'), 'match_iou'),
-        (('--max-objects', '0'), 'max_objects'),
+        (('--match-iou', '2'), '--match-iou must be'),
+        (('--image-size', '7'), '--image-size must be >= 32'),
+        (('--confidence', '2'), '--confidence must lie'),
+        (('--max-objects', '0'), '--max-objects must be'),
         (('--max-frames', '0'), '--max-frames'),
         (('--fps', '-3'), '--fps'),
         (('--bank-entries', '0'), '--bank-entries'),
@@ -183,9 +185,25 @@ def test_models_that_are_not_there_are_named(folder, tmp_path, capsys) -> None:
 def test_a_broken_image_ends_the_run_with_what_is_there(engine, folder, tmp_path, capsys) -> None:
     (folder / '12.png').write_text('broken')
     out = tmp_path / 'out'
-    assert '12.png cannot be read' in refused(capsys, str(folder), '-o', str(out))
+    message = refused(capsys, str(folder), '-o', str(out))
+    assert '12.png cannot be read' in message
+    assert message.endswith('; broken off after 12 of 23 frames')
     assert len(frames_of(out / 'overlay.mp4')) == len(list((out / 'masks').iterdir())) == 12
     assert (out / 'report.html').is_file()
+
+
+def test_a_jpeg_that_is_cut_short_ends_the_run(engine, folder, tmp_path, capsys) -> None:
+    data = cv2.imencode('.jpg', drawn(12), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    (folder / '12.png').write_bytes(data[: 3 * len(data) // 4])
+    assert '12.png cannot be read: it is cut short' in refused(
+        capsys, str(folder), '-o', str(tmp_path / 'out'))
+
+
+def test_images_of_other_types_are_named(folder, caplog) -> None:
+    (folder / 'b.GIF').touch()
+    (folder / 'a.heic').touch()
+    assert open_source(folder).count == FRAMES
+    assert '2 images of ' in caplog.text and 'type .gif, .heic are not read' in caplog.text
 
 
 def test_an_input_among_the_results_is_not_overwritten(engine, folder, tmp_path, capsys) -> None:

@@ -123,11 +123,16 @@ def test_trouble_is_told_once_a_kind(scene, command, tmp_path):
     write_image(images / 'extra1.png')
     write_image(images / 'extra2.png')
     path = tmp_path / 'b.safetensors'
-    code, _, err = command('build', images, '-o', path, '--masks', folder / 'masks', '-q')
+    build = ['build', images, '-o', path, '--masks', folder / 'masks', '-q', '--overwrite']
+    code, _, err = command(*build)
     assert code == 0
     assert '1 image left out: unreadable (first: 000008.png)' in err
     assert '2 images left out: no annotation (first: extra1.png)' in err
     assert 'no image of its name' not in err
+    jpeg = bytes(cv2.imencode('.jpg', clip[1].image)[1])
+    (images / '000008.png').write_bytes(jpeg[: len(jpeg) // 2])
+    cut = '1 image left out: cut short, the rest of the file is missing (first: 000008.png)'
+    assert cut in command(*build)[2]
 
 
 def test_nothing_marked_is_an_error_and_writes_nothing(command, tmp_path):
@@ -218,6 +223,8 @@ def test_editing_writes_banks(small, command, tmp_path):
     (['prune', 'no', '-o', 'b', '--max-entries', '0'], '--max-entries must be >= 1'),
     (['remove', 'no', '-o', 'b'], 'say what to remove'),
     (['rename', 'no', '-o', 'b'], 'say what to rename'),
+    (['rename', 'no', '-o', 'b', '--class', 'a', ' '], "--class a: ' ' is no name"),
+    (['rename', 'no', '-o', 'b', '--key', 'a', ''], "--key a: '' is no name"),
     (['rename', 'no', '-o', 'b', '--class-id', 'a', 'x'], "'x' is no whole number"),
     (['rename', 'no', '-o', 'b', '--key', 'a', 'x', '--key', 'a', 'y'], 'given twice'),
     (['merge', 'no', '-o', '.'], '--output . is a folder'),

@@ -59,7 +59,7 @@ def test_what_the_user_can_put_right(configs, recording, tmp_path, capsys) -> No
     for arguments, says in (
         ([str(tmp_path / 'no.mcap'), *output], 'does not exist'),
         ([str(recording), *output, '--topics', '/x'], 'no topic /x'),
-        ([str(recording), *output, '-M', '2'], 'max_propagation'),
+        ([str(recording), *output, '-M', '2'], '--max-propagation'),
         ([str(recording), *output, '--no-detector'], '--bank'),
         ([str(recording), *output, '--bank', str(recording)], 'in.mcap'),
     ):

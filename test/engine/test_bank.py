@@ -55,7 +55,8 @@ def test_the_file_is_a_usual_safetensors_file(path: Path):
 
 def test_tensors_start_at_multiples_of_their_element_size(path: Path):
     model = dataclasses.replace(MODEL, memory_shape=(1, 1, 1))
-    bank = MemoryBank(model, tuple(BankEntry('x', 1, '', i, memory(i, model)) for i in range(3)))
+    entries = (BankEntry('x', 1, 'cup', i, memory(i, model)) for i in range(3))
+    bank = MemoryBank(model, tuple(entries))
     bank.save(path)
     header, data = parts(path)
     begins = [header[f'{i}.{part}']['data_offsets'][0] for i in range(3) for part in FLOATS]

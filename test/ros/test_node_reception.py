@@ -66,6 +66,8 @@ def test_it_follows_the_publishers_and_loses_no_frame(start, graph, first):
             send()
 
     for reliable in (not first, first):
+        # A best effort publisher that ends takes along what it has not sent yet.
+        node.wait_status(lambda s: int(s.values['received']) == len(stamps) + refused(s), '')
         replace_publisher(graph, node, reliable)
         send_while(lambda r=reliable: reliability(node) == names[r])
         for _ in range(12):
@@ -149,5 +151,17 @@ def test_images_that_are_refused_are_a_silence_too(start):
 
     status = node.wait_status(send_depth, '')
     assert "'32FC1' is a depth image" in status.message
-    node.process.wait_log(status.message)
+    node.process.wait_log('are refused: an error above says why')
     assert len(node.process.lines('[WARN]')) == 1
+    (error,) = node.process.lines('[ERROR]')
+    assert '. Further images like this one are counted' in error
+
+
+def test_the_subscription_stays_when_the_last_publisher_leaves(start, graph):
+    node = start()
+    node.wait_status(lambda status: status.values['reliability'] == 'reliable', '')
+    graph.node.destroy_publisher(node.camera.publisher)
+    node.wait_status(lambda status: 'nobody publishes' in status.message, '')
+    assert reliability(node) == 'reliable'
+    assert not node.process.lines('subscribed best_effort')
+    assert not node.process.lines('subscribed best effort')

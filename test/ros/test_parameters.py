@@ -248,6 +248,7 @@ def test_what_looks_misspelt_is_warned_of(make_node, capfd):
 @pytest.mark.parametrize(('given', 'message'), [
     (['window_size:=50'], r'max_propagation \(40\) must be >= window_size \(50\)'),
     (['device:=gpu'], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
+    (['detector_image_size:=7'], 'detector_image_size must be 0 or at least 32 pixels, got 7'),
     (['sam2_model:=" "'], "sam2_model is empty; 'demo' is the shipped model"),
     (['cameras:=[a, b, a]'], "cameras: 'a' is there more than once"),
     (['cameras:=[masks]'], "cameras: 'masks' is a name of the node itself"),

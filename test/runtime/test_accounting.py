@@ -74,6 +74,16 @@ def test_quantiles_of_latencies(share, expected):
     assert accounts.snapshot().latency(share) == expected
 
 
+def test_stamps_of_another_clock_have_no_latency():
+    accounts = FrameAccounts()
+    for latency in (1795905015.0, -3601.0):
+        accounts.publish(latency)
+    assert accounts.snapshot().latency(0.5) is None
+    accounts.publish(-0.25)
+    now = accounts.snapshot()
+    assert (now.published, now.latency(0.5)) == (3, -0.25)
+
+
 def test_one_latency_is_every_quantile():
     accounts = FrameAccounts()
     accounts.publish(0.25)

@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """python -m detsam2_ros.cli.memory_bank."""
 
-import sys
-
-from detsam2_ros.cli.memory_bank.main import main
+from detsam2_ros.programs import memory_bank
 
 if __name__ == '__main__':
-    sys.exit(main())
+    memory_bank()

@@ -28,7 +28,7 @@ from detsam2_ros.cli.memory_bank.common import (
     load_model,
     save,
 )
-from detsam2_ros.cli.options import add_image_size, wanted_classes
+from detsam2_ros.cli.options import add_image_size, check_detector, wanted_classes
 from detsam2_ros.engine import ConfigError, YoloDetector, default_device
 
 
@@ -114,6 +114,7 @@ def run(given: argparse.Namespace) -> int:
     check_positive(given.every, '--every')
     check_positive(given.max_entries, '--max-entries')
     _check_belongs(given)
+    check_detector(given)
     check_output(given.output, given.overwrite)
     pictures = open_pictures(given.images, given.every, given.masks)
     annotations = _annotations(given, pictures)

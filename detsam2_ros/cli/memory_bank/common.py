@@ -11,6 +11,7 @@ from typing import Any
 from detsam2_ros.engine import ConfigError, MemoryBank, default_device, load_sam2
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.media.video import InputError
+from detsam2_ros.words import counted
 
 SUFFIX = '.safetensors'
 
@@ -73,8 +74,3 @@ def describe(bank: MemoryBank) -> str:
         f'{counted(len(objects), "object")} of {counted(len(classes), "class", "classes")}, '
         f'{counted(len(bank), "entry", "entries")}, {bank.nbytes} bytes'
     )
-
-
-def counted(count: int, one: str, many: str = '') -> str:
-    """Return '1 entry', '2 entries'."""
-    return f'{count} {one if count == 1 else many or one + "s"}'

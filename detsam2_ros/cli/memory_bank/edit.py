@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detsam2_ros.banks.annotations import check_name
 from detsam2_ros.banks.editing import merge, remove, rename
-from detsam2_ros.cli.memory_bank.common import add_output, check_output, counted, save
+from detsam2_ros.cli.memory_bank.common import add_output, check_output, save
 from detsam2_ros.engine import ConfigError, MemoryBank
 from detsam2_ros.results.detections import MAX_CLASS_ID
+from detsam2_ros.words import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -91,7 +93,7 @@ def run_remove(given: argparse.Namespace) -> int:
 def run_rename(given: argparse.Namespace) -> int:
     """Rename and write; raises InputError or EngineError."""
     check_output(given.output, given.overwrite)
-    keys, classes = _table(given.key, '--key'), _table(given.classes, '--class')
+    keys, classes = _names(given.key, '--key'), _names(given.classes, '--class')
     ids = {}
     for name, text in _table(given.class_id, '--class-id').items():
         if not text.isdecimal() or int(text) > MAX_CLASS_ID:
@@ -108,6 +110,12 @@ def run_rename(given: argparse.Namespace) -> int:
         print(f'{counted(joined, "object")} became part of another by its new key')
     save(bank, given.output, given.overwrite)
     return 0
+
+
+def _names(pairs: Sequence[Sequence[str]], option: str) -> dict[str, str]:
+    return {
+        name: check_name(new, f'{option} {name}') for name, new in _table(pairs, option).items()
+    }
 
 
 def _table(pairs: Sequence[Sequence[str]], option: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.memory_bank.truth import Input, open_input
 from detsam2_ros.engine import ConfigError, Engine, EngineConfig, EngineError, MemoryBank
 from detsam2_ros.media.video import InputError
+from detsam2_ros.words import counted
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 BANK, DETECTOR, RANDOM = 'bank', 'detector', 'random bank'
@@ -100,8 +101,9 @@ def run(given: argparse.Namespace) -> int:
 def text(figures: dict[str, Any]) -> str:
     """Return the figures as tables for a terminal."""
     lines = [
-        f'{figures["bank"]}: {figures["bank_objects"]} objects, {figures["bank_entries"]} '
-        f'entries; {figures["video"]}, compared with {figures["compared_with"]}',
+        f'{figures["bank"]}: {counted(figures["bank_objects"], "object")}, '
+        f'{counted(figures["bank_entries"], "entry", "entries")}; {figures["video"]}, '
+        f'compared with {figures["compared_with"]}',
         '',
         f'{"":<12} {"IoU":>6} {"found":>6} {"false":>6} {"shown":>6} {"stray":>6} {"ms/frame":>9}',
     ]

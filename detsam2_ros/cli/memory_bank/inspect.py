@@ -15,18 +15,18 @@ from typing import Any
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from detsam2_ros.banks.attention_map import looks
-from detsam2_ros.banks.pictures import read_picture
 from detsam2_ros.cli.memory_bank.common import (
     add_model,
     add_overwrite,
     check_output,
-    counted,
     describe,
     load_model,
 )
 from detsam2_ros.cli.memory_bank.sheet import Shown, draw, write_html, write_sheet
 from detsam2_ros.engine import ConfigError, MemoryBank
+from detsam2_ros.media.images import ImageFileError, read_image
 from detsam2_ros.media.video import InputError
+from detsam2_ros.words import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -148,9 +148,10 @@ def _aligned(rows: Sequence[tuple[str, ...]], numbers: int) -> list[str]:
 
 
 def _sheet(given: argparse.Namespace, bank: MemoryBank) -> None:
-    image = read_picture(given.image)
-    if image is None:
-        raise InputError(f'--image {given.image}: it cannot be read')
+    try:
+        image = read_image(given.image)
+    except ImageFileError as error:
+        raise InputError(f'--image {given.image} cannot be used: it is {error}') from error
     model = load_model(given, given.sam2 or bank.model.name)
     bank.check(model.identity)
     indices = [

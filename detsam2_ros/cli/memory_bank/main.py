@@ -61,7 +61,3 @@ def parser() -> argparse.ArgumentParser:
     for verb in VERBS:
         verb.add_parser(subparsers)
     return top
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -13,10 +13,10 @@ from detsam2_ros.cli.memory_bank.common import (
     add_output,
     check_output,
     check_positive,
-    counted,
     save,
 )
 from detsam2_ros.engine import MemoryBank
+from detsam2_ros.words import counted
 
 
 def add_parser(subparsers: Any) -> None:

@@ -17,6 +17,7 @@ from detsam2_ros.banks.evaluate import FrameImage, Truth
 from detsam2_ros.media.folders import list_files
 from detsam2_ros.media.video import InputError, open_source
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene
+from detsam2_ros.words import counted
 
 SCENE = 'scene:'
 _SCENE_FRAMES = 60
@@ -50,10 +51,7 @@ def open_input(
             own = None
             if truth is not None:
                 if index == len(files):
-                    raise InputError(
-                        f'truth {truth} has {len(files)} label images, but {video} has more '
-                        f'frames; give one a frame, or --max-frames {len(files)}'
-                    )
+                    raise _too_few(truth, len(files), video)
                 own = Truth(_read_labels(files[index], frame.image.shape[:2]), names)
             yield FrameImage(frame.image, frame.stamp, own)
         if index + 1 < len(files):
@@ -63,7 +61,20 @@ def open_input(
             )  # fmt: skip
 
     count = source.count if limit is None else min(source.count or limit, limit)
+    if truth is not None:
+        # Before hours of inference. Containers miscount by a frame or two.
+        if len(files) < 0.95 * (count or 0):
+            raise _too_few(truth, len(files), video)
+        for file in files[:count]:
+            _read_labels(file, source.size_wh[::-1])
     return Input(video, truth is not None, frames, limit, count)
+
+
+def _too_few(truth: Path, count: int, video: str) -> InputError:
+    return InputError(
+        f'truth {truth} has {counted(count, "label image")}, but {video} has more frames; give '
+        f'one a frame, or --max-frames {count}'
+    )
 
 
 def _scene(video: str, truth: Path | None, limit: int | None) -> Input:

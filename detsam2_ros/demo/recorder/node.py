@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is quiet
+    from detsam2_ros.programs import demo_recorder
+
+    demo_recorder()
+
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,9 +34,16 @@ from detsam2_ros.demo.recorder.frames import FrameLog
 from detsam2_ros.demo.recorder.output import OutputThread
 from detsam2_ros.media.video import InputError
 from detsam2_ros.messages.stamps import nanoseconds
+from detsam2_ros.ros.arguments import exit_status
 from detsam2_ros.ros.images import ImageRefused, read_labels, to_rgb
 from detsam2_ros.scene.score import MIN_VISIBLE
 
+ABOUT = """\
+Records a camera, the masks of a detsam2 node and, if published, the truth; scores them.
+
+  --ros-args -p output:=out        set a parameter; `ros2 param describe` explains them
+  --ros-args -r image:=/cam/image  subscribe elsewhere
+"""
 # At the end the recorder still takes messages that are on their way: until none has come for
 # _QUIET_SECONDS, for _LAST_SECONDS at most.
 _QUIET_SECONDS, _LAST_SECONDS = 1.0, 20.0
@@ -136,10 +148,17 @@ def main(args: Sequence[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM, then write the rest; returns the exit code."""
     cv2.setNumThreads(1)  # the pictures are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last messages are in.
-    rclpy.init(
-        args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
-    )
     stop = stop_on_signals()
+    try:
+        if (status := exit_status('demo_recorder', ABOUT, args)) is not None:
+            return status
+        rclpy.init(
+            args=None if args is None else list(args),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # arguments or a file that ROS cannot read
+        print(f'demo_recorder: {error}', file=sys.stderr)
+        return 2
     code = 0
     try:
         node = DemoRecorder()
@@ -163,7 +182,3 @@ def main(args: Sequence[str] | None = None) -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     return code
-
-
-if __name__ == '__main__':
-    sys.exit(main())

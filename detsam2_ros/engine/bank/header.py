@@ -150,7 +150,7 @@ def check_header(header: Header) -> None:
     classes: dict[str, tuple[int, str]] = {}
     for i, (key, class_id, class_name, stamp) in enumerate(labels):
         _check_text(f'entry {i}: object key', key, minimum=1)
-        _check_text(f'entry {i}: class name', class_name)
+        _check_text(f'entry {i}: class name', class_name, minimum=1)
         _check_int(f'entry {i} ({key}): class id', class_id, 0, MAX_CLASS_ID)
         _check_int(f'entry {i} ({key}): stamp', stamp, -(2**63), 2**63 - 1)
         first = classes.setdefault(key, (class_id, class_name))

@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 # A window of many detection frames is split, so that its size never decides about memory.
 _MAX_BATCH = 16
+MIN_IMAGE_SIZE = 32  # pixels: one place of the coarsest level
 
 
 class YoloDetector:
@@ -69,8 +70,8 @@ class YoloDetector:
         _check_fraction('iou', iou)
         if max_detections < 1:
             raise ConfigError(f'max_detections must be >= 1, got {max_detections!r}')
-        if image_size is not None and image_size < 32:
-            raise ConfigError(f'image_size must be >= 32 pixels, got {image_size!r}')
+        if image_size is not None and image_size < MIN_IMAGE_SIZE:
+            raise ConfigError(f'image_size must be >= {MIN_IMAGE_SIZE} pixels, got {image_size!r}')
         self._batch = _MAX_BATCH
         self._fixed_batch = 1  # images that a call must have; fewer are filled up
         self.device = _usable_device(device)
@@ -271,6 +272,6 @@ def _usable_device(device: str | torch.device | None) -> torch.device:
     if wanted.type == 'cuda' and (wanted.index or 0) >= torch.cuda.device_count():
         raise ModelError(
             f"device '{wanted}' was asked for the detector but PyTorch sees "
-            f"{torch.cuda.device_count()} CUDA GPU(s); use device='cpu', or check the driver"
+            f"{torch.cuda.device_count()} CUDA GPU(s); use the device 'cpu', or check the driver"
         )
     return wanted

@@ -142,8 +142,8 @@ def _find_config(checkpoint: Path, config: str | Path | None) -> Path:
     if checkpoint.name in official:
         return _packaged_config(official[checkpoint.name])
     raise ModelError(
-        f'no config known for SAM 2 checkpoint {checkpoint}: put {beside.name} beside it or '
-        f'give config='
+        f'no config known for SAM 2 checkpoint {checkpoint}: put {beside.name} beside it, or name '
+        f'its config (--sam2-config, the parameter sam2_config, config= in Python)'
     )
 
 
@@ -242,8 +242,8 @@ def _usable_device(device: str | torch.device) -> torch.device:
         raise ModelError(f"device {device!r} is unknown; use 'cuda', 'cuda:0' or 'cpu'") from error
     if wanted.type == 'cuda' and not torch.cuda.is_available():
         raise ModelError(
-            f"device '{wanted}' was asked for but PyTorch sees no CUDA GPU; use device='cpu', or "
-            f'check the driver and that PyTorch was built with CUDA'
+            f"device '{wanted}' was asked for but PyTorch sees no CUDA GPU; use the device 'cpu', "
+            f'or check the driver and that PyTorch was built with CUDA'
         )
     if wanted.type == 'cuda' and (wanted.index or 0) >= torch.cuda.device_count():
         raise ModelError(

@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from detsam2_ros.engine import ConfigError, EngineConfig
+from detsam2_ros.engine.detector.yolo import MIN_IMAGE_SIZE
 from detsam2_ros.ros.parameters.quality import QualityFollower
 from detsam2_ros.ros.parameters.table import (
     BY_QUALITY,
@@ -235,6 +236,11 @@ def _together(given: Mapping[str, Any]) -> NodeParameters:
     if not _DEVICE.fullmatch(values['device']):
         problems.append(
             f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {values['device']!r}"
+        )
+    if 0 < values['detector_image_size'] < MIN_IMAGE_SIZE:
+        problems.append(
+            f'detector_image_size must be 0 or at least {MIN_IMAGE_SIZE} pixels, '
+            f'got {values["detector_image_size"]}'
         )
     problems += _path_problems(values['memory_bank_directory'], values['memory_bank'])
     if not values['sam2_model'].strip():

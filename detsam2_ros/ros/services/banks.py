@@ -16,6 +16,7 @@ from detsam2_ros.engine import MemoryBank
 from detsam2_ros.ros.services.bank_directory import confined, list_banks
 from detsam2_ros.ros.services.base import RequestError, ServiceBase, known_camera, one_camera
 from detsam2_ros.ros.session import Session, SessionHolder
+from detsam2_ros.words import counted
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class BankServices(ServiceBase):
         class_ids = session.load_bank(cameras, bank, replacing, note)
         where = f"camera '{camera}'" if camera else 'all cameras'
         return bank, class_ids, (
-            f"loaded '{name}' for {where}: {counts[0]} objects with {counts[1]} entries, "
+            f"loaded '{name}' for {where}: {counted(counts[0], 'object')} with "
+            f"{counted(counts[1], 'entry', 'entries')}, "
             f'{"in place of" if replacing else "in addition to"} the bank in use')
 
     def _save(self, session: Session, request: Any, response: Any) -> None:
@@ -115,7 +117,8 @@ class BankServices(ServiceBase):
         response.entry_count = len(bank.entries)
         response.file_bytes = file.stat().st_size
         response.message = (
-            f'saved {response.object_count} objects with {response.entry_count} entries, '
+            f'saved {counted(response.object_count, "object")} with '
+            f'{counted(response.entry_count, "entry", "entries")}, '
             f"{response.file_bytes} bytes, to '{file}'")
         response.success = True
 
@@ -140,7 +143,7 @@ class BankServices(ServiceBase):
             response.loaded_entry_counts.append(loaded.entry_count)
         usable = sum(not bank.problem for bank in found)
         response.message = (
-            f'{len(found)} memory banks in {directory}, {usable} of them can be loaded; '
+            f'{counted(len(found), "memory bank")} in {directory}, {usable} can be loaded; '
             f'{len(self._loaded)} in use')
         response.success = True
 
@@ -149,7 +152,7 @@ class BankServices(ServiceBase):
         self._loaded = []
         session.unload_banks(self.forget)  # forgets again: a load that waited may come first
         response.message = (
-            f'unloading {", ".join(names)} before the next pass' if names
+            f'unloading {", ".join(names)} before the next inference' if names
             else 'no memory bank is in use')
         response.success = True
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from detsam2_ros.engine import EngineError
+from detsam2_ros.engine import EngineError, WindowError
 from detsam2_ros.ros.session import Session, SessionHolder
 from detsam2_ros.runtime.worker import WorkerStoppedError
 
@@ -43,10 +43,14 @@ class ServiceBase:
                 answer(session, request, response)
             except (EngineError, RequestError, WorkerStoppedError) as error:
                 response.success, response.message = False, str(error)
+                # The caller's mistake, unless inference failed.
+                if not isinstance(error, WindowError):
+                    self._log.warning(f'{name}: {response.message}')
+                    return response
             except Exception as error:
                 response.success = False
                 response.message = f'internal error, {type(error).__name__}: {error}'
-            # rclpy fixes one severity for each line of code that logs: two lines, not one.
+            # rclpy fixes one severity for each line of code that logs.
             if not response.success:
                 self._log.error(f'{name}: {response.message}')
             elif name not in self.quiet:
