@@ -9,6 +9,8 @@ can feed a timeline too. `subscribe` connects a timeline to the topics of a runn
 from detsam2_ros.client.frame import TimelineFrame
 from detsam2_ros.client.subscription import MaskSubscription, subscribe
 from detsam2_ros.client.timeline import MaskTimeline
-from detsam2_ros.results.frames import ObjectInfo
+from detsam2_ros.results.frames import ObjectInfo, ObjectState
 
-__all__ = ['MaskSubscription', 'MaskTimeline', 'ObjectInfo', 'TimelineFrame', 'subscribe']
+__all__ = [
+    'MaskSubscription', 'MaskTimeline', 'ObjectInfo', 'ObjectState', 'TimelineFrame', 'subscribe',
+]  # fmt: skip

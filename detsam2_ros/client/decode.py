@@ -115,7 +115,7 @@ def decode_objects(msg: Any, what: str) -> Record:
                 box=(x0, y0, x1, y1) if visible else None,
                 visible=visible,
                 conditioned=bool(msg.conditioned[i]),
-                state=_state(int(msg.states[i]), what),
+                state=_state(int(msg.states[i]), f'{what} of frame {index}'),
             )
         )
     return Record(index, int(msg.revision), bool(msg.final), tuple(objects))
@@ -125,7 +125,22 @@ def _state(value: int, what: str) -> ObjectState:
     try:
         return ObjectState(value)
     except ValueError as error:
-        raise ValueError(f'{what}: state {value} is neither TENTATIVE nor CONFIRMED') from error
+        raise ValueError(
+            f'{what}: states holds {value}, which is neither TENTATIVE (1) nor CONFIRMED (2)'
+        ) from error
+
+
+def _withdrawn(msg: Any, record: Record, what: str) -> tuple[int, ...]:
+    """Read withdrawn_ids of a correction; raise ValueError where its other fields disagree."""
+    ids = tuple(int(id_) for id_ in msg.withdrawn_ids)
+    changed = {int(id_) for id_ in msg.changed_ids}
+    there = {thing.id for thing in record.objects}
+    for id_ in ids:
+        if id_ not in changed:
+            raise ValueError(f'{what}: withdrawn_ids has {id_}, which is not in changed_ids')
+        if id_ in there:
+            raise ValueError(f'{what}: withdrawn_ids has {id_}, which is among its objects')
+    return ids
 
 
 def decode_correction(msg: Any) -> Correction:
@@ -139,13 +154,14 @@ def decode_correction(msg: Any) -> Correction:
     if msg.revision < 1:
         raise ValueError(f'{what}: revision is {msg.revision}; corrections count from 1')
     record = decode_objects(msg.objects, f'{what}: objects')
+    withdrawn = _withdrawn(msg, record, what)
     for name in ('frame_index', 'revision', 'final'):
         mine, theirs = getattr(msg, name), getattr(msg.objects, name)
         if mine != theirs:
             raise ValueError(f'{what}: {name} is {mine}, but {theirs} in its objects')
     if nanoseconds(msg.header.stamp) != nanoseconds(msg.objects.header.stamp):
         raise ValueError(f'{what}: its objects have another stamp')
-    roi, withdrawn = msg.roi, tuple(int(id_) for id_ in msg.withdrawn_ids)
+    roi = msg.roi
     size_wh = (int(roi.width), int(roi.height))
     if size_wh == (0, 0):
         if len(patch.data):

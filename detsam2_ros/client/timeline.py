@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -20,10 +20,10 @@ from detsam2_ros.client.decode import (
     decode_labels,
     decode_objects,
 )
+from detsam2_ros.client.fates import ObjectFates
 from detsam2_ros.client.frame import Labels, TimelineFrame
 from detsam2_ros.client.mask_order import MaskOrder
 from detsam2_ros.messages.stamps import nanoseconds
-from detsam2_ros.results.frames import ObjectState
 
 
 @dataclass
@@ -79,7 +79,7 @@ class MaskTimeline:
         self._before: tuple[int, int] | None = None  # the newest of the last stream
         self._masks = MaskOrder()
         self._other_masks: int | None = None  # newest index when masks of another stream arrived
-        self._confirmed: set[int] = set()  # ids that a message has called so
+        self._fates = ObjectFates(max_lag)
 
     def __len__(self) -> int:
         with self._lock:
@@ -164,7 +164,7 @@ class MaskTimeline:
             if parts.first is not None:
                 return None
             parts.first = record
-            self._note_states(record)
+            self._note(record)
             if parts.correction is not None and parts.correction.record.index != record.index:
                 parts.correction = None  # of the stream before
             return self._changed(stamp) if parts.correction is None else None
@@ -188,16 +188,16 @@ class MaskTimeline:
                 misfit = correction.misfit(parts.labels.shape)
                 if misfit:
                     raise ValueError(misfit)
-            if self._is_forgotten(stamp) or (
-                stamp not in self._known and self._is_too_late(record)
-            ):
+            if stamp not in self._known and self._is_too_late(record):
+                return None
+            self._note(record, correction.withdrawn_ids)
+            if self._is_forgotten(stamp):
                 return None
             parts = self._parts(stamp)
             held = parts.correction.record if parts.correction is not None else None
             if held and held.index == record.index and held.revision >= record.revision:
                 return None
             parts.correction = correction
-            self._note_states(record)
             return self._changed(stamp)
 
     def _frame(self, stamp: int) -> TimelineFrame:
@@ -207,6 +207,8 @@ class MaskTimeline:
         final = record.final
         if self._reach is not None and self._newest is not None:
             final = final or self._newest[1] - record.index > self._reach
+        shown = record.objects if parts.first is None else (*parts.first.objects, *record.objects)
+        withdrawn = self._fates.withdrawn(thing.id for thing in shown)
         return TimelineFrame(
             stamp=stamp,
             frame_id=parts.frame_id,
@@ -214,21 +216,18 @@ class MaskTimeline:
             index=record.index,
             revision=record.revision,
             final=final,
-            objects=tuple(
-                thing if thing.id not in self._confirmed
-                else replace(thing, state=ObjectState.CONFIRMED)
-                for thing in record.objects
-            ),
+            objects=self._fates.of(record.objects),
+            withdrawn_ids=withdrawn,
             _labels=parts.best,
         )
 
-    def _note_states(self, record: Record) -> None:
-        """Note what is confirmed: it is so on frames that were published before, too."""
-        for thing in record.objects:
-            if thing.state is ObjectState.CONFIRMED:
-                self._confirmed.add(thing.id)
-            elif self._newest is not None and record.index >= self._newest[1]:
-                self._confirmed.discard(thing.id)  # the id was given anew
+    def _note(self, record: Record, withdrawn: Collection[int] = ()) -> None:
+        """Note what a message says of objects, and take withdrawn ones out of every frame."""
+        newest = record.index if self._newest is None else self._newest[1]
+        self._fates.note(record.index, record.objects, withdrawn, newest)
+        for parts in self._known.values() if withdrawn else ():
+            if parts.record is not None and any(o.id in withdrawn for o in parts.record.objects):
+                self._make_best(parts)
 
     def _find(self, stamp: int) -> _FrameParts | None:
         return self._known.get(stamp) or self._pending.get(stamp)
@@ -262,15 +261,23 @@ class MaskTimeline:
             parts.correction = held = None  # it arrived first, for images of another size
         if parts.labels is None or parts.record is None:
             return None
-        parts.best = Labels(parts.labels)
-        if held is not None:
-            parts.best = Labels(parts.labels, held.x, held.y, held.patch)
+        self._make_best(parts)
         if self._pending.pop(stamp, None) is not None:
             self._known[stamp] = parts
             insort(self._stamps, stamp)
             if len(self._stamps) > self._length:
                 self._forget(self._stamps[0])
         return self._frame(stamp) if stamp in self._known else None
+
+    def _make_best(self, parts: _FrameParts) -> None:
+        """Make the labels of a frame that is known, without the objects that are withdrawn."""
+        assert parts.labels is not None and parts.record is not None
+        gone = self._fates.withdrawn(thing.id for thing in parts.record.objects)
+        held = parts.correction
+        if held is None:
+            parts.best = Labels(parts.labels, gone=gone)
+        else:
+            parts.best = Labels(parts.labels, held.x, held.y, held.patch, gone)
 
     # Streams. A message does not name its stream. But within a stream, stamps and indices rise
     # together, and the messages of one topic stay in order. Objects decide when a stream restarts.
@@ -332,7 +339,7 @@ class MaskTimeline:
         }
         self._known, self._stamps = {}, []
         self._before, self._newest, self._other_masks = self._newest, None, None
-        self._confirmed = set()
+        self._fates = ObjectFates(self._max_lag)
         self._stream += 1
 
     def _correction_is_of_stream_before(self, stamp: int, index: int) -> bool:

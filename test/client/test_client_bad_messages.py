@@ -69,6 +69,11 @@ OBJECTS = [
     ('boxes', [1.0] * 5, 'objects of frame 3: boxes has 5 elements for 2 ids, not 8'),
     ('scores', [], 'objects of frame 3: scores has 0 elements for 2 ids, not 2'),
     ('class_names', ['a'], 'objects of frame 3: class_names has 1 elements for 2 ids, not 2'),
+    ('states', [2], 'objects of frame 3: states has 1 elements for 2 ids, not 2'),
+    ('states', [2, 0], 'objects of frame 3: states holds 0, which is neither TENTATIVE (1) nor '
+     'CONFIRMED (2)'),
+    ('states', b'\x03\x02', 'objects of frame 3: states holds 3, which is neither TENTATIVE (1) '
+     'nor CONFIRMED (2)'),
     ('revision', 2, 'objects of frame 3: revision is 2, not 0; objects of later revisions come '
      'within corrections'),
 ]  # fmt: skip
@@ -98,6 +103,10 @@ CORRECTIONS = [
     ('objects.final', True, 'final is False, but True in its objects'),
     ('objects.header.stamp.sec', 9, 'its objects have another stamp'),
     ('objects.ids', [], 'objects of frame 1: class_ids has 1 elements for 0 ids, not 0'),
+    ('objects.states', [0], 'objects of frame 1: states holds 0, which is neither TENTATIVE (1)'),
+    ('objects.states', [], 'objects of frame 1: states has 0 elements for 1 ids, not 1'),
+    ('withdrawn_ids', [4], 'withdrawn_ids has 4, which is not in changed_ids'),
+    ('withdrawn_ids', [1], 'withdrawn_ids has 1, which is among its objects'),
 ]
 
 

@@ -33,7 +33,8 @@ def masks(labels: np.ndarray, stamp: int) -> Message:
 
 
 def objects(
-    stamp: int, index: int, ids: tuple[int, ...] = (1,), revision: int = 0, final: bool = False
+    stamp: int, index: int, ids: tuple[int, ...] = (1,), revision: int = 0, final: bool = False,
+    tentative: tuple[int, ...] = (),
 ) -> Message:
     """Make an object array; scores tell the revision, so that revisions can be told apart."""
     count = len(ids)
@@ -42,12 +43,14 @@ def objects(
         class_ids=[7] * count, class_names=['cup'] * count,
         scores=[revision / 16] * count, boxes=[1.0, 2.0, 3.0, 4.0] * count,
         visible=[True] * count, conditioned=[revision > 0] * count,
+        states=[1 if id_ in tentative else 2 for id_ in ids],
     )  # fmt: skip
 
 
 def correction(
     before: np.ndarray, after: np.ndarray, stamp: int, index: int, revision: int = 1,
-    final: bool = False, ids: tuple[int, ...] = (1,),
+    final: bool = False, ids: tuple[int, ...] = (1,), withdrawn: tuple[int, ...] = (),
+    tentative: tuple[int, ...] = (),
 ) -> Message:
     """Make a correction whose patch is the smallest that turns before into after."""
     rows, columns = np.nonzero(before != after)
@@ -61,7 +64,8 @@ def correction(
         patch = image(cut, stamp)
     return Message(
         header=header(stamp), frame_index=index, revision=revision, final=final, roi=roi,
-        patch=patch, objects=objects(stamp, index, ids, revision, final), changed_ids=list(ids),
+        patch=patch, objects=objects(stamp, index, ids, revision, final, tentative),
+        changed_ids=[*ids, *withdrawn], withdrawn_ids=list(withdrawn),
     )  # fmt: skip
 
 
