@@ -19,7 +19,7 @@ from detsam2_ros.bags.work import WorkFolder
 from detsam2_ros.bags.writing import topic_bag, write_output
 from detsam2_ros.engine import Engine, MemoryBank
 
-_FORMAT = 1  # of the work folder; work of another format is discarded
+_FORMAT = 2  # of the work folder; work of another format is discarded
 _MIN_DEPTH = 200
 
 

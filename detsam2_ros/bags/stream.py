@@ -41,7 +41,8 @@ class TopicReport:
     segmented: int = 0
     refused: dict[str, int] = field(default_factory=dict)  # count by reason
     corrections: int = 0
-    objects: int = 0  # different ones over the topic
+    objects: int = 0  # different ones over the topic, without those withdrawn
+    withdrawn: int = 0  # objects that were shown and taken back
     by_bag_time: bool = False  # stamped with the times of the bag
     restarts: int = 0  # of the stream, because time went back or the image size changed
     problems: list[str] = field(default_factory=list)  # one sentence each
@@ -102,7 +103,9 @@ class TopicSegmenter:
         self._stream = CameraStream(topic.name, engine, self._accounts, self)
         self._first: dict[int, FirstLabels] = {}
         self._last: dict[int, FrameResult] = {}  # with final_only: newest revisions
+        self._confirmed: set[int] = set()  # ids of the stream
         self._ids: set[tuple[int, int]] = set()
+        self._withdrawn: set[tuple[int, int]] = set()
         self._time = 0
 
     def run(self, bag: Bag, bank: MemoryBank | None, progress: Callable[[], None]) -> TopicReport:
@@ -167,7 +170,8 @@ class TopicSegmenter:
         report.messages, report.segmented = counts.received, counts.processed
         report.refused = dict(sorted(counts.dropped.items()))
         report.corrections, report.restarts = counts.corrections, counts.resets
-        report.objects = len(self._ids)
+        report.objects = len(self._ids - self._withdrawn)
+        report.withdrawn = len(self._withdrawn)
         return report
 
     # ---- Listener of the stream ----------------------------------------------------------------
@@ -176,6 +180,8 @@ class TopicSegmenter:
         """Write a result, or keep it while it may be corrected."""
         restarts = self._accounts.snapshot().resets
         self._ids |= {(restarts, obj.id) for obj in result.objects}
+        self._withdrawn |= {(restarts, key) for key in result.withdrawn_ids}
+        self._confirmed |= result.confirmed_ids()
         if result.revision > 0:
             self._accounts.correct()
         if self._final_only:
@@ -199,7 +205,7 @@ class TopicSegmenter:
     def on_reset(self, camera: str, why: str) -> None:
         """Forget the earlier frames: they are final."""
         self._write_final(before=None)
-        self._first = {}
+        self._first, self._confirmed = {}, set()
         self._note_problem(f'the stream restarted: {why}')
 
     def on_failure(self, camera: str, message: str) -> None:
@@ -216,7 +222,8 @@ class TopicSegmenter:
         for index in sorted(self._last):
             if before is None or index < before:
                 # Each frame is written once, and subscribers count revisions from 0.
-                self._write_masks(replace(self._last.pop(index), revision=0, final=True))
+                result = self._last.pop(index).confirming(self._confirmed)
+                self._write_masks(replace(result, revision=0, final=True))
 
     def _note_problem(self, text: str) -> None:
         if text not in self._report.problems and len(self._report.problems) < _MAX_PROBLEMS:

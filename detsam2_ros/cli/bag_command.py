@@ -105,8 +105,8 @@ def summary(report: bags.BagReport) -> str:
         lines.append(
             f'{topic.topic}: {topic.messages} read = {topic.segmented} segmented + '
             f'{sum(topic.refused.values())} refused{reasons}; '
-            f'{counted(topic.objects, "object")}, {counted(topic.corrections, "correction")}, '
-            f'{counted(topic.restarts, "restart")}'
+            f'{counted(topic.objects, "object")}, {topic.withdrawn} withdrawn, '
+            f'{counted(topic.corrections, "correction")}, {counted(topic.restarts, "restart")}'
         )
         lines += [f'  {text}' for text in topic.problems]
     return '\n'.join([*lines, *(f'note: {note}' for note in report.notes)])

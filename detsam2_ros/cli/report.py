@@ -150,7 +150,7 @@ def _sheet(highlights: Sequence[Highlight]) -> str:
     return _section(
         'What the corrections changed',
         'The frames that changed most, enlarged where they changed. Corrected objects have a '
-        'white rim.',
+        'white rim, tentative ones a dashed outline.',
         f'<div class="columns">{titles}</div>{rows}',
     )
 
@@ -173,7 +173,11 @@ def _changes(kept: Settled) -> str:
     }
     groups = (
         ('found', [key for key in kept.corrected if key not in before]),
-        ('dropped', [key for key in kept.corrected if key not in after]),
+        ('withdrawn', [key for key in kept.corrected if key in kept.withdrawn]),
+        (
+            'dropped',
+            [key for key in kept.corrected if key not in after and key not in kept.withdrawn],
+        ),
         ('reshaped', [key for key in kept.corrected if key in before and key in after]),
     )
     return '; '.join(

@@ -49,6 +49,7 @@ class Summary:
     changed: int = 0  # settled frames with any correction
     notable: int = 0  # settled frames that were corrected notably, see media.timeline
     presence: dict[int, Presence] = field(default_factory=dict)  # by object id
+    withdrawn: set[int] = field(default_factory=set)  # ids that stood for nothing
     # Wall clock seconds of FILE_STAGES.
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FILE_STAGES, 0.0))
     wall: float = 0.0  # seconds of the whole run
@@ -65,6 +66,7 @@ class Summary:
         self.settled += 1
         self.changed += settled.last.revision > 0
         self.notable += bool(settled.corrected)
+        self.withdrawn |= set(settled.withdrawn)
         for obj in settled.last.objects:
             if obj.visible:
                 presence = self.presence.setdefault(obj.id, Presence(obj.class_name))
@@ -102,7 +104,7 @@ class Summary:
         fps = self.settled / self.wall if self.wall else 0.0
         facts = [
             ('frames', '; '.join(filter(None, (f'{self.settled}', self.ending)))),
-            ('objects', f'{len(self.presence)}{self._classes()}'),
+            ('objects', f'{len(self.presence)}{self._classes()}{self._taken_back()}'),
             ('passes', f'{self.passes}'),
             (
                 'corrections',
@@ -146,6 +148,10 @@ class Summary:
     def _detections(self) -> str:
         found = f'{self.engine.detections} on {self.engine.detector_frames} frames'
         return '; '.join(filter(None, (found, self.detector_failures)))
+
+    def _taken_back(self) -> str:
+        count = len(self.withdrawn - self.presence.keys())
+        return f'; {count} more shown and withdrawn' if count else ''
 
     def _classes(self) -> str:
         names: dict[str, int] = {}

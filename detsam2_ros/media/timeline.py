@@ -26,10 +26,11 @@ class Settled:
     stamp: int  # nanoseconds
     image: np.ndarray  # uint8 [H, W, 3] RGB
     first: FrameResult  # the lowest revision
-    last: FrameResult  # the highest revision; `first` itself if never corrected
+    last: FrameResult  # the highest revision, with the states as known now; maybe `first` itself
     records: tuple[dict[str, Any], ...]  # one for each revision, ready for json
     # Ids whose last mask differs notably from the first, vanished objects included.
     corrected: tuple[int, ...]
+    withdrawn: tuple[int, ...] = ()  # ids that the frame showed and that stood for nothing
 
 
 @dataclass
@@ -39,6 +40,7 @@ class _Waiting:
     first: FrameResult | None = None
     last: FrameResult | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
+    withdrawn: set[int] = field(default_factory=set)
 
 
 class Timeline:
@@ -50,6 +52,7 @@ class Timeline:
     def __init__(self) -> None:
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._newest = -1
+        self._confirmed: set[int] = set()  # ids
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -66,6 +69,8 @@ class Timeline:
             if waiting.first is None:
                 waiting.first = result
             waiting.last = result
+            waiting.withdrawn |= set(result.withdrawn_ids)
+            self._confirmed |= result.confirmed_ids()
             waiting.records.append(as_record(result, self._newest))
         done = [self._settle(index, True) for index in list(self._waiting) if index < horizon]
         return [settled for settled in done if settled is not None]
@@ -79,15 +84,18 @@ class Timeline:
         waiting = self._waiting.pop(index)
         if waiting.first is None or waiting.last is None:
             return None  # broken off before its window closed: there are no masks
-        waiting.records[-1]['final'] = final or waiting.last.final
+        last = waiting.last.confirming(self._confirmed)
+        waiting.records[-1]['final'] = final or last.final
+        waiting.records[-1]['objects'] = _object_records(last)
         return Settled(
             index,
             waiting.stamp,
             waiting.image,
             waiting.first,
-            waiting.last,
+            last,
             tuple(waiting.records),
             notable_changes(waiting.first, waiting.last),
+            tuple(sorted(waiting.withdrawn)),
         )
 
 
@@ -107,8 +115,8 @@ def notable_changes(first: FrameResult, last: FrameResult) -> tuple[int, ...]:
 def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
     """Return a result without its masks, ready for json; newest: the newest frame of the pass.
 
-    Keys: frame, stamp (ns), revision, final, newest, changed_ids, objects (id, class_id,
-    class_name, score, box or null, visible, conditioned, state); withdrawn_ids.
+    Keys: frame, stamp (ns), revision, final, newest, changed_ids, withdrawn_ids, objects (id,
+    class_id, class_name, score, box or null, visible, conditioned, state).
     """
     return {
         'frame': result.index,
@@ -118,17 +126,21 @@ def as_record(result: FrameResult, newest: int) -> dict[str, Any]:
         'newest': newest,
         'changed_ids': [int(key) for key in result.changed_ids],
         'withdrawn_ids': [int(key) for key in result.withdrawn_ids],
-        'objects': [
-            {
-                'id': int(obj.id),
-                'class_id': int(obj.class_id),
-                'class_name': obj.class_name,
-                'score': round(float(obj.score), 4),
-                'box': None if obj.box is None else [float(edge) for edge in obj.box],
-                'visible': bool(obj.visible),
-                'conditioned': bool(obj.conditioned),
-                'state': obj.state.name.lower(),
-            }
-            for obj in result.objects
-        ],
+        'objects': _object_records(result),
     }
+
+
+def _object_records(result: FrameResult) -> list[dict[str, Any]]:
+    return [
+        {
+            'id': int(obj.id),
+            'class_id': int(obj.class_id),
+            'class_name': obj.class_name,
+            'score': round(float(obj.score), 4),
+            'box': None if obj.box is None else [float(edge) for edge in obj.box],
+            'visible': bool(obj.visible),
+            'conditioned': bool(obj.conditioned),
+            'state': obj.state.name.lower(),
+        }
+        for obj in result.objects
+    ]

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Set
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -86,12 +87,30 @@ class FrameResult:
         masks = [thing.mask.pixels() for thing in self.objects]
         return np.stack(masks) if masks else np.zeros((0, *self.labels.shape), bool)
 
+    def confirming(self, ids: Set[int]) -> FrameResult:
+        """Return the result with objects confirmed that later frames have shown to be there.
+
+        The result itself where that changes nothing.
+        """
+        if self.confirmed_ids() >= ids & {thing.id for thing in self.objects}:
+            return self
+        objects = tuple(
+            replace(thing, state=ObjectState.CONFIRMED) if thing.id in ids else thing
+            for thing in self.objects
+        )
+        return replace(self, objects=objects)
+
+    def confirmed_ids(self) -> set[int]:
+        """Return the ids of the confirmed objects."""
+        return {thing.id for thing in self.objects if thing.state is ObjectState.CONFIRMED}
+
     def to_supervision(self) -> Any:
         """Return the visible objects as `supervision.Detections`, for its annotators.
 
         xyxy: float32 [n, 4] pixels. mask: bool [n, H, W]. class_id, tracker_id: int [n].
-        confidence: float32 [n]. data['class_name']: str [n]. Raises ImportError where the
-        package supervision is not installed.
+        confidence: float32 [n]. data['class_name'], data['state']: str [n], the state
+        'tentative' or 'confirmed'. Raises ImportError where the package supervision is not
+        installed.
         """
         try:
             import supervision
@@ -107,7 +126,10 @@ class FrameResult:
             confidence=np.array([thing.score for thing in shown], np.float32),
             class_id=np.array([thing.class_id for thing in shown], int),
             tracker_id=np.array([thing.id for thing in shown], int),
-            data={'class_name': np.array([thing.class_name for thing in shown], str)},
+            data={
+                'class_name': np.array([thing.class_name for thing in shown], str),
+                'state': np.array([thing.state.name.lower() for thing in shown], str),
+            },
         )
 
 

@@ -25,7 +25,9 @@ except ImportError:  # an optional dependency, see package.xml
     LabelInfo = VisionClass = Detection2DArray = None
 
 UNLABELED = 255  # in a class mask; vision_msgs/VisionClass calls 255 so where ids have 8 bits
-TENTATIVE = 'tentative'  # class id of the second hypothesis of a tentative object
+# Class id of the second result of a tentative object. Its score is 0: readers that take the best
+# result, as another detsam2 node does, must never take it for a class.
+TENTATIVE = 'tentative'
 _MAX_ID = 65535  # of a VisionClass
 
 
@@ -53,24 +55,19 @@ def class_mask(result: FrameResult, header: Header) -> Any:
     return class_image(header, classes[result.labels])
 
 
-def _tentative(score: float) -> Any:
-    """Return a second hypothesis: that nothing is there."""
-    hypothesis = ObjectHypothesisWithPose()
-    hypothesis.hypothesis.class_id = TENTATIVE
-    hypothesis.hypothesis.score = 1.0 - float(score)
-    return hypothesis
-
-
 def _detection(obj: Any, header: Header) -> Any:
     detection = Detection2D(header=header, id=str(obj.id))
     x0, y0, x1, y1 = (float(side) for side in obj.box)
     detection.bbox.center.position.x = (x0 + x1) / 2
     detection.bbox.center.position.y = (y0 + y1) / 2
     detection.bbox.size_x, detection.bbox.size_y = x1 - x0, y1 - y0
-    hypothesis = ObjectHypothesisWithPose()
-    hypothesis.hypothesis.class_id = str(obj.class_id)
-    hypothesis.hypothesis.score = float(obj.score)
-    detection.results.append(hypothesis)
+    detection.results.append(_result(str(obj.class_id), float(obj.score)))
     if obj.state is ObjectState.TENTATIVE:
-        detection.results.append(_tentative(obj.score))
+        detection.results.append(_result(TENTATIVE, 0.0))
     return detection
+
+
+def _result(class_id: str, score: float) -> Any:
+    result = ObjectHypothesisWithPose()
+    result.hypothesis.class_id, result.hypothesis.score = class_id, score
+    return result

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from detsam2_ros.client.frame import TimelineFrame
+from detsam2_ros.results.frames import ObjectInfo, ObjectState
 from detsam2_ros.results.masks import mask_box
 
 
@@ -34,6 +35,7 @@ class Change:
 
     box: tuple[int, int, int, int]  # around all changed pixels, xyxy, exclusive
     ids: tuple[int, ...]  # objects with changed pixels, ascending
+    withdrawn: tuple[int, ...] = ()  # those of them that stood for nothing
 
 
 class Screen(Protocol):
@@ -113,6 +115,12 @@ class Follower:
                 self._screen.latency(what, (now - picture.received) / 1e6, now)
 
 
+def tag(thing: ObjectInfo) -> str:
+    """Return the text beside an object; one that is tentative has a question mark."""
+    mark = '?' if thing.state is ObjectState.TENTATIVE else ''
+    return f'{thing.id} {thing.class_name}'.strip() + mark
+
+
 def _change(before: TimelineFrame, after: TimelineFrame) -> Change | None:
     """Compare the labels of two revisions; None when no pixel differs."""
     old, new = before.labels, after.labels
@@ -123,4 +131,5 @@ def _change(before: TimelineFrame, after: TimelineFrame) -> Change | None:
     if box is None:
         return None
     ids = np.union1d(old[differs], new[differs])
-    return Change(box, tuple(int(key) for key in ids if key))
+    found = tuple(int(key) for key in ids if key)
+    return Change(box, found, tuple(key for key in found if key in after.withdrawn_ids))

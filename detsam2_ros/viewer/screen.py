@@ -14,7 +14,7 @@ import rerun.blueprint as rrb
 
 from detsam2_ros.client.frame import TimelineFrame
 from detsam2_ros.media.overlay import AMBER, object_colour
-from detsam2_ros.viewer.follow import Change, Picture
+from detsam2_ros.viewer.follow import Change, Picture, tag
 
 # Two timelines. On `received`, corrections appear in a view of their own at the time of arrival.
 # On `stamp`, each past frame has its best known masks.
@@ -62,7 +62,10 @@ class RerunScreen:
         x0, y0, x1, y1 = change.box
         box = rr.Boxes2D(mins=[(x0, y0)], sizes=[(x1 - x0, y1 - y0)], colors=[AMBER])
         self._log(f'{PAST}/changed', box)
-        names = ', '.join(f'{key} {self._names.get(key, "")}'.strip() for key in change.ids)
+        names = ', '.join(
+            f'{key} {self._names.get(key, "")}'.strip() + ' withdrawn' * (key in change.withdrawn)
+            for key in change.ids
+        )
         self._log(LOG, rr.TextLog(f'{text}{names}', level='INFO'))
 
     def latency(self, what: str, milliseconds: float, now: int) -> None:
@@ -86,7 +89,7 @@ class RerunScreen:
                 mins=[box[:2] for box in boxes],
                 sizes=[(box[2] - box[0], box[3] - box[1]) for box in boxes],
                 class_ids=[obj.id for obj in seen],
-                labels=[f'{obj.id} {obj.class_name}'.strip() for obj in seen],
+                labels=[tag(obj) for obj in seen],
             ),
         )
 

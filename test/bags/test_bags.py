@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import bag_recordings as made
+import fakes
 import numpy as np
 import pytest
 from bag_recordings import CONFIG, DELAY, FRAMES, START, STEP, drawn, engine, read, stamp_of
@@ -16,8 +17,9 @@ from rosbags.rosbag2 import Reader
 
 from detsam2_ros import bags
 from detsam2_ros.bags.types import CORRECTION, IMAGE, OBJECTS, Serializer
-from detsam2_ros.client import MaskTimeline
-from detsam2_ros.engine import Engine
+from detsam2_ros.cli.bag_command import summary
+from detsam2_ros.client import MaskTimeline, ObjectState
+from detsam2_ros.engine import Engine, EngineConfig
 from detsam2_ros.messages import pixels
 from detsam2_ros.messages.result_fields import FirstLabels
 
@@ -61,6 +63,45 @@ def test_a_timeline_gets_the_final_masks(recording, tmp_path, mode) -> None:
     assert (front.segmented, front.messages, front.refused) == (FRAMES, FRAMES, {})
     assert front.corrections == len(found[f'{FRONT}/corrections']) > 0
     assert rear.objects == 2 and not front.problems
+
+
+GHOSTS = EngineConfig(
+    window_size=3, detect_interval=3, max_propagation=15, withdraw_detections=2)
+RED, GREEN = (0, fakes.disc_box(20, 60, 14)), (1, fakes.disc_box(120, 25, 12))
+
+
+@pytest.mark.parametrize('mode', ['window', 'online'])
+@pytest.mark.parametrize('final_only', [False, True])
+def test_states_and_withdrawals_are_in_the_bag(tmp_path, mode, final_only) -> None:
+    """Red is detected once and never again; green is confirmed on the second look."""
+    def look(frame: int) -> list:
+        return [GREEN, RED] if frame == 0 else [GREEN]
+
+    images = [drawn(0) for _ in range(24)]
+    source = made.write(tmp_path / 'in', [
+        (FRONT, IMAGE, START + i * STEP, made.raw(image, START + i * STEP))
+        for i, image in enumerate(images)
+    ])
+    job = bags.Job(source, tmp_path / 'out.mcap', final_only=final_only)
+    detector = fakes.ScriptedDetector(look, interval=3)
+    report = bags.segment(job, engine(replace(GHOSTS, mode=mode), detector))
+    (topic,) = report.topics
+    assert (topic.objects, topic.withdrawn) == (1, 1)
+    assert '1 object, 1 withdrawn' in summary(report)
+    found = read(job.output)
+    arrays = [message for _, message in found[f'{FRONT}/objects']]
+    ghost = 3 - {m.frame_index: m for m in arrays}[23].ids[0]
+    if final_only:
+        assert {(*m.ids, *m.states) for m in arrays} == {(3 - ghost, 2)}
+    else:
+        first = arrays[0]
+        assert dict(zip(first.ids, first.states, strict=True)) == {1: 1, 2: 1}
+        corrections = [message for _, message in found[f'{FRONT}/corrections']]
+        named = {m.frame_index for m in corrections if list(m.withdrawn_ids) == [ghost]}
+        assert named == {m.frame_index for m in arrays if ghost in m.ids} >= set(range(5))
+    for frame in replayed(found, FRONT).frames():
+        assert [(o.id, o.state) for o in frame.objects] == [(3 - ghost, ObjectState.CONFIRMED)]
+        assert set(np.unique(frame.labels)) == {0, 3 - ghost}
 
 
 def test_times_and_headers_are_those_of_the_images(recording, tmp_path) -> None:

@@ -12,7 +12,19 @@ from pathlib import Path
 import cli_cases
 import fakes
 import numpy as np
-from cli_cases import FRAMES, SIZE, SMALL, drawn, frames_of, late_detector, mask_of, records_of
+import pytest
+from cli_cases import (
+    FRAMES,
+    SIZE,
+    SMALL,
+    drawn,
+    frames_of,
+    late_detector,
+    mask_of,
+    records_of,
+    red_box,
+    use_engine,
+)  # fmt: skip
 
 from detsam2_ros.cli import options, segment_video
 from detsam2_ros.engine import MemoryBank, load_sam2
@@ -55,14 +67,17 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
     stamps = [round(index * 1e9 / 20) for index in range(FRAMES)]
     for i, record in enumerate(records):
         assert set(record) == {
-            'frame', 'stamp', 'revision', 'final', 'newest', 'changed_ids', 'objects'}
+            'frame', 'stamp', 'revision', 'final', 'newest', 'changed_ids', 'withdrawn_ids',
+            'objects'}
         assert abs(record['stamp'] - stamps[record['frame']]) < 1000
         last = i + 1 == len(records) or records[i + 1]['frame'] != record['frame']
         assert record['final'] == last
         assert record['newest'] >= record['frame']
         for obj in record['objects']:
             assert set(obj) == {
-                'id', 'class_id', 'class_name', 'score', 'box', 'visible', 'conditioned'}
+                'id', 'class_id', 'class_name', 'score', 'box', 'visible', 'conditioned',
+                'state'}
+            assert obj['state'] == 'confirmed'
             assert obj['visible'] == (obj['box'] is not None)
     by_frame = {record['frame']: record for record in records}  # the last revision of each
     # Red was first detected at frame 10, whose pass (newest frame 14) reached back to frame 0.
@@ -72,6 +87,31 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
     assert (
         by_frame[10]['objects'][1]['conditioned'] and not by_frame[9]['objects'][1]['conditioned']
     )
+
+
+@pytest.mark.parametrize('mode', ['window', 'online'])
+def test_a_ghost_is_in_the_lines_and_in_no_final_mask(monkeypatch, video, tmp_path, mode) -> None:
+    """Red is detected once and never again, although it is in view."""
+    green = (1, fakes.disc_box(120, 25, 12))
+    script = {at: [green, (0, red_box(0))] if at == 0 else [green] for at in (0, 5, 10, 15, 20)}
+    use_engine(monkeypatch, lambda: fakes.ScriptedDetector(script, interval=5))
+    out = tmp_path / 'out'
+    options = ['-K', '5', '-D', '5', '-M', '20', '--device', 'cpu', '--withdraw-detections', '2']
+    assert segment_video.main([str(video), '-o', str(out), '--mode', mode, *options]) == 0
+    records = records_of(out)
+    shown = [r for r in records for obj in r['objects'] if obj['class_name'] == 'class 0']
+    assert {obj['state'] for r in shown for obj in r['objects'] if obj['class_id'] == 0} == {
+        'tentative'}
+    ghost = {obj['id'] for r in shown for obj in r['objects'] if obj['class_id'] == 0}
+    assert len(ghost) == 1
+    withdrawn = [r for r in records if r['withdrawn_ids']]
+    assert {r['frame'] for r in withdrawn} == {r['frame'] for r in shown} >= set(range(8))
+    assert all(set(r['withdrawn_ids']) == ghost <= set(r['changed_ids']) for r in withdrawn)
+    last = {r['frame']: r for r in records}
+    for index in range(FRAMES):
+        states = [obj['state'] for obj in last[index]['objects']]
+        assert states == ['confirmed'], index
+        assert not set(np.unique(mask_of(out, index))) & ghost
 
 
 def test_the_overlay_shows_final_masks_and_marks_corrected_frames(engine, video, tmp_path) -> None:

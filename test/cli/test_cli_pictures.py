@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detsam2_ros.cli.report import make_highlight
 from detsam2_ros.cli.summary import Presence, Summary
 from detsam2_ros.media.overlay import draw_overlay, enlarged, enlargement, object_colour
 from detsam2_ros.media.sheet import (
@@ -19,22 +20,27 @@ from detsam2_ros.media.sheet import (
     side_by_side,
 )
 from detsam2_ros.media.timeline import Timeline, notable_changes
-from detsam2_ros.results.frames import FrameResult, Object, ObjectInfo
+from detsam2_ros.results.frames import FrameResult, Object, ObjectInfo, ObjectState
 from detsam2_ros.results.masks import Mask
 
 SHAPE = (90, 120)
 
 
-def result(index: int, revision: int, masks: dict[int, np.ndarray], final=False) -> FrameResult:
+def result(
+    index: int, revision: int, masks: dict[int, np.ndarray], final=False, withdrawn=(),
+    tentative=(),
+) -> FrameResult:
     """A result with these masks, bool [H, W], by object id."""
     labels = np.zeros(SHAPE, np.uint16)
     objects = []
     for key, mask in masks.items():
         labels[mask] = key
-        objects.append(Object(key, 3, 'ball', 0.9, False, Mask.of(mask)))
+        state = ObjectState.TENTATIVE if key in tentative else ObjectState.CONFIRMED
+        objects.append(Object(key, 3, 'ball', 0.9, False, Mask.of(mask), state))
     return FrameResult(
         stream='s', index=index, stamp=index * 1000, revision=revision, final=final,
-        objects=tuple(objects), labels=labels, changed_ids=tuple(masks),
+        objects=tuple(objects), labels=labels, changed_ids=(*masks, *withdrawn),
+        withdrawn_ids=withdrawn,
     )
 
 
@@ -110,6 +116,31 @@ class TestOverlay:
                 picture, labels, [thing], badge='b', caption='c', corrected_ids=[1])
             assert drawn.shape == picture.shape
 
+    def test_a_tentative_object_has_a_dashed_outline_a_question_mark_and_no_tint(self) -> None:
+        mask = square(20, 20, 50)
+        sure, ghost = result(0, 0, {7: mask}), result(0, 0, {7: mask}, tentative=(7,))
+        solid, dashed = (
+            draw_overlay(image(), shown.labels, shown.objects, tags=False)
+            for shown in (sure, ghost)
+        )
+        # Drawn in smooth lines: a pixel of the outline is red enough. Dashes on every side.
+        for side in (np.s_[20, 20:70], np.s_[69, 20:70], np.s_[20:70, 20], np.s_[20:70, 69]):
+            assert (solid[side][:, 0] > 150).all()
+            assert 0.4 < (dashed[side][:, 0] > 150).mean() < 0.75
+            assert (dashed[side] == 60).all(axis=1).mean() > 0.2
+        assert (dashed[24:66, 24:66] == 60).all() and (solid[24:66, 24:66] != 60).all()
+        marked, plain = (
+            draw_overlay(image(), shown.labels, shown.objects) for shown in (ghost, sure)
+        )
+        named = draw_overlay(
+            image(), ghost.labels,
+            [ObjectInfo(7, 3, 'ball?', 1.0, None, True, False)],
+        )
+        outside = np.ones(SHAPE, bool)
+        outside[19:71, 19:71] = False
+        assert np.array_equal(marked[outside], named[outside])
+        assert not np.array_equal(marked[outside], plain[outside])
+
     def test_small_pictures_are_enlarged_by_whole_factors(self) -> None:
         assert [enlargement(shape) for shape in ((720, 1280), (480, 480), (256, 300), (9, 9))] == [
             1, 1, 2, 4]
@@ -151,6 +182,33 @@ class TestTimeline:
             timeline.add_frame(index, image(), index)
         timeline.add_results([result(0, 0, {})], horizon=0)
         assert [settled.index for settled in timeline.drain(final=False)] == [0]
+
+    def test_states_as_known_in_the_end_and_what_was_withdrawn(self) -> None:
+        timeline = Timeline()
+        for index in range(3):
+            timeline.add_frame(index, image(), index)
+        ball, ghost = square(10, 10), square(60, 50)
+        timeline.add_results(
+            [result(i, 0, {1: ball, 2: ghost}, tentative=(1, 2)) for i in range(2)], horizon=0)
+        done = timeline.add_results(
+            [result(1, 1, {1: ball}, withdrawn=(2,)), result(2, 0, {1: ball})], horizon=3)
+        assert [settled.withdrawn for settled in done] == [(), (2,), ()]
+        states = [
+            [[obj['state'] for obj in record['objects']] for record in settled.records]
+            for settled in done
+        ]
+        assert states == [
+            [['confirmed', 'tentative']], [['tentative', 'tentative'], ['confirmed']],
+            [['confirmed']]]
+        assert [[record['withdrawn_ids'] for record in each.records] for each in done] == [
+            [[]], [[], [2]], [[]]]
+        assert [obj.state.name for obj in done[0].last.objects] == ['CONFIRMED', 'TENTATIVE']
+        assert [obj.state.name for obj in done[0].first.objects] == ['TENTATIVE', 'TENTATIVE']
+        assert 'withdrawn 2 ball' in make_highlight(done[1]).title
+        summary = Summary()
+        for settled in done[1:]:
+            summary.add_settled(settled)
+        assert summary.withdrawn == {2} and '; 1 more shown and withdrawn' in summary.text()
 
     def test_notable_changes(self) -> None:
         before = result(0, 0, {1: square(10, 10), 2: square(50, 50), 3: NOTHING, 4: square(80, 5)})

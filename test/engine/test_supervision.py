@@ -11,6 +11,7 @@ from fakes import ColourDetector, Run
 from stream_cases import USUAL, picture
 
 from detsam2_ros.engine import FrameResult, Object
+from detsam2_ros.results.frames import ObjectState
 from detsam2_ros.results.masks import Mask
 
 SIZE = (40, 60)  # height, width
@@ -31,7 +32,7 @@ def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
 CUP, BOWL = rectangle(4, 6, 14, 26), rectangle(30, 10, 50, 20)
 SHOWN = (
     Object(3, 41, 'cup', 0.75, True, Mask.of(CUP)),
-    Object(7, 45, 'blue bowl', 0.5, False, Mask.of(BOWL)),
+    Object(7, 45, 'blue bowl', 0.5, False, Mask.of(BOWL), ObjectState.TENTATIVE),
 )
 INVISIBLE = Object(5, 41, 'cup', 0.125, False, Mask(SIZE))
 
@@ -61,6 +62,9 @@ def check(detections: Any, objects: tuple[Object, ...], masks: list[np.ndarray])
     names = detections.data['class_name']
     assert names.dtype.kind == 'U' and names.shape == (count,)
     assert names.tolist() == [thing.class_name for thing in objects]
+    states = detections.data['state']
+    assert states.dtype.kind == 'U' and states.shape == (count,)
+    assert states.tolist() == [thing.state.name.lower() for thing in objects]
 
 
 def test_every_field_has_the_value_of_its_object(supervision: Any) -> None:
@@ -68,6 +72,7 @@ def test_every_field_has_the_value_of_its_object(supervision: Any) -> None:
     assert isinstance(detections, supervision.Detections)
     check(detections, SHOWN, [CUP, BOWL])
     assert detections.xyxy.tolist() == [[4, 6, 14, 26], [30, 10, 50, 20]]
+    assert detections.data['state'].tolist() == ['confirmed', 'tentative']
 
 
 def test_a_frame_without_objects_has_no_detections(supervision: Any) -> None:

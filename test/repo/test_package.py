@@ -182,7 +182,7 @@ def test_messages_cross_a_topic() -> None:
     rclpy = pytest.importorskip('rclpy')
     messages = pytest.importorskip('detsam2_msgs.msg')
     sent = messages.MaskCorrection(frame_index=2**40, revision=3, final=True)
-    sent.changed_ids = [7, 65535]
+    sent.changed_ids, sent.withdrawn_ids = [7, 9, 65535], [9]
     sent.header.frame_id = 'camera'
     sent.roi.width = 2
     sent.patch.encoding = 'mono16'
@@ -190,7 +190,7 @@ def test_messages_cross_a_topic() -> None:
     sent.objects = messages.ObjectArray(
         frame_index=2**40, ids=[7, 65535], class_ids=[-1, 80], class_names=['ball', 'Köln'],
         scores=[0.5, 1.0], boxes=[0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0],
-        visible=[True, False], conditioned=[False, True],
+        visible=[True, False], conditioned=[False, True], states=[1, 2],
     )  # fmt: skip
     context = rclpy.Context()
     rclpy.init(context=context)

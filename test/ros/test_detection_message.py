@@ -17,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 
-from detsam2_ros.results.frames import Object
+from detsam2_ros.results.frames import Object, ObjectState
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros import detections as detection_message
 from detsam2_ros.ros.detections import MAX_BOXES, REFUSALS, read_detections
@@ -153,7 +153,8 @@ def shown(*objects: Object, labels: np.ndarray | None = None) -> SimpleNamespace
 
 CUP = Object(3, 1, 'cup', 0.75, False, Mask((40, 40), (10, 20, 14, 26)))
 HIDDEN = Object(4, 0, 'ball', 0.1, False, Mask((40, 40)))
-BALL = Object(65535, 300, 'ball', 1.0, True, Mask((40, 40), (0, 0, 1, 1)))
+BALL = Object(
+    65535, 300, 'ball', 0.25, True, Mask((40, 40), (0, 0, 1, 1)), ObjectState.TENTATIVE)
 
 
 @needs_vision_msgs
@@ -168,6 +169,9 @@ def test_tracked_objects_have_their_id_class_and_box():
     assert (cup.bbox.center.position.x, cup.bbox.center.position.y) == (12.0, 23.0)
     assert (cup.bbox.size_x, cup.bbox.size_y, cup.bbox.center.theta) == (4.0, 6.0, 0.0)
     assert [(r.hypothesis.class_id, r.hypothesis.score) for r in cup.results] == [('1', 0.75)]
+    ball = message.detections[1].results  # tentative: a mark behind the class
+    assert [(r.hypothesis.class_id, r.hypothesis.score) for r in ball] == [
+        ('300', 0.25), ('tentative', 0.0)]
     assert not tracked(shown(), header).detections
 
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as messages: a correction on top of revision 0 gives exactly the later labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ from std_msgs.msg import Header
 
 from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
 from detsam2_ros.messages.png import read_png
-from detsam2_ros.results.frames import FrameResult, Object
+from detsam2_ros.results.frames import FrameResult, Object, ObjectState
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.ros.images import label_image, read_labels
 from detsam2_ros.ros.result_messages import (
@@ -152,11 +154,25 @@ def test_a_correction_survives_the_wire():
     assert got.header == got.objects.header == got.patch.header == header()
     assert (got.frame_index, got.revision, got.final) == (3, 2, True)
     assert (got.objects.frame_index, got.objects.revision, got.objects.final) == (3, 2, True)
-    assert list(got.changed_ids) == [7, 300]
+    assert list(got.changed_ids) == [7, 300] and list(got.withdrawn_ids) == []
     assert list(got.objects.ids) == [7, 300]
     # Known by hand: 2..4 lost, 9..12 gained, and the new one from 20 to 25.
     roi = got.roi
     assert (roi.x_offset, roi.y_offset, roi.width, roi.height) == (2, 3, 23, 12)
+
+
+def test_a_withdrawal_names_the_id_and_takes_its_pixels_back():
+    first = result(20, 30, [(7, 2, 3, 9, 9), (8, 20, 10, 25, 15)])
+    later = replace(
+        result(20, 30, [(8, 20, 10, 25, 15)], revision=1), changed_ids=(7,), withdrawn_ids=(7,))
+    sent = correction(later, header(), FirstLabels.of(first))
+    for message in (sent, compressed_correction(sent).correction):
+        got = deserialize_message(serialize_message(message), MaskCorrection)
+        assert (list(got.changed_ids), list(got.withdrawn_ids)) == ([7], [7])
+        assert (got.withdrawn_ids.typecode, list(got.objects.ids)) == ('H', [8])
+        roi = got.roi
+        assert (roi.x_offset, roi.y_offset, roi.width, roi.height) == (2, 3, 7, 6)
+    check_patch(first, later, sent)
 
 
 @pytest.mark.parametrize('rectangles', [[], [(5, 0, 0, 30, 20)], [(5, 29, 19, 30, 20)]])
@@ -217,7 +233,7 @@ def test_corrections_of_the_engine_give_its_final_labels():
 # ---- objects
 def test_objects_are_flat_arrays_of_one_order():
     objects = (
-        Object(7, 2, 'cup', 0.25, True, Mask((48, 64), (1, 2, 30, 41))),
+        Object(7, 2, 'cup', 0.25, True, Mask((48, 64), (1, 2, 30, 41)), ObjectState.TENTATIVE),
         Object(65535, 2**31 - 1, 'bäll', 1.0, False, Mask((48, 64))),
     )
     labels = np.zeros((48, 64), np.uint16)
@@ -234,13 +250,16 @@ def test_objects_are_flat_arrays_of_one_order():
     assert (got.boxes.typecode, list(got.boxes)) == ('f', [1.0, 2.0, 30.0, 41.0, 0, 0, 0, 0])
     assert got.visible == [True, False]
     assert got.conditioned == [True, False]
+    assert list(got.states) == [ObjectArray.TENTATIVE, ObjectArray.CONFIRMED] == [1, 2]
 
 
 def test_no_object_is_a_message_too():
     message = object_array(result(4, 6, []), header())
     got = deserialize_message(serialize_message(message), ObjectArray)
     assert got == message
-    for name in ('ids', 'class_ids', 'class_names', 'scores', 'boxes', 'visible', 'conditioned'):
+    for name in (
+        'ids', 'class_ids', 'class_names', 'scores', 'boxes', 'visible', 'conditioned', 'states',
+    ):
         assert len(getattr(got, name)) == 0
 
 

@@ -119,6 +119,7 @@ def check_same(camera: CameraSide, *streams: Sequence[FrameResult]) -> None:
         assert (message.frame_index, message.revision) == (result.index, result.revision)
         assert message.final == result.final
         assert list(message.changed_ids) == list(result.changed_ids)
+        assert list(message.withdrawn_ids) == list(result.withdrawn_ids)
         assert message.objects.header == message.header
         check_objects(message.objects, result)
     check_timeline(camera, streams[-1])
@@ -187,6 +188,7 @@ def check_objects(message: Any, result: FrameResult) -> None:
     assert list(message.boxes) == [side for o in objects for side in (o.box or (0, 0, 0, 0))]
     assert list(message.visible) == [o.visible for o in objects]
     assert list(message.conditioned) == [o.conditioned for o in objects]
+    assert list(message.states) == [o.state for o in objects]
 
 
 def _labels(message: Any) -> np.ndarray:
