@@ -88,6 +88,11 @@ class Stream:
         return tuple(sorted((edit.describe(obj) for obj in known), key=lambda thing: thing.id))
 
     @property
+    def dormant_ids(self) -> tuple[int, ...]:
+        """The ids of the objects that are gone and may return, the longest unseen first."""
+        return tuple(obj.id for obj in self._state.dormant if obj.id is not None)
+
+    @property
     def bank(self) -> MemoryBank | None:
         """The memory bank that is loaded."""
         return self._state.bank
@@ -140,18 +145,16 @@ class Stream:
             height, width = image.shape[:2]
             resizer = MaskResizer(height, width, self._model.mask_size, self._model.device)
         index, interval = state.next_index, self._config.detect_interval
+        looks = self._detector is not None and interval > 0
         frame = Frame(
             index=index,
             stamp=stamp,
             image=image,
             tag=tag,
-            is_detection_frame=(
-                self._detector is not None and interval > 0 and index % interval == 0
-            ),
+            is_detection_frame=looks and index % interval == 0,
         )
-        state = replace(
-            state, resizer=resizer, next_index=index + 1, window=(*state.window, index)
-        )
+        window = *state.window, index
+        state = replace(state, resizer=resizer, next_index=index + 1, window=window)
         if self._config.mode == 'online':
             return self._track_forward(frame, state)
         self._commit_waiting(frame, state)
@@ -383,13 +386,10 @@ class Stream:
         masks = found.published_masks() if self._config.early_stop_iou > 0 else {}
         state = state.with_frames([frame.with_result(result, masks)])
         self._stats.settle()  # before the commit: a GPU may report a failed kernel here
-        self._holder.commit(replace(
-            state, objects=tuple(step.objects), dormant=tuple(step.dormant), ids=step.ids.ids
-        ))
-        ids = step.ids
+        ids, objects, dormant = step.ids, tuple(step.objects), tuple(step.dormant)
+        self._holder.commit(replace(state, objects=objects, dormant=dormant, ids=ids.ids))
         self._stats.add(
-            frames=1, published_frames=1, objects=ids.given, recalled_objects=ids.recalled
-        )
+            frames=1, published_frames=1, objects=ids.given, recalled_objects=ids.recalled)
         if failure:
             raise DetectorError(failure, [result])
         return [result]

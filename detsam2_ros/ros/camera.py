@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
 from detsam2_ros.media.overlay import draw_overlay
 from detsam2_ros.messages.stamps import nanoseconds
-from detsam2_ros.results.frames import FrameResult
+from detsam2_ros.results.frames import FrameResult, ObjectState
 from detsam2_ros.ros.detections import DetectionTopic
 from detsam2_ros.ros.image_subscription import ImageSubscription
 from detsam2_ros.ros.images import (
@@ -72,6 +73,8 @@ class Camera:
         self._compressed = parameters.image_transport == 'compressed'
         self._overlay_enabled = parameters.overlay
         self._first: dict[int, FirstLabels] = {}
+        self.states: Counter[ObjectState] = Counter()  # of the objects of the newest frame
+        self.dormant = 0  # objects that are gone and may return
         self._reach = parameters.engine.max_propagation + parameters.engine.window_size
         self._reported: set[str] = set()
         self.images = ImageSubscription(
@@ -204,6 +207,7 @@ class Camera:
             self.accounts.correct()
 
     def _publish_masks(self, result: FrameResult, header: Any) -> None:
+        self.states = Counter(thing.state for thing in result.objects)
         # Before anything is sent: corrections need the labels, also when sending fails.
         self._first[result.index] = FirstLabels.of(result)
         if len(self._first) > self._reach:
@@ -221,8 +225,8 @@ class Camera:
         self.accounts.publish((now - result.stamp) / 1e9)
 
     def forget(self) -> None:
-        """Drop the labels of past frames: the stream restarts."""
-        self._first = {}
+        """Drop what is known of past frames: the stream restarts."""
+        self._first, self.states, self.dormant = {}, Counter(), 0
 
     def publish_classes(self, class_names: Mapping[int, str]) -> None:
         """Publish the class table; the topic is latched."""

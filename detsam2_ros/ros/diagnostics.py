@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
 
 from detsam2_ros.engine.stats import Stats
+from detsam2_ros.results.frames import ObjectState
 from detsam2_ros.ros.camera import Camera
 from detsam2_ros.ros.services.banks import LoadedBank
 from detsam2_ros.ros.session import Session, explain
@@ -114,6 +115,9 @@ class Diagnostics:
             ('published', account.published),
             ('corrections', account.corrections),
             ('resets', account.resets),
+            ('tentative_objects', camera.states[ObjectState.TENTATIVE]),
+            ('confirmed_objects', camera.states[ObjectState.CONFIRMED]),
+            ('dormant_objects', camera.dormant),
             ('queue', session.worker.waiting()[camera.name]),
             ('last_mask_age_s', _seconds(
                 None if account.last_published is None else now - account.last_published)),
@@ -190,7 +194,8 @@ def _detection_values(counts: DetectionCounts) -> list[tuple[str, object]]:
 def _stats_values(stats: Stats) -> list[tuple[str, object]]:
     counts = ('frames', 'encodings', 'tracked_frames', 'forward_frames', 'associated_frames',
               'conditioned_frames', 'passes', 'corrections', 'detector_frames',
-              'detector_failures', 'objects', 'device_bytes')
+              'detector_failures', 'objects', 'withdrawn_objects', 'recalled_objects',
+              'device_bytes')
     values: list[tuple[str, object]] = [(name, getattr(stats, name)) for name in counts]
     return values + [(f'{stage}_s', f'{s:.3f}') for stage, s in stats.seconds.items()]
 

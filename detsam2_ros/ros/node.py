@@ -38,6 +38,7 @@ from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
 from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
 from detsam2_ros.ros.logs import route_logs, unroute_logs
+from detsam2_ros.ros.parameters.advice import undecided_objects
 from detsam2_ros.ros.parameters.declare import (
     NodeParameters,
     ParameterError,
@@ -128,6 +129,7 @@ class DetSam2Node(LifecycleNode):
             session = None
             try:
                 self._settings = read_parameters(self)
+                self._advise('')
                 if self._settings.bond:
                     check_bondpy()
                 session = Session(self, self._settings, self._factory)
@@ -260,8 +262,15 @@ class DetSam2Node(LifecycleNode):
     def _change_parameters(self, changes: list[Parameter]) -> None:
         before: NodeParameters = self._settings
         self._settings = check_changes(before, changes)
+        self._advise(undecided_objects(before))
         if self._held.session is not None and self._settings != before:
             self._held.session.change(self._settings)
+
+    def _advise(self, known: str) -> None:
+        """Log what is not advised; known: what was said before."""
+        advice = undecided_objects(self._settings)
+        if advice and advice != known:
+            self.get_logger().warning(advice)
 
     def _publish_diagnostics(self) -> None:
         if not self.ended.is_set():

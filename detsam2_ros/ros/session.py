@@ -200,10 +200,13 @@ class Session:
 
         return self.worker.call(swap).result()
 
-    def export_bank(self, camera: str, max_entries: int, new_only: bool) -> MemoryBank:
+    def export_bank(
+        self, camera: str, max_entries: int, new_only: bool, dormant: bool
+    ) -> MemoryBank:
         """Return what a camera's objects remember; waits until the running pass is done."""
         return self.worker.call(
-            lambda engine: engine.streams[camera or 'camera'].export_bank(max_entries, new_only)
+            lambda engine: engine.streams[camera or 'camera'].export_bank(
+                max_entries, new_only, dormant)
         ).result()
 
     def on_stream(self, camera: str, work: Callable[[Stream], T]) -> T:
@@ -232,6 +235,9 @@ class Session:
     def on_result(self, camera: str, result: FrameResult) -> None:
         """Hand a result to the publishing thread."""
         publish = self.cameras[camera].publish
+        if (engine := self.worker.engine) is not None:
+            stream = engine.streams[camera or 'camera']
+            self.cameras[camera].dormant = len(stream.dormant_ids)
         self._publish_queue.post(partial(publish, result, result.tag.header, result.tag.image))
 
     def on_dropped(self, camera: str, reason: str) -> None:

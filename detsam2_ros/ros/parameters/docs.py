@@ -52,7 +52,9 @@ _NOTES = """\
 ## Values that go together
 
 - `max_propagation` is at least `window_size`; twice is advised, so that every frame of the
-  previous window can be corrected.
+  previous window can be corrected. It is more than `window_size` + `detect_interval` x
+  (`confirm_detections` - 1), or frames become final before it is known whether their objects are
+  there ([ghosts.md](ghosts.md)); the log names the smallest value that will do.
 - Names in `cameras` become parts of topic names: lower-case letters, digits and single
   underscores, a letter first. A name that the node itself uses, such as `masks`, is refused.
 - `memory_bank` is a path inside `memory_bank_directory`: not absolute, without `..`.

@@ -105,7 +105,7 @@ class BankServices(ServiceBase):
             raise RequestError(
                 f"'{request.path}' exists already; set overwrite, or name another file")
         most = request.max_entries_per_object or 2**31
-        bank = session.export_bank(camera, most, request.new_only)
+        bank = session.export_bank(camera, most, request.new_only, request.dormant)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
