@@ -27,7 +27,7 @@ except ImportError:  # an optional dependency, see package.xml
 UNLABELED = 255  # in a class mask; vision_msgs/VisionClass calls 255 so where ids have 8 bits
 # Class id of the second result of a tentative object. Its score is 0: readers that take the best
 # result, as another detsam2 node does, must never take it for a class.
-TENTATIVE = 'tentative'
+TENTATIVE = ObjectState.TENTATIVE.name.lower()
 _MAX_ID = 65535  # of a VisionClass
 
 

@@ -23,11 +23,11 @@ def planner():
     return example('planner')
 
 
-def covering(*cells: tuple[int, int]) -> np.ndarray:
+def covering(*cells: tuple[int, int], by: int = 1) -> np.ndarray:
     """Make labels with an object that covers these cells (row, column)."""
     labels = np.zeros(SIZE, np.uint16)
     for row, column in cells:
-        labels[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = 5
+        labels[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = by
     return labels
 
 
@@ -74,10 +74,90 @@ def test_a_correction_frees_cells_and_changes_the_plan(planner) -> None:
     assert (change.freed, change.taken, change.before, change.after) == (0, 3, None, 1)
     change = space.update(timeline.add_correction(correction(wrong, right, 0, 0)))
     assert (change.freed, change.taken, change.before, change.after) == (2, 0, 1, 2)
-    expected = '2 cells freed, 0 newly occupied; plan changed from column 1 to column 2'
+    expected = (
+        '2 cells freed, 0 newly occupied, 0 doubtful; plan changed from column 1 to column 2')
     assert str(change) == expected
     again = space.update(timeline.latest())
-    assert str(again) == '0 cells freed, 0 newly occupied; plan stays at column 2'
+    assert str(again) == '0 cells freed, 0 newly occupied, 0 doubtful; plan stays at column 2'
+
+
+def show(timeline: MaskTimeline, labels: np.ndarray, index: int, tentative=(2,)) -> TimelineFrame:
+    """Feed a frame with the objects 1 and 2."""
+    timeline.add_masks(masks(labels, index * STEP))
+    return timeline.add_objects(objects(index * STEP, index, (1, 2), tentative=tentative))
+
+
+DOUBT = covering((3, 2), (1, 2), by=2)  # on the way that would be planned
+
+
+def test_a_tentative_object_is_gone_around_and_blocks_nothing(planner) -> None:
+    space = planner.FreeSpace(CELL)
+    change = space.update(show(MaskTimeline(), DOUBT, 0))
+    assert (change.taken, change.doubtful, change.after, change.slowly) == (0, 2, 3, False)
+    assert not space.belief.any() and space.caution[3, 2] == 1.0
+    # Where every way is doubtful, the planner goes on, slowly.
+    wall = covering(*[(3, column) for column in range(6)], by=2)
+    change = planner.FreeSpace(CELL).update(show(MaskTimeline(), wall, 0))
+    assert (change.doubtful, change.after, change.slowly) == (6, 2, True)
+    assert str(change) == (
+        '0 cells freed, 0 newly occupied, 6 doubtful; plan changed from standing still to column '
+        '2, slowly')
+    # A doubtful cell beyond the end of the way slows nobody.
+    behind = covering((0, 2), by=2) + covering(*[(1, column) for column in range(6)])
+    change = planner.FreeSpace(CELL).update(show(MaskTimeline(), behind, 0))
+    assert (change.taken, change.doubtful, change.after, change.slowly) == (6, 1, 2, False)
+
+
+def test_an_object_that_is_confirmed_blocks_its_cells_on_the_frames_before_too(planner) -> None:
+    space, timeline = planner.FreeSpace(CELL, decay=1.0), MaskTimeline()
+    for index in range(3):
+        space.update(show(timeline, DOUBT, index))
+    change = space.update(show(timeline, covering(), 3, tentative=()))
+    assert (change.taken, change.doubtful) == (2, 0)
+    assert space.belief[3, 2] == space.belief[1, 2] == 0.75
+
+
+def test_a_withdrawn_object_leaves_every_frame_and_the_plan_goes_back(planner) -> None:
+    """Also those whose own corrections have not come yet."""
+    space, timeline = planner.FreeSpace(CELL, decay=1.0), MaskTimeline()
+    for index in range(3):
+        change = space.update(show(timeline, DOUBT, index))
+    assert change.after == 3
+    message = correction(DOUBT, covering(), 0, 0, withdrawn=(2,))
+    change = space.update(timeline.add_correction(message))
+    assert (change.doubtful, change.before, change.after, change.slowly) == (0, 3, 2, False)
+    assert not space.caution.any()
+    space.update(show(timeline, DOUBT, 3))  # was on its way
+    assert not space.caution.any()
+
+
+@pytest.mark.ros
+def test_the_node_says_what_is_doubtful_and_what_was_withdrawn(planner) -> None:
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    sent = []
+    try:
+        node = planner.Planner(context=context)
+        node.free_space.cell = CELL
+        node.plans = type('Plans', (), {'publish': lambda _, message: sent.append(message.data)})()
+        timeline = MaskTimeline()
+        node.on_frame(show(timeline, DOUBT, 0))
+        grid = np.array(node.grid().data).reshape(4, 6)[::-1]
+        assert grid[3, 2] == grid[1, 2] == 50 and grid.sum() == 100
+        node.on_frame(timeline.add_correction(
+            correction(DOUBT, covering(), 0, 0, withdrawn=(2,))))
+        assert not any(node.grid().data)
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+    assert sent == [
+        'frame 0: 0 cells freed, 0 newly occupied, 2 doubtful; plan changed from standing still '
+        'to column 3',
+        'frame 0 corrected (revision 1, withdrawn 2): 0 cells freed, 0 newly occupied, 0 '
+        'doubtful; plan changed from column 3 to column 2',
+    ]
 
 
 def test_one_wrong_frame_among_many_does_not_decide(planner) -> None:
