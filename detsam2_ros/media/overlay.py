@@ -202,11 +202,11 @@ def _outline(
     if not dashed:
         cv2.drawContours(drawn, contours, -1, object_colour(key), line, cv2.LINE_AA)
         return
-    dash = 5 * line
+    dash, gap = 5 * line, 7 * line  # bolder than a solid outline, for want of a tint
     for contour in contours:
-        for start in range(0, len(contour), 2 * dash):
+        for start in range(0, len(contour), dash + gap):
             part = contour[start : start + dash]
-            cv2.polylines(drawn, [part], False, object_colour(key), line, cv2.LINE_AA)
+            cv2.polylines(drawn, [part], False, object_colour(key), 2 * line, cv2.LINE_AA)
 
 
 def _free_place(

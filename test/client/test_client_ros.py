@@ -165,7 +165,7 @@ def test_planner_as_a_process(context_and_executor) -> None:
     assert list(grid.data[:6]) == [0, 0, 100, 100, 100, 0] and not any(grid.data[6:])
     assert not any(grids[7].data)
     assert plans[0] == (
-        'frame 0: 0 cells freed, 3 newly occupied; '
+        'frame 0: 0 cells freed, 3 newly occupied, 0 doubtful; '
         'plan changed from standing still to column 1'
     )
     freed = [line for line in plans if 'corrected (revision 1): 3 cells freed' in line]
