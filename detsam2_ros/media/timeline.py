@@ -88,14 +88,14 @@ class Timeline:
         waiting.records[-1]['final'] = final or last.final
         waiting.records[-1]['objects'] = _object_records(last)
         return Settled(
-            index,
-            waiting.stamp,
-            waiting.image,
-            waiting.first,
-            last,
-            tuple(waiting.records),
-            notable_changes(waiting.first, waiting.last),
-            tuple(sorted(waiting.withdrawn)),
+            index=index,
+            stamp=waiting.stamp,
+            image=waiting.image,
+            first=waiting.first,
+            last=last,
+            records=tuple(waiting.records),
+            corrected=notable_changes(waiting.first, waiting.last),
+            withdrawn=tuple(sorted(waiting.withdrawn)),
         )
 
 

@@ -137,7 +137,7 @@ class TestOverlay:
             [ObjectInfo(7, 3, 'ball?', 1.0, None, True, False)],
         )
         outside = np.ones(SHAPE, bool)
-        outside[19:71, 19:71] = False
+        outside[17:73, 17:73] = False
         assert np.array_equal(marked[outside], named[outside])
         assert not np.array_equal(marked[outside], plain[outside])
 
