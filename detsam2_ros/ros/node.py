@@ -328,10 +328,10 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     spinner = Spinner(executor, stop)
     spinner.start()
     node.start()
-    # With a timeout: a signal that is delivered to another thread does not end a wait here, and
-    # Python calls the handler in this thread only when this thread runs.
-    while not stop.wait(0.2):
-        pass
+    # Not stop.wait: Python calls the handler in this thread, whose stop.set would wait for ever for
+    # the lock that stop.wait holds.
+    while not stop.is_set():
+        time.sleep(0.1)
     node.stop()
     # A callback that still runs then may wait for inference.
     callbacks_ended = spinner.end(CALLBACK_SECONDS if node.inference_ended else 0.0)

@@ -149,7 +149,7 @@ def test_planner_as_a_process(context_and_executor) -> None:
             lambda: sender.matched() and sender.node.count_publishers('/planner/plan') == 1, 60)
         time.sleep(0.5)  # for its publishers to match the subscriptions here
         wrong, right = np.zeros((64, 96), np.uint16), np.zeros((64, 96), np.uint16)
-        wrong[48:, 32:80] = 7  # the bottom row of the columns 2 to 4
+        wrong[48:, 32:80] = 1  # the bottom row of the columns 2 to 4
         for i in range(4):
             sender.send_frame(i, wrong)
         sender.until(lambda: len(grids) == 4)

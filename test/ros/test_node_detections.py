@@ -77,7 +77,7 @@ def start_led(start: Any, **parameters: Any) -> tuple[RunningNode, Detector]:
     namespace = f'/led{start_led.count}'  # type: ignore[attr-defined]
     start_led.count += 1  # type: ignore[attr-defined]
     node = start(
-        detector='topic', namespace=namespace,
+        detector='topic', namespace=namespace, confirm_detections=0,  # detections come once
         qos_overrides={f'{namespace}/detsam2/{topic}': {'subscription': dict(LOSSLESS)}
                        for topic in ('image', 'detections')},
         **parameters)
