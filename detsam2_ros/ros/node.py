@@ -328,7 +328,7 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     spinner = Spinner(executor, stop)
     spinner.start()
     node.start()
-    # Not stop.wait: Python calls the handler in this thread, whose stop.set would wait for ever for
+    # Not stop.wait: Python calls the handler in this thread, where stop.set would wait forever for
     # the lock that stop.wait holds.
     while not stop.is_set():
         time.sleep(0.1)

@@ -18,8 +18,8 @@ from detsam2_ros.ros.parameters.declare import PARAMETERS
 pytestmark = pytest.mark.ros
 pytest_plugins = ['node_fixtures']
 
-# Detections count at once: whether an object is confirmed when a pass ends depends on what came while
-# it ran. test_node_ghosts waits for the passes.
+# Detections count at once: whether an object is confirmed when a pass ends depends on what came
+# while it ran. test_node_ghosts waits for the passes.
 ONLINE = {'mode': 'online', 'confirm_detections': 0}
 
 
