@@ -51,7 +51,7 @@ class Plan:
 
 
 QUICK = Plan(
-    20, 5, 10, 15, ('window_size:=5', 'detect_interval:=5', 'max_propagation:=11')
+    20, 5, 10, 15, ('window_size:=5', 'detect_interval:=5', 'max_propagation:=10')
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from fakes import ColourDetector, Run, ScriptedDetector, disc_box, scene
 from stream_cases import EMPTY, SIZE, picture
 
 from detsam2_ros.engine import Detections, EngineConfig, ObjectState, Prompt, finals
-from detsam2_ros.engine.tracking.tentative import decides_in_time, will_decide
+from detsam2_ros.engine.tracking.tentative import decides_in_time, seen_to_decide
 
 pytestmark = pytest.mark.usefixtures('both_modes')
 
@@ -225,22 +225,22 @@ def test_finals_know_of_a_later_confirmation():
 
 # ---- whether there is time
 @pytest.mark.parametrize('M, K, D, confirm, enough', [
-    (40, 10, 10, 2, True), (20, 10, 10, 2, False), (21, 10, 10, 2, True), (40, 10, 10, 4, False),
-    (41, 10, 10, 4, True), (11, 10, 10, 0, True), (11, 10, 10, 1, True), (10, 10, 10, 1, False),
+    (40, 10, 10, 2, True), (19, 10, 10, 2, False), (20, 10, 10, 2, True), (39, 10, 10, 4, False),
+    (40, 10, 10, 4, True), (10, 10, 10, 0, True), (10, 10, 10, 1, True), (11, 5, 7, 2, False),
 ])
 def test_the_reach_that_is_needed(M, K, D, confirm, enough):
     config = EngineConfig(
         max_propagation=M, window_size=K, detect_interval=D, confirm_detections=confirm)
-    assert decides_in_time(config, D) == will_decide(config, [], 99) == enough
+    assert decides_in_time(config, D) == enough
 
 
 def test_the_interval_of_detections_from_elsewhere_is_seen():
     config = EngineConfig(
         max_propagation=20, window_size=4, detect_interval=0, confirm_detections=2)
-    assert not will_decide(config, [], 40) and not will_decide(config, [36], 40)
-    assert will_decide(config, [30, 35, 40], 40)
-    assert not will_decide(config, [8, 40], 40)
-    assert not will_decide(config, [24, 26, 28], 45)  # they come too late
+    assert not seen_to_decide(config, [], 40) and not seen_to_decide(config, [36], 40)
+    assert seen_to_decide(config, [30, 35, 40], 40)
+    assert not seen_to_decide(config, [8, 40], 40)
+    assert not seen_to_decide(config, [24, 26, 28], 45)  # they come too late
     assert not decides_in_time(config, 0)
 
 

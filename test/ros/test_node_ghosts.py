@@ -158,19 +158,19 @@ def test_who_returns_keeps_the_id_unless_removed_or_reset(start, tmp_path, mode)
 
 
 SENTENCE = (
-    'max_propagation (8) is too small for window_size (4), detect_interval (4) and '
+    'max_propagation (7) is too small for window_size (4), detect_interval (4) and '
     'confirm_detections (2): frames become final before later detections confirm or withdraw '
-    'their objects, so final frames may show tentative ones; set max_propagation to 9 or more'
+    'their objects, so final frames may show tentative ones; set max_propagation to 8 or more'
 )
 
 
 def test_a_max_propagation_that_is_too_small_is_warned_of(start):
-    node = start(max_propagation=8)
+    node = start(max_propagation=7)
     assert len(node.process.lines(SENTENCE)) == 1
     assert all(r.successful for r in node.set(match_iou=0.4))  # of another thing: not said again
     assert all(r.successful for r in node.set(detect_interval=2))
     assert all(r.successful for r in node.set(confirm_detections=4))
     node.process.wait_log('detect_interval (2) and confirm_detections (4)')
-    assert node.process.lines('set max_propagation to 11 or more')
+    assert node.process.lines('set max_propagation to 10 or more')
     assert all(r.successful for r in node.set(confirm_detections=0))
     assert len(node.process.lines('is too small for window_size')) == 2

@@ -18,7 +18,7 @@ from detsam2_ros.engine.tracking.intake import detect, encode
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.engine.tracking.reverse_pass import Steps
 from detsam2_ros.engine.tracking.state import StateHolder, StreamState
-from detsam2_ros.engine.tracking.tentative import will_decide
+from detsam2_ros.engine.tracking.tentative import decides_in_time, seen_to_decide
 from detsam2_ros.engine.tracking.toolbox import Toolbox
 from detsam2_ros.engine.tracking.window_pass import WindowPass
 from detsam2_ros.results.errors import DetectorError, EngineError
@@ -180,8 +180,11 @@ class PassRunner:
         ids = state.id_assigner()
         horizon = max(state.horizon, run.newest + config.window_size - config.max_propagation + 1)
         results, frames = {}, []
-        searched = [index for index in sorted(run.masks) if state.frames[index].searched]
-        decides = will_decide(config, searched, run.newest)
+        if tools.detector is not None:
+            decides = decides_in_time(config, config.detect_interval)
+        else:
+            searched = [index for index in sorted(run.masks) if state.frames[index].searched]
+            decides = seen_to_decide(config, searched, run.newest)
         with tools.stats.clock('masks'), tools.model.inference():
             run.finish(state.objects, ids)
             for index, masks in run.masks.items():

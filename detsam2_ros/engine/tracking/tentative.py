@@ -35,21 +35,19 @@ def decides_in_time(config: EngineConfig, interval: int, lateness: int = 0) -> b
     one detection frame to the next; 0 where none are known. lateness: frames by which detections
     come late.
     """
-    return interval > 0 and config.max_propagation > frames_to_decide(config, interval) + lateness
+    return interval > 0 and config.max_propagation >= reach_to_decide(config, interval) + lateness
 
 
-def frames_to_decide(config: EngineConfig, interval: int) -> int:
-    """Return the greatest max_propagation (M) that is too small; see `decides_in_time`."""
+def reach_to_decide(config: EngineConfig, interval: int) -> int:
+    """Return the least max_propagation (M) that gives time; see `decides_in_time`."""
     return config.window_size + interval * max(config.confirm_detections - 1, 0)
 
 
-def will_decide(config: EngineConfig, searched: Sequence[int], newest: int) -> bool:
-    """Tell the same of a stream, whose detections may come from elsewhere, at any interval.
+def seen_to_decide(config: EngineConfig, searched: Sequence[int], newest: int) -> bool:
+    """Tell the same of a stream whose detections come from elsewhere, at any interval.
 
     searched: the frames in reach that a detector saw, ascending. newest: frame.
     """
-    if config.detect_interval > 0:
-        return decides_in_time(config, config.detect_interval)
     if len(searched) < 2:
         return False
     interval = -(-(searched[-1] - searched[0]) // (len(searched) - 1))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from detsam2_ros.engine.tracking.tentative import decides_in_time, frames_to_decide
+from detsam2_ros.engine.tracking.tentative import decides_in_time, reach_to_decide
 from detsam2_ros.ros.parameters.declare import NodeParameters
 
 
@@ -29,5 +29,5 @@ def undecided_objects(parameters: NodeParameters) -> str:
         f'({config.window_size}), {rate} and confirm_detections ({config.confirm_detections}): '
         f'frames become final before later detections confirm or withdraw their objects, so final '
         f'frames may show tentative ones; set max_propagation to '
-        f'{frames_to_decide(config, interval) + 1} or more'
+        f'{reach_to_decide(config, interval)} or more'
     )
