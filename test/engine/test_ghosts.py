@@ -245,7 +245,7 @@ def test_the_interval_of_detections_from_elsewhere_is_seen():
 
 
 def test_where_there_is_no_time_nothing_is_hidden():
-    config = {**GHOSTS, 'max_propagation': 8, 'withdraw_detections': 9}
+    config = {**GHOSTS, 'max_propagation': 7, 'withdraw_detections': 9}
     run = Run(ScriptedDetector({0: [(0, RED)]}, 4), **config)
     film(run, 40, 'red')
     assert all(states(run, i) == {1: TENTATIVE} for i in range(40))
