@@ -187,6 +187,41 @@ def test_a_withdrawn_id_does_not_come_again():
     assert all(states(run, i) == {} for i in range(60))
 
 
+@pytest.mark.parametrize('lost, reach', [(8, 20), (60, 20), (20, 60)])
+def test_one_that_leaves_undecided_is_in_no_final_frame(lost, reach):
+    config = {**GHOSTS, 'max_lost_frames': lost, 'max_propagation': reach}
+    run = Run(ScriptedDetector({0: [(0, RED)]}, 4), **config)
+    run.push(*[picture('red')] * 4, *[EMPTY] * 96)
+    assert all(first_states(run, i) == {1: TENTATIVE} for i in range(4))
+    assert all(states(run, i) == {} for i in range(4))
+
+
+def test_a_correction_has_the_states_of_now():
+    """Also of objects that it leaves as they are."""
+    run = Run(ScriptedDetector({0: [(0, RED)], 4: [(0, RED)]}, 4), **GHOSTS)
+    run.push(*[picture('red', 'green')] * 8)
+    run.stream.prompt(6, Prompt(box=GREEN), 'green')
+    run.push(*[picture('red', 'green')] * 4)
+    run.flush()
+    assert run.latest()[5].revision > 0
+    assert {o.id: o.state for o in run.latest()[5].objects} == {1: CONFIRMED, 2: CONFIRMED}
+
+
+def test_detections_that_come_while_a_window_is_closed_confirm():
+    run = Run(None, **{**GHOSTS, 'detect_interval': 0, 'max_propagation': 32})
+    red = Detections(np.array([RED], np.float32), np.array([0]), np.array([0.9]))
+    for i in range(60):
+        run.results += run.stream.add(picture('red'), 1000 * i)
+        run.images.append(picture('red'))
+        run.results += run.stream.step()  # a window that is due has begun
+        if i % 4 == 0 and i >= 4:
+            run.stream.add_detections(i - 4, red)
+        while run.stream.backlog.due and i % 4 == 2:
+            run.results += run.stream.step()
+    run.flush()
+    assert all(list(states(run, i).values()) == [CONFIRMED] for i in range(20))
+
+
 # ---- detections from elsewhere
 @pytest.mark.parametrize('late', [0, 3, 6])
 def test_detections_from_elsewhere_decide_too(late):

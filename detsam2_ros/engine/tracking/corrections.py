@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from detsam2_ros.engine.tracking.frame_masks import FoundMask, FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.engine.tracking.toolbox import Toolbox
-from detsam2_ros.results.frames import FrameResult, Object
+from detsam2_ros.results.frames import FrameResult, Object, ObjectState
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,17 @@ class Vanished:
 
 
 def revise(
-    tools: Toolbox, frame: Frame, masks: FrameMasks, gone: Vanished, final: bool
+    tools: Toolbox,
+    frame: Frame,
+    masks: FrameMasks,
+    gone: Vanished,
+    final: bool,
+    sure: Collection[int | None] = (),
 ) -> FrameResult | None:
     """Return the frame's next revision, or None when its masks are as published.
 
-    Objects that are not in
-    `masks`, retired ones say, keep what was published of them; where masks overlap they yield.
+    Objects that are not in `masks`, retired ones say, keep what was published of them; where masks
+    overlap they yield. sure: ids that are confirmed by now.
     """
     found = {
         obj.id: (_describe(obj, own, frame.index), own)
@@ -44,7 +49,7 @@ def revise(
     before = frame.published
     now = {id_: thing for id_, (thing, _) in found.items()}
     kept = [
-        thing
+        replace(thing, state=ObjectState.CONFIRMED) if id_ in sure else thing
         for id_, thing in (before.objects if before is not None else {}).items()
         if id_ not in now and id_ not in gone
     ]

@@ -187,10 +187,13 @@ class PassRunner:
             decides = seen_to_decide(config, searched, run.newest)
         with tools.stats.clock('masks'), tools.model.inference():
             run.finish(state.objects, ids)
+            if decides:
+                run.withdraw_retired()
+            sure = run.confirmed_ids() | {obj.id for obj in state.dormant}
             for index, masks in run.masks.items():
                 frame, final = state.frames[index], index < horizon
                 gone = self._vanished(run, final and decides)
-                result = revise(tools, frame, masks, gone, final)
+                result = revise(tools, frame, masks, gone, final, sure)
                 if result is not None:
                     results[index] = result
                 settled = masks.published_masks() if config.early_stop_iou > 0 else {}

@@ -83,12 +83,14 @@ def _agreement_before(
             shown = known.objects.get(old.id) if known is not None else None
             if shown is not None and shown.visible and index in masks:
                 evidence[index] = shown.mask
-    if not evidence:
-        return 0.0
+    # A pass that stopped early did not come to all of them.
+    again = {index: masks[index].mask(new) for index in evidence}
     found_again = [
-        masks[index].found[new].mask.iou(mask) if mask else 0.0 for index, mask in evidence.items()
+        own.iou(evidence[index]) if evidence[index] else 0.0
+        for index, own in again.items()
+        if own is not None
     ]
-    return sum(found_again) / len(evidence)
+    return sum(found_again) / len(found_again) if found_again else 0.0
 
 
 def reidentify(

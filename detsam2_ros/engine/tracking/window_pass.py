@@ -95,6 +95,15 @@ class WindowPass:
         self._withdraw()
         self._retire()
 
+    def confirmed_ids(self) -> set[int | None]:
+        """Return the ids of confirmed objects, retired ones included."""
+        return {obj.id for obj in (*self.objects, *self.retired) if obj.confirmed}
+
+    def withdraw_retired(self) -> None:
+        """Withdraw what retired without ever being confirmed: no detection can confirm it."""
+        gone = {obj.id for obj in self.retired if not obj.confirmed and obj.id is not None}
+        self.withdrawn_ids |= gone
+
     def _surely_seen(self, obj: TrackedObject) -> bool:
         """Tell whether an object without id was seen well enough, frame after frame."""
         longest = run = 0
@@ -253,11 +262,12 @@ class WindowPass:
         drafts = {obj.serial: obj for obj in self.objects}
         for obj in live:
             draft = drafts.get(obj.serial)
+            if draft is not None:
+                draft.learn(obj)
             if draft is not None and self._is_online:
                 draft.id, draft.born = obj.id, obj.born
                 draft.last_seen = max(draft.last_seen, obj.last_seen)
                 draft.tracked_memories = dict(obj.tracked_memories)
-                draft.learn(obj)
                 draft.sightings = obj.sightings
                 draft.area, draft.steady_since = obj.area, obj.steady_since
                 if obj.bank.since is not None and obj.bank.since > self.newest:
@@ -271,6 +281,7 @@ class WindowPass:
                 self.objects.append(obj.draft())
             elif later or draft is None:
                 own.follow(obj, later)
+                own.learn(obj)
                 if draft is None and self._is_online:
                     own.retrack(obj.last_seen)
 
