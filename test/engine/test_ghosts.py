@@ -203,8 +203,8 @@ def test_a_correction_has_the_states_of_now():
     run.stream.prompt(6, Prompt(box=GREEN), 'green')
     run.push(*[picture('red', 'green')] * 4)
     run.flush()
-    assert run.latest()[5].revision > 0
-    assert {o.id: o.state for o in run.latest()[5].objects} == {1: CONFIRMED, 2: CONFIRMED}
+    assert first_states(run, 2) == {1: TENTATIVE} and run.latest()[2].revision > 0
+    assert {o.id: o.state for o in run.latest()[2].objects} == {1: CONFIRMED, 2: CONFIRMED}
 
 
 def test_detections_that_come_while_a_window_is_closed_confirm():
@@ -214,8 +214,9 @@ def test_detections_that_come_while_a_window_is_closed_confirm():
         run.results += run.stream.add(picture('red'), 1000 * i)
         run.images.append(picture('red'))
         run.results += run.stream.step()  # a window that is due has begun
-        if i % 4 == 0 and i >= 4:
-            run.stream.add_detections(i - 4, red)
+        if i % 4 == 0 and i >= 8:
+            assert run.stream.backlog.begun
+            run.stream.add_detections(i - 8, red)
         while run.stream.backlog.due and i % 4 == 2:
             run.results += run.stream.step()
     run.flush()
