@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import pages, runs
-from benchmarks.quality import ghost_tables
+from benchmarks.quality import ghost_plot, ghost_tables
 from benchmarks.quality.balanced import Encodings
 from benchmarks.quality.false_boxes import TRUE, ErringDetector, Errors, Found, found_in
 from benchmarks.quality.ghost_measures import (
@@ -98,6 +98,10 @@ def main() -> int:
     print('\n\n'.join(tables.values()))
     if options.page is not None:
         pages.write(options.page, tables)
+        ghost_plot.plot(
+            rows, [(name, errors.rate) for name, errors in CASES.items() if not errors.missed],
+            '50 %, missed', options.page.parent / 'images' / 'ghosts.png',
+        )  # fmt: skip
     return 0
 
 

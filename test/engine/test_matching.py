@@ -291,6 +291,16 @@ def test_which_objects_may_be_older_ones(given, start, expected):
     assert united(tracked(6, left=9, **given), start) == expected
 
 
+def test_frames_that_a_pass_did_not_come_to_are_no_evidence():
+    """It stopped early: there the younger one's masks are as they were published."""
+    older, younger = tracked(0, left=2, id=1), tracked(6, left=9, id=2)
+    masks = {
+        0: FrameMasks.gather(0, {older: None}, RESIZER),
+        6: FrameMasks.gather(6, {older: None, younger: None}, RESIZER),
+    }
+    assert same_before_birth(masks, {}, 0.5, 4) == []
+
+
 def test_prompts_that_came_late_stay_late_in_another_object():
     older, younger = tracked(0, left=2, id=1), tracked(6, left=2, tracked_until=9, id=None)
     older.follow(younger, {6})

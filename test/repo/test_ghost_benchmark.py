@@ -213,3 +213,17 @@ def test_what_became_of_an_id(after: int | None, expected: str) -> None:
             shown[own] = mask(*BOXES[1])
         covers.append(cover(frame, shown))
     assert returns.outcome(film, covers, Trip(0, 10, 20)) == expected
+
+
+def test_the_curve_counts_a_clip_and_leaves_out_what_began_as_a_ball(tmp_path):
+    from benchmarks.quality.ghost_plot import ghosts, plot
+
+    line = {f'left {kind}': 3 for kind in KINDS} | {'left none': 0, 'found': 9, 'pairs': 10}
+    rows = [
+        line | {'case': case, 'setting': setting}
+        for case in ('10 %', '50 %, missed') for setting in ('today', 'ours') for _ in range(2)
+    ]
+    false_kinds = [kind for kind in KINDS if kind != TRUE]
+    assert ghosts(rows[:2]) == 3 * len(false_kinds)
+    plot(rows, [('10 %', 0.1)], '50 %, missed', tmp_path / 'images' / 'ghosts.png')
+    assert (tmp_path / 'images' / 'ghosts.png').stat().st_size > 5000
