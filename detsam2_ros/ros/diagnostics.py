@@ -114,6 +114,7 @@ class Diagnostics:
             *((f'dropped_{reason}', n) for reason, n in sorted(account.dropped.items())),
             ('published', account.published),
             ('corrections', account.corrections),
+            ('windows', account.windows),
             ('resets', account.resets),
             ('tentative_objects', camera.states[ObjectState.TENTATIVE]),
             ('confirmed_objects', camera.states[ObjectState.CONFIRMED]),

@@ -22,9 +22,10 @@ class Account:
 
     processed: frames whose masks of revision 0 came out of the engine. dropped: by reason.
     waiting: in the queue, in an unfinished window or in the pass that runs now. published,
-    corrections: messages sent, which lag behind by what is on its way out. unstamped: of those
-    dropped for a repeated stamp, the ones whose stamp is 0. restarts: the last times (seconds,
-    monotonic) at which images did not follow those before, and why.
+    corrections: messages sent, which lag behind by what is on its way out. windows: those that
+    were closed, with all that their passes decide. unstamped: of those dropped for a repeated
+    stamp, the ones whose stamp is 0. restarts: the last times (seconds, monotonic) at which images
+    did not follow those before, and why.
     """
 
     received: int
@@ -33,6 +34,7 @@ class Account:
     dropped: dict[str, int]
     published: int
     corrections: int
+    windows: int
     resets: int
     unstamped: int
     restarts: tuple[tuple[float, str], ...]
@@ -68,7 +70,7 @@ class FrameAccounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._received = self._processed = self._published = 0
-        self._corrections = self._resets = self._unstamped = 0
+        self._corrections = self._windows = self._resets = self._unstamped = 0
         self._restarts: deque[tuple[float, str]] = deque(maxlen=_RESTARTS)
         self._dropped: Counter[str] = Counter()
         self._latencies: deque[float] = deque(maxlen=LATENCY_SAMPLES)
@@ -113,6 +115,7 @@ class FrameAccounts:
     def close_window(self, lag: float) -> None:
         """Note a window that was closed, lag seconds after its last frame arrived."""
         with self._lock:
+            self._windows += 1
             self._lags.append(lag)
 
     def correct(self) -> None:
@@ -140,6 +143,7 @@ class FrameAccounts:
                 dropped=dict(self._dropped),
                 published=self._published,
                 corrections=self._corrections,
+                windows=self._windows,
                 resets=self._resets,
                 unstamped=self._unstamped,
                 restarts=tuple(self._restarts),

@@ -48,6 +48,9 @@ class Side:
             if self._count % window == 0:
                 camera.objects.wait(self._count)
                 camera.corrections.wait(self._corrections)
+                # A pass decides more than it publishes.
+                closed = str(self._count // window)
+                self.node.wait_status(lambda s, c=closed: s.values['windows'] == c, '')
 
     def miss(self, confidence: float) -> None:
         """Let the detectors see less from now on."""
