@@ -15,6 +15,7 @@ from node_running import SECOND, CameraSide, RunningNode, stamp_of
 from node_scenes import check_same, check_timeline, engine_results, scene, steady_scene
 from sensor_msgs.msg import Image
 
+from detsam2_msgs.msg import ObjectArray
 from detsam2_msgs.srv import AddObject, RenameObject
 from detsam2_ros.client import subscribe
 
@@ -207,7 +208,9 @@ def test_tracked_objects_come_with_each_frame_and_stable_ids(start, graph):
         seen = [i for i, visible in enumerate(objects.visible) if visible]
         assert [d.id for d in message.detections] == [str(objects.ids[i]) for i in seen]
         for found, i in zip(message.detections, seen, strict=True):
-            (result,) = found.results
+            result, *more = found.results
+            doubts = [('tentative', 0.0)] * (objects.states[i] == ObjectArray.TENTATIVE)
+            assert [(m.hypothesis.class_id, m.hypothesis.score) for m in more] == doubts
             assert result.hypothesis.class_id == str(objects.class_ids[i])
             assert result.hypothesis.score == pytest.approx(objects.scores[i])
             centre, size = found.bbox.center.position, (found.bbox.size_x, found.bbox.size_y)
