@@ -283,7 +283,10 @@ def film(count: int, size=(48, 64)) -> list[np.ndarray]:
 @MODES
 @pytest.mark.parametrize('at_once', [True, False])
 def test_what_comes_out_is_what_the_engine_gives_for_each_camera(at_once, mode):
-    settings = {'window_size': 4, 'detect_interval': 3, 'max_propagation': 8, 'mode': mode}
+    settings = {
+        'window_size': 4, 'detect_interval': 3, 'max_propagation': 8, 'mode': mode,
+        'confirm_detections': 0,  # else states tell what came while a window was closed
+    }
     films = {'a': film(22), 'b': film(22)[::-1]}
     engine = Engine(colour_sam2(), ColourDetector(['red', 'green']), EngineConfig(**settings))
     with running(engine, cameras=('a', 'b')) as rig:
