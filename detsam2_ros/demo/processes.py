@@ -9,10 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from detsam2_ros.stop_flag import StopFlag
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_LINES = 15
@@ -103,9 +104,9 @@ class Processes:
         self.stop_all()
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGINT and SIGTERM set from now on; replaces their handlers."""
-    stop = threading.Event()
+def stop_on_signals() -> StopFlag:
+    """Return a flag that SIGINT and SIGTERM set from now on; replaces their handlers."""
+    stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop

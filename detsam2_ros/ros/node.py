@@ -50,6 +50,7 @@ from detsam2_ros.ros.services.banks import BankServices
 from detsam2_ros.ros.services.objects import ObjectServices
 from detsam2_ros.ros.session import AbortedError, Session, SessionHolder
 from detsam2_ros.ros.spinner import CallbackExecutor, Spinner
+from detsam2_ros.stop_flag import StopFlag
 
 # Seconds that a shutdown waits: for the last masks, then for the end of the inference thread, then
 # for callbacks that run.
@@ -84,7 +85,7 @@ class DetSam2Node(LifecycleNode):
         # takes no callback group, but its constructor is no more than these two calls.
         Node.__init__(self, 'detsam2', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self.ended = threading.Event()  # set it to end a transition that waits for models
+        self.ended = StopFlag()  # set it to end a transition that waits for models
         self.inference_ended = True  # False when a shutdown could not wait for it
         self._factory = engine_factory
         self._held = SessionHolder()
@@ -300,7 +301,7 @@ class DetSam2Node(LifecycleNode):
 
 def main(args: list[str] | None = None, engine_factory: EngineFactory = build_engine) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    stop = threading.Event()
+    stop = StopFlag()
 
     def end(number: int, frame: object) -> None:
         stop.set()
@@ -328,8 +329,6 @@ def main(args: list[str] | None = None, engine_factory: EngineFactory = build_en
     spinner = Spinner(executor, stop)
     spinner.start()
     node.start()
-    # Not stop.wait: Python calls the handler in this thread; its stop.set would wait for the lock
-    # that stop.wait holds.
     while not stop.is_set():
         time.sleep(0.1)
     node.stop()

@@ -18,6 +18,8 @@ from rclpy.executors import (
 )
 from rclpy.task import Task
 
+from detsam2_ros.stop_flag import StopFlag
+
 
 class CallbackExecutor(Executor):
     """Runs callbacks in a pool of threads, and ends when the last of them has ended.
@@ -73,7 +75,7 @@ class CallbackExecutor(Executor):
 class Spinner(threading.Thread):
     """Spins an executor until `end` is called; sets `stop` when spinning ends by itself."""
 
-    def __init__(self, executor: CallbackExecutor, stop: threading.Event):
+    def __init__(self, executor: CallbackExecutor, stop: StopFlag):
         super().__init__(name='executor', daemon=True)
         self.failed = False  # a callback raised: a defect, so the process exits with an error
         self._executor = executor

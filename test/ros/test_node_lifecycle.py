@@ -322,3 +322,13 @@ def test_the_node_as_it_is_started_on_a_robot(start):
     node = start(up=False, command=command, autostart=True, device='cpu')
     node.process.wait_log('active', timeout=120)
     node.process.end()
+
+
+def test_a_signal_amid_the_handler_of_another(start, control):
+    """Many at once: a handler may interrupt another one at any step."""
+    node = start()
+    hold(node, control, scene(4))
+    for _ in range(200):
+        node.process.send_signal(signal.SIGINT)
+        node.process.send_signal(signal.SIGTERM)
+    node.process.end()
