@@ -262,3 +262,16 @@ def test_who_is_recognised_late_shows_on_frames_that_came_meanwhile():
     run.work()
     run.flush()
     assert all(run.ids(index) == [1] for index in range(32, 43))
+
+
+def test_one_that_is_taken_for_two_leaves_the_other_dormant(monkeypatch):
+    """Each detection frame of a window is asked, of who is not recognised yet."""
+    config = {**RETURNS, 'window_size': 8, 'max_propagation': 16, 'recall_score': 1.0}
+    run = Run(ColourDetector(COLOURS), **config)
+    seen(run, *[at(14, 24)] * 8, *AWAY, *[at(48, 24)] * 8, *AWAY)
+    assert dormant(run) == [1, 2]
+    run.push(*[at(30, 24)] * 8)  # new on the first of two detection frames
+    monkeypatch.setattr(
+        'detsam2_ros.engine.tracking.window_pass.recalled', lambda *given: {0: given[-1][0]})
+    assert seen(run, *[at(30, 24)] * 8) == {1}
+    assert dormant(run) == [2] and run.engine.stats().recalled_objects == 1

@@ -215,9 +215,12 @@ class WindowPass:
 
         The first one may have shown too little of it. Young are those that no final frame shows.
         """
-        pairs: list[tuple[TrackedObject, TrackedObject]] = []
+        recognised: dict[TrackedObject, TrackedObject] = {}  # by the younger one
         for frame in self.window:
-            young = [obj for obj in self.objects if self._may_be_dormant(obj, frame.index)]
+            young = [
+                obj for obj in self.objects
+                if obj not in recognised and self._may_be_dormant(obj, frame.index)
+            ]  # fmt: skip
             if not young or not self.dormant:
                 continue
             logits = torch.stack([obj.prompts[frame.index].logits for obj in young])
@@ -225,12 +228,11 @@ class WindowPass:
             classes = np.array([obj.class_id for obj in young])
             for row, older in recalled(self.tools, frame, boxes, classes, self.dormant).items():
                 self.dormant = [obj for obj in self.dormant if obj is not older]
-                if all(young[row] is not younger for _, younger in pairs):
-                    young[row].retrack(self.newest)
-                    pairs.append((older.draft(), young[row]))
-        self.objects += [older for older, _ in pairs]
-        self.tools.stats.add(recalled_objects=len(pairs))
-        yield from self._unite(pairs, tracked)
+                young[row].retrack(self.newest)
+                recognised[young[row]] = older.draft()
+        self.objects += recognised.values()
+        self.tools.stats.add(recalled_objects=len(recognised))
+        yield from self._unite([(older, own) for own, older in recognised.items()], tracked)
 
     def _may_be_dormant(self, obj: TrackedObject, index: int) -> bool:
         """Tell whether an object is young and prompted on a frame, and nobody said who it is.
