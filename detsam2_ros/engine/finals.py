@@ -11,7 +11,7 @@ import numpy as np
 
 from detsam2_ros.engine.stream import Stream
 from detsam2_ros.results.errors import WindowError
-from detsam2_ros.results.frames import FrameResult, ObjectState
+from detsam2_ros.results.frames import FrameResult
 
 
 def finals(
@@ -41,7 +41,7 @@ def finals(
             results, failure = error.results, error
         for result in results:
             waiting[result.index] = result
-            sure.update(o.id for o in result.objects if o.state == ObjectState.CONFIRMED)
+            sure.update(result.confirmed_ids())
             if on_result is not None:
                 on_result(result)
         if failure is not None:
@@ -53,12 +53,7 @@ def finals(
     def settled(horizon: int | None) -> Iterator[FrameResult]:
         for index in sorted(waiting):
             if horizon is None or index < horizon:
-                result = waiting.pop(index)
-                objects = tuple(
-                    replace(o, state=ObjectState.CONFIRMED) if o.id in sure else o
-                    for o in result.objects
-                )
-                yield replace(result, final=True, objects=objects)
+                yield replace(waiting.pop(index).confirming(sure), final=True)
 
     for image, stamp in frames:
         take(stream.push, image, stamp)
