@@ -25,6 +25,7 @@ from rclpy.task import Future
 
 from detsam2_msgs.srv import AddObject
 from detsam2_ros.client.decode import decode_image
+from detsam2_ros.shutdown_race import one_shutdown_error
 
 
 class ClickPrompt(Node):
@@ -91,7 +92,8 @@ def main() -> int:
             return 1
         if options.what == 'clicks':
             node.create_subscription(PointStamped, options.where[0], node.on_click, 10)
-            rclpy.spin(node)
+            with one_shutdown_error():
+                rclpy.spin(node)
             return 0
         future = node.ask(**{'points' if options.what == 'point' else 'box': options.where})
         rclpy.spin_until_future_complete(node, future)

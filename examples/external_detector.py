@@ -24,6 +24,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from detsam2_ros.messages.pixels import ImageRefused, to_rgb
+from detsam2_ros.shutdown_race import one_shutdown_error
 
 # Where colours lie on OpenCV's circle of 180 hues.
 HUES = {'red': 0, 'orange': 13, 'yellow': 27, 'green': 65, 'blue': 113, 'purple': 138}
@@ -112,7 +113,8 @@ def main() -> None:
     rclpy.init()
     node = ColourDetector()
     try:
-        rclpy.spin(node)
+        with one_shutdown_error():
+            rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:

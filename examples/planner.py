@@ -31,11 +31,11 @@ import numpy as np
 import rclpy
 from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import ExternalShutdownException
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from std_msgs.msg import String
 
 from detsam2_ros.client import MaskTimeline, ObjectState, TimelineFrame, subscribe
+from detsam2_ros.shutdown_race import one_shutdown_error
 
 
 def occupied_share(labels: np.ndarray, cell: int) -> np.ndarray:
@@ -250,12 +250,10 @@ def main() -> None:
     rclpy.init()
     node = Planner()
     try:
-        rclpy.spin(node)
+        with one_shutdown_error():
+            rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except rclpy_implementation.RCLError:
-        if rclpy.ok():  # else Ctrl-C came between two steps of rclpy
-            raise
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

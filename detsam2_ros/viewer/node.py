@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from detsam2_ros.client import subscribe
 from detsam2_ros.messages.pixels import ImageRefused, compressed_to_rgb, to_rgb
 from detsam2_ros.messages.stamps import nanoseconds
+from detsam2_ros.shutdown_race import one_shutdown_error
 from detsam2_ros.viewer.follow import Follower, Screen
 
 _KINDS = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
@@ -51,7 +52,8 @@ def look(
         own.get_logger().info(f'showing {topic} and the masks of {node}')
         report_at = time.monotonic() + _REPORT_INTERVAL
         while not done():
-            rclpy.spin_once(own, timeout_sec=0.2)
+            with one_shutdown_error():
+                rclpy.spin_once(own, timeout_sec=0.2)
             if not looker.images and time.monotonic() > report_at:
                 count = own.count_publishers(topic)
                 own.get_logger().warning(f'no image on {topic} yet; it has {count} publishers')

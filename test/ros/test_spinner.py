@@ -13,12 +13,15 @@ import rclpy
 from node_graph import wait_until
 from rclpy.context import Context
 from rclpy.event_handler import EventHandler
+from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from detsam2_ros.ros.spinner import CallbackExecutor, Spinner
+from detsam2_ros.shutdown_race import one_shutdown_error
 
 pytestmark = pytest.mark.ros
 
@@ -127,3 +130,14 @@ def test_a_callback_that_begins_at_the_end_prints_nothing(monkeypatch, capfd):
     end_while_a_callback_begins(monkeypatch)
     gc.collect()
     assert capfd.readouterr() == ('', '')
+
+
+def test_a_shutdown_amid_spinning_has_one_name():
+    with pytest.raises(ExternalShutdownException), one_shutdown_error():
+        raise rclpy_implementation.RCLError('the given context is not valid')
+    rclpy.init()
+    try:
+        with pytest.raises(rclpy_implementation.RCLError, match='no memory'), one_shutdown_error():
+            raise rclpy_implementation.RCLError('no memory')
+    finally:
+        rclpy.shutdown()
