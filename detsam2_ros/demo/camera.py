@@ -28,13 +28,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from detsam2_msgs.msg import ObjectArray
 from detsam2_ros.demo.processes import stop_on_signals
-from detsam2_ros.ros.arguments import exit_status
+from detsam2_ros.ros.arguments import start
 from detsam2_ros.ros.images import label_image, rgb_image
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
 from detsam2_ros.words import counted
@@ -237,16 +236,8 @@ def main(args: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)  # the frames are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last images are delivered.
     stop = stop_on_signals()
-    try:
-        if (status := exit_status('demo_camera', ABOUT, args)) is not None:
-            return status
-        rclpy.init(
-            args=None if args is None else list(args),
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-    except RuntimeError as error:  # arguments or a file that ROS cannot read
-        print(f'demo_camera: {error}', file=sys.stderr)
-        return 2
+    if (status := start('demo_camera', ABOUT, args)) is not None:
+        return status
     try:
         node = DemoCamera()
     except (ValueError, ParameterException) as error:

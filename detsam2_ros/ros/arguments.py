@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import rclpy
 import yaml
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 _FLAGS = {
@@ -22,6 +24,23 @@ _FLAGS = {
     '--enclave',
 }  # fmt: skip
 _FILE = '--params-file'
+
+
+def start(program: str, about: str, args: Sequence[str] | None) -> int | None:
+    """Initialise rclpy, without handlers of signals; returns an exit status if that must not be.
+
+    Prints why; the arguments are those of `exit_status`.
+    """
+    try:
+        if (status := exit_status(program, about, args)) is None:
+            rclpy.init(
+                args=None if args is None else list(args),
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+    except RuntimeError as error:  # arguments or a file that ROS cannot read
+        print(f'{program}: {error}', file=sys.stderr)
+        return 2
+    return status
 
 
 def exit_status(program: str, about: str, args: Sequence[str] | None) -> int | None:

@@ -24,7 +24,6 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from detsam2_msgs.msg import MaskCorrection, ObjectArray
@@ -34,7 +33,7 @@ from detsam2_ros.demo.recorder.frames import FrameLog
 from detsam2_ros.demo.recorder.output import OutputThread
 from detsam2_ros.media.video import InputError
 from detsam2_ros.messages.stamps import nanoseconds
-from detsam2_ros.ros.arguments import exit_status
+from detsam2_ros.ros.arguments import start
 from detsam2_ros.ros.images import ImageRefused, read_labels, to_rgb
 from detsam2_ros.scene.score import MIN_VISIBLE
 
@@ -149,16 +148,8 @@ def main(args: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)  # the pictures are small, and inference wants the cores
     # rclpy's own handlers would end the context before the last messages are in.
     stop = stop_on_signals()
-    try:
-        if (status := exit_status('demo_recorder', ABOUT, args)) is not None:
-            return status
-        rclpy.init(
-            args=None if args is None else list(args),
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-    except RuntimeError as error:  # arguments or a file that ROS cannot read
-        print(f'demo_recorder: {error}', file=sys.stderr)
-        return 2
+    if (status := start('demo_recorder', ABOUT, args)) is not None:
+        return status
     code = 0
     try:
         node = DemoRecorder()
