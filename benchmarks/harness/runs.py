@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import sys
@@ -67,6 +68,30 @@ class Journal(Generic[Key]):
         if key is not None:
             self.lines[key] = line
         return line
+
+
+def measured(
+    options: argparse.Namespace,
+    kind: type[Key],
+    jobs: Iterable[Key],
+    run: Callable[[Key], Line],
+    workers: int = 1,
+) -> list[Line]:
+    """Return the lines of jobs, those that are missing measured now unless options.write.
+
+    options: of `add_options`; with `limit`, so many are measured at most. SystemExit where there
+    is no line at all.
+    """
+    jobs = list(jobs)
+    journal = Journal(options.results, job_in(kind))
+    if not options.write:
+        missing = (job for job in jobs if job not in journal.lines)
+        todo = itertools.islice(missing, getattr(options, 'limit', None))
+        journal.measure({job: job for job in todo}, run, workers=workers)
+    rows = journal.of(jobs)
+    if not rows:
+        sys.exit('there are no results yet: run it without --write')
+    return rows
 
 
 def _each(jobs: Iterable[Job], run: Callable[[Job], Line], workers: int) -> Iterator[Line]:

@@ -68,15 +68,7 @@ class Job:
 
 def main() -> int:
     options = parse_options()
-    jobs = {job: job for job in planned(options)}
-    journal = runs.Journal(options.results, runs.job_in(Job))
-    if not options.write:
-        journal.measure(jobs, run)
-    rows = journal.of(jobs)
-    if not rows:
-        print('there are no results yet: run it without --write', file=sys.stderr)
-        return 1
-    text = table(rows)
+    text = table(runs.measured(options, Job, planned(options), run))
     print(text)
     if options.page is not None:
         pages.write(options.page, {'balanced': text})

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.harness import pages, runs
 from benchmarks.quality import ghost_plot, ghost_tables
-from benchmarks.quality.balanced import Encodings
+from benchmarks.quality.balanced import encodings
 from benchmarks.quality.false_boxes import TRUE, ErringDetector, Errors, Found, found_in
 from benchmarks.quality.ghost_measures import (
     kind_counts,
@@ -85,15 +85,7 @@ class Job:
 
 def main() -> int:
     options = parse_options()
-    jobs = {job: job for job in planned(options)}
-    journal = runs.Journal(options.results, runs.job_in(Job))
-    if not options.write:
-        todo = [job for job in jobs if job not in journal.lines][: options.limit]
-        journal.measure({job: job for job in todo}, run)
-    rows = journal.of(jobs)
-    if not rows:
-        print('there are no results yet: run it without --write', file=sys.stderr)
-        return 1
+    rows = runs.measured(options, Job, planned(options), run)
     tables = ghost_tables.tables(rows, list(CASES), list(SETTINGS))
     print('\n\n'.join(tables.values()))
     if options.page is not None:
@@ -127,14 +119,9 @@ def planned(options: argparse.Namespace) -> Iterator[Job]:
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder() -> Encodings:
-    return Encodings('bfloat16')
-
-
-@functools.lru_cache(maxsize=1)
 def _film(seed: int, frames: int):
     """Render a clip; the last one is kept, and encodings of no other."""
-    _encoder().known.clear()
+    encodings('bfloat16').known.clear()
     return film_of(seed, frames, SCENE)
 
 
@@ -170,7 +157,7 @@ def run(job: Job) -> runs.Line:
     """Run one stream; returns the job and sums, so that clips add up."""
     torch.set_num_threads(1)
     film, scenery = _film(job.seed, job.frames)
-    setting, encoded = SETTINGS[job.setting], _encoder()
+    setting, encoded = SETTINGS[job.setting], encodings('bfloat16')
     config = EngineConfig.of('balanced', **setting.given)
     found = found_in(film, scenery, config.detect_interval, CASES[job.case], job.seed)
     engine = Engine(encoded.model, ErringDetector(found), config)

@@ -61,14 +61,7 @@ class Job:
 
 def main() -> int:
     options = parse_options()
-    jobs = {job: job for job in planned(options)}
-    journal = runs.Journal(options.results, runs.job_in(Job))
-    if not options.write:
-        journal.measure(jobs, run, workers=options.workers)
-    rows = journal.of(jobs)
-    if not rows:
-        print('there are no results yet: run it without --write', file=sys.stderr)
-        return 1
+    rows = runs.measured(options, Job, planned(options), run, options.workers)
     summed = mode_tables.add_up(rows)
     text = mode_tables.table(summed, rows)
     print(text)

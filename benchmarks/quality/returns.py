@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import pages, runs
-from benchmarks.quality.balanced import Encodings
+from benchmarks.quality.balanced import encodings
 from benchmarks.quality.clips import Played
 from benchmarks.quality.false_boxes import TRUE, ErringDetector, Errors, Found, found_in
 from benchmarks.quality.ghost_measures import FOUND_IOU, MIN_VISIBLE, Cover, cover
@@ -80,16 +80,7 @@ class Job:
 
 def main() -> int:
     options = parse_options()
-    jobs = {job: job for job in planned(options)}
-    journal = runs.Journal(options.results, runs.job_in(Job))
-    if not options.write:
-        todo = [job for job in jobs if job not in journal.lines][: options.limit]
-        journal.measure({job: job for job in todo}, run)
-    rows = journal.of(jobs)
-    if not rows:
-        print('there are no results yet: run it without --write', file=sys.stderr)
-        return 1
-    text = table(rows)
+    text = table(runs.measured(options, Job, planned(options), run))
     print(text)
     if options.page is not None:
         pages.write(options.page, {'returns': text})
@@ -116,14 +107,9 @@ def planned(options: argparse.Namespace) -> Iterator[Job]:
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder() -> Encodings:
-    return Encodings('bfloat16')
-
-
-@functools.lru_cache(maxsize=1)
 def _film(plot: Plot, seed: int) -> tuple[list[SceneFrame], list[Scenery], list[Trip]]:
     """Render a clip; the last one is kept, and encodings of no other."""
-    _encoder().known.clear()
+    encodings('bfloat16').known.clear()
     return clip_of(seed, plot)
 
 
@@ -131,7 +117,8 @@ def _film(plot: Plot, seed: int) -> tuple[list[SceneFrame], list[Scenery], list[
 def _begun(case_name: str, seed: int) -> tuple[StreamState, Played]:
     """Run a clip up to where the first object may be dormant: what all settings share."""
     film, found, trips = _shown(case_name, seed)
-    engine = Engine(_encoder().model, ErringDetector(found), EngineConfig.of('balanced'))
+    model, config = encodings('bfloat16').model, EngineConfig.of('balanced')
+    engine = Engine(model, ErringDetector(found), config)
     stream, clip = engine.open_stream('clip'), Played()
     play(stream, film[: fork(trips)], clip)
     return stream._holder.state, clip
@@ -164,7 +151,7 @@ def _note(results: Sequence[FrameResult], clip: Played) -> None:
 def run(job: Job) -> runs.Line:
     """Run one stream; returns the job, what became of ids, and times."""
     torch.set_num_threads(1)
-    encoded = _encoder()
+    encoded = encodings('bfloat16')
     film, found, trips = _shown(job.case, job.seed)
     state, before = _begun(job.case, job.seed)
     clip, at = Played(dict(before.first), dict(before.final)), fork(trips)

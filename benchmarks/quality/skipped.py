@@ -102,18 +102,10 @@ def main() -> int:
     parser.add_argument('--limit', type=int, help='measure so many runs at most')
     runs.add_options(parser, 'load')
     options = parser.parse_args()
-    jobs = {job: job for job in planned(options)}
-    journal = runs.Journal(options.results, runs.job_in(Job))
-    if not options.write:
-        todo = [job for job in jobs if job not in journal.lines][: options.limit]
-        journal.measure({job: job for job in todo}, run)
-    rows = journal.of(jobs)
-    if not rows:
-        print('there are no results yet: run it without --write', file=sys.stderr)
-        return 1
-    print(table(rows))
+    text = table(runs.measured(options, Job, planned(options), run))
+    print(text)
     if options.page is not None:
-        pages.write(options.page, {'skipped': table(rows)})
+        pages.write(options.page, {'skipped': text})
     return 0
 
 
