@@ -108,7 +108,7 @@ class EngineConfig:
     recall_score: float = parameter(
         0.9,
         'A detection that matches no object is a dormant one when that one is found there with at '
-        'least this presence probability, and no other dormant one is.',
+        'least this presence probability, and clearly better than the others of its class.',
         fraction,
         live=True,
     )

@@ -52,7 +52,7 @@ _NOTES = """\
 ## Values that go together
 
 - `max_propagation` is at least `window_size`; twice is advised, so that every frame of the
-  previous window can be corrected. It is more than `window_size` + `detect_interval` x
+  previous window can be corrected. It is at least `window_size` + `detect_interval` x
   (`confirm_detections` - 1), or frames become final before it is known whether their objects are
   there ([ghosts.md](ghosts.md)); the log names the smallest value that will do.
 - Names in `cameras` become parts of topic names: lower-case letters, digits and single
