@@ -79,6 +79,16 @@ def test_another_class_is_new():
     assert seen(run, *[at(14, 24)] * 4) == {2}
 
 
+def test_a_thing_of_another_class_is_not_taken_for_it():
+    """A detection of its class is there too, but elsewhere."""
+    red, green = disc_box(14, 24), disc_box(48, 24)
+    script = {0: [(0, red)], 4: [(0, red)], 32: [(1, red), (0, green)]}
+    run = Run(ScriptedDetector(script, 4), **RETURNS)
+    seen(run, *[at(14, 24)] * 8, *AWAY)
+    assert seen(run, *[picture('red', 'green')] * 4) == {2, 3}
+    assert dormant(run) == [1]
+
+
 def test_of_two_that_look_alike_nobody_is_taken_for_the_other():
     run = Run(ColourDetector(COLOURS), **{**RETURNS, 'recall_score': 1.0})
     seen(run, *[at(14, 24)] * 8, *AWAY)
@@ -159,12 +169,12 @@ def test_each_stream_has_its_own():
 
 def test_ids_of_dormant_objects_are_not_given_again(monkeypatch):
     monkeypatch.setattr('detsam2_ros.engine.tracking.ids.MAX_OBJECT_ID', 3)
-    run = Run(ColourDetector(COLOURS), **RETURNS)
+    run = Run(ColourDetector((*COLOURS, 'yellow')), **RETURNS)
     seen(run, *[at(14, 24)] * 8, *AWAY)
-    given = set()
-    for colour in ('green', 'blue'):
-        given |= seen(run, *[at(14, 24, colour)] * 8)
-    assert given == {2, 3}
+    assert seen(run, *[at(14, 24, 'green')] * 8) == {2}
+    run.stream.remove_object(2)
+    assert seen(run, *AWAY, *[at(14, 24, 'blue')] * 8) == {3}
+    assert seen(run, *[at(14, 24, 'yellow')] * 8) == {2}  # not 1, after 3
     assert seen(run, *AWAY, *[at(50, 12)] * 8) == {1}
 
 
