@@ -180,9 +180,11 @@ class SilenceWatch:
 
 
 def _image_topics(node: LifecycleNode) -> Mapping[str, str]:
-    """Return name and type of the image topics that other nodes publish."""
-    mine = {name for name, _ in node.get_publisher_names_and_types_by_node(
-        node.get_name(), node.get_namespace())}
+    """Return name and type of the image topics that this node does not publish.
+
+    The graph is not asked for this node's own: it may still show a killed node of the same name.
+    """
+    mine = {publisher.topic_name for publisher in node.publishers}
     return {
         name: kinds[0] for name, kinds in node.get_topic_names_and_types()
         if kinds[0] in (IMAGE, COMPRESSED) and name not in mine and node.count_publishers(name)

@@ -9,6 +9,7 @@ their own.
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -43,7 +44,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             graph = Graph('watcher')
             stack.callback(graph.close)
             process = NodeProcess(
-                tmp_path, command=[sys.executable, '-m', 'detsam2_ros.ros.node'],
+                Path(tempfile.mkdtemp(dir=tmp_path)), command=[sys.executable, '-m', 'detsam2_ros.ros.node'],
                 parameters={'detector_model': '', 'device': 'cpu', 'queue_size': 1, **parameters},
                 arguments=['-r', f'~/image:={TOPIC}'])
             stack.callback(process.kill)
@@ -109,7 +110,11 @@ def test_a_camera_that_starts_after_the_node(start):
 
 
 def test_the_nearest_topic_is_named(start):
+    """Also while the graph still shows the topics of a killed node of the same name."""
     with camera('/cam/colour/image_raw', *SMALL, reliable=True):
+        killed, _ = start()
+        killed.wait_log(': active')
+        killed.kill()
         process, box = start()
         _, (line,) = outcome(process, box)
     assert "images are on /cam/colour/image_raw: remap with -r '~/image:=/cam/colour" in line

@@ -31,9 +31,7 @@ class Camera:
             topic='/cam', type_name=IMAGE, reliable=False, decided_by='image_reliability', lost=0,
             changed_at=0.0, publishers=lambda: self.publishers)
         node: Any = SimpleNamespace(
-            get_logger=lambda: log, get_name=lambda: 'node', get_namespace=lambda: '/',
-            get_publisher_names_and_types_by_node=lambda *_: [],
-            get_topic_names_and_types=lambda: [])
+            get_logger=lambda: log, publishers=[], get_topic_names_and_types=lambda: [])
         subscription: Any = self.subscription
         self.watch = SilenceWatch(node, '~/image', subscription, FrameAccounts())
 
