@@ -8,7 +8,8 @@ corrections, plain or compressed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from detsam2_ros.client.recorder import Recorder
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.quality.formats.sinks import RevisionSink
 
+_CORRECTIONS = (CORRECTION, COMPRESSED_CORRECTION)
 _HISTORY = 200  # frames that corrections may reach back; a timeline holds the labels of each
 
 
@@ -42,7 +44,9 @@ def read_revisions(
     """Give what a bag says to a sink, one camera after the other.
 
     A video is called by the name of its topics, without /masks and the slash in front. A
-    correction was made when the newest frame with objects was that before it in the bag.
+    correction was made when the newest frame was the last one before it in the bag, or at its
+    time. First masks were made when their frame was the newest, which segment_bag in mode window
+    does not keep better: there they come at the end of a window.
     reach: of corrections, as in Recorder. wanted: topics without /masks; None takes every one.
     Raises BagError for a bag without masks and objects.
     """
@@ -92,7 +96,7 @@ def _replay(bag: Bag, connections: list[Connection], recorder: Recorder, notes: 
         CORRECTION: timeline.add_correction, COMPRESSED_CORRECTION: timeline.add_correction,
     }  # fmt: skip
     newest = -1
-    for connection, _, data in bag.messages(connections):
+    for connection, data in _in_order(bag, connections):
         kind, topic = connection.msgtype, connection.topic
         try:
             message: Any = store.deserialize_cdr(data, kind)
@@ -104,7 +108,17 @@ def _replay(bag: Bag, connections: list[Connection], recorder: Recorder, notes: 
             recorder.take(frame)
         if kind == OBJECTS:
             newest = int(message.frame_index)
-        elif kind in (CORRECTION, COMPRESSED_CORRECTION):
+        elif kind in _CORRECTIONS:
             index = int(getattr(message, 'correction', message).frame_index)
             if frame is None and newest - index >= _HISTORY:
                 notes.add('correction', f'it reaches back {_HISTORY} frames or more', topic)
+
+
+def _in_order(bag: Bag, connections: list[Connection]) -> Iterator[tuple[Connection, bytes]]:
+    """Yield messages in the order of the bag; of those of one time, corrections come last.
+
+    segment_bag gives a correction the time of the newest frame at that moment.
+    """
+    for _, same in groupby(bag.messages(connections), key=lambda message: message[1]):
+        for connection, _, data in sorted(same, key=lambda m: m[0].msgtype in _CORRECTIONS):
+            yield connection, data
