@@ -25,7 +25,7 @@ from detsam2_ros.results.masks import Mask
 _LISTS = ('videos', 'annotations', 'categories')
 
 
-def read_file(path: Path) -> list[SegmentedVideo]:
+def read_json(path: Path) -> list[SegmentedVideo]:
     """Read a JSON file with 'videos', 'annotations' and 'categories'.
 
     The number of a frame is its place in file_names. All frames are known, those without a
