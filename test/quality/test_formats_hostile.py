@@ -226,6 +226,50 @@ def test_segmentations_of_all_kinds(tmp_path: Path) -> None:
     assert read_truth(tmp_path) == [video]  # the only JSON file of a folder
 
 
+def coco_video(**changed: Any) -> dict[str, Any]:
+    """Make a file of three images of a video, the last one missing, with one object."""
+    square = {'size': [2, 3], 'counts': [0, 2, 4]}
+    images = [
+        {'id': 10 + n, 'video_id': 1, 'frame_id': n, 'height': 2, 'width': 3} for n in (0, 1, 3)]
+    rows = [
+        {'id': n, 'image_id': image, 'instance_id': 0, 'category_id': 3, 'segmentation': square}
+        for n, image in enumerate((10, 13))
+    ]
+    rows[1] |= changed
+    return {'videos': [{'id': 1, 'name': 'bear'}], 'images': images, 'annotations': rows,
+            'categories': [{'id': 3, 'name': 'bear'}]}  # fmt: skip
+
+
+def test_coco_for_videos(tmp_path: Path) -> None:
+    (tmp_path / 'a.json').write_text(json.dumps(coco_video()))
+    (video,) = read_truth(tmp_path / 'a.json')
+    assert (video.name, video.size, video.class_names) == ('bear', (2, 3), {3: 'bear'})
+    assert frames_of(tmp_path / 'a.json') == {0: {1: 3}, 1: {}, 3: {1: 3}}
+    table = coco_video()
+    for image in table['images']:
+        del image['frame_id']  # then the place counts
+    (tmp_path / 'a.json').write_text(json.dumps(table))
+    assert frames_of(tmp_path / 'a.json') == {0: {1: 3}, 1: {}, 2: {1: 3}}
+    (tmp_path / 'a.json').write_text(json.dumps(coco_video(iscrowd=1)))
+    (video,) = read_truth(tmp_path / 'a.json')
+    assert not video.frames[3].segments
+    assert video.frames[3].ignored.pixels().tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize('changed, says', [
+    ({'image_id': 99}, 'its image is not in the file'),
+    ({'image_id': 10}, 'another one of its object is on the frame'),
+    ({'instance_id': None}, 'it has no instance_id or track_id from 0'),
+    ({'segmentation': None}, 'it has no segmentation'),
+])  # fmt: skip
+def test_annotations_of_images_that_cannot_be_used_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changed: dict, says: str
+) -> None:
+    (tmp_path / 'a.json').write_text(json.dumps(coco_video(**changed)))
+    assert frames_of(tmp_path / 'a.json') == {0: {1: 3}, 1: {}, 3: {}}
+    assert f'1 annotation left out: {says}' in caplog.text
+
+
 def test_crowds_are_ignored_pixels(tmp_path: Path) -> None:
     (tmp_path / 'a.json').write_text(json.dumps(youtube(row_iscrowd=1, row_category_id=99)))
     (video,) = read_truth(tmp_path / 'a.json')
