@@ -92,7 +92,7 @@ def read_folders(root: Path, videos: dict[str, list[Path]], kitti: bool) -> list
             notes.add('video', 'none of its PNGs can be used', name)
             continue
         done = video.done(KITTI_CLASSES if kitti else {})
-        if not kitti and png_mode(files[0]) != 'P':
+        if not kitti and not any(png_mode(file) == 'P' for file in files):
             done = _grey(done)
         read.append(restored(done, name, known))
     report(root, notes)
