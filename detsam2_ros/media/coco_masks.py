@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from detsam2_ros.banks.annotations import numbers
-from detsam2_ros.banks.notes import Notes
+from detsam2_ros.media.notes import Notes
+from detsam2_ros.media.tables import numbers
 from detsam2_ros.media.video import InputError
 
 _MAX_OUTLINE = 1e6  # pixels around a polygon, from the image's corner; takes 40 MB
