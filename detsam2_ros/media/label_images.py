@@ -37,3 +37,12 @@ def read_labels(file: Path) -> np.ndarray | None:
     except (OSError, ValueError, SyntaxError):
         return None
     return labels.astype(np.int32)
+
+
+def png_mode(file: Path) -> str | None:
+    """Return PIL's mode of a PNG, such as 'P' with a palette; None when it cannot be read."""
+    try:
+        with PngImageFile(file) as image:
+            return str(image.mode)
+    except (OSError, ValueError, SyntaxError):
+        return None
