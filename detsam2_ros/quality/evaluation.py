@@ -110,7 +110,7 @@ def paired(
     """
     if len(truths) == len(results) == 1 and not wanted:
         return [(truths[0], results[0])]
-    true, own = ({each.name: each for each in videos} for videos in (truths, results))
+    true, own = {each.name: each for each in truths}, {each.name: each for each in results}
     for name in wanted:
         if name not in true:
             raise MeasureError(f"the truth has no video '{name}'; it has {_names(true)}")

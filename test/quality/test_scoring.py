@@ -50,7 +50,7 @@ def test_pairs_are_one_to_one_and_of_the_greatest_sum() -> None:
 @pytest.mark.parametrize(('iou', 'found'), [(FOUND_IOU, True), (FOUND_IOU - 0.01, False)])
 def test_found_means_half(iou: float, found: bool) -> None:
     tally = Tally()
-    tally.add(pair(np.array([[iou]]), [1], [5]))
+    tally.add_frame(pair(np.array([[iou]]), [1], [5]))
     assert bool(tally.found) == found == (not tally.stray)
     assert tally.mean == iou
 
@@ -65,12 +65,12 @@ def test_a_tally_follows_ids() -> None:
         ([1], [6], 0.8),
     ]:
         table = np.full((len(true_ids), len(shown_ids)), iou)
-        tally.add(pair(table, true_ids, shown_ids))
+        tally.add_frame(pair(table, true_ids, shown_ids))
     assert (tally.switches, tally.hidden, tally.lingering) == (1, 1, 1)
     assert tally.mean == pytest.approx(3.1 / 4) and tally.found == 0.75
     assert tally.shown == {5: 2, 6: 3} and tally.stray == {5: 1, 6: 1}
     assert tally.false_objects == []
-    tally.add(pair(np.zeros((0, 1)), [], [5]))
+    tally.add_frame(pair(np.zeros((0, 1)), [], [5]))
     assert tally.false_objects == [5]
     assert Tally().mean == Tally().found == 0.0
 
