@@ -14,23 +14,16 @@ from pathlib import Path
 from detsam2_ros.media.video import InputError
 from detsam2_ros.quality.formats.davis_out import DavisWriter
 from detsam2_ros.quality.formats.kitti_mots_out import KittiMotsWriter
+from detsam2_ros.quality.formats.results import read_results
 from detsam2_ros.quality.formats.truth import read_truth
 from detsam2_ros.quality.formats.writing import write_videos
 from detsam2_ros.quality.formats.youtube_vis_out import YouTubeVisWriter
-from detsam2_ros.quality.segments import RevisedVideo, SegmentedVideo
+from detsam2_ros.quality.segments import SegmentedVideo
 
 __all__ = [
     'InputError', 'read_results', 'read_truth', 'write_davis', 'write_kitti_mots',
     'write_youtube_vis',
 ]  # fmt: skip
-
-
-def read_results(path: Path | str) -> list[RevisedVideo]:
-    """Read what a tracker said: segment_video, a bag, revisions.jsonl, or a standard format.
-
-    Raises InputError.
-    """
-    raise NotImplementedError
 
 
 def write_davis(videos: Iterable[SegmentedVideo], target: Path) -> None:
