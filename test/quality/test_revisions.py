@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from segmented import frame, mask, random_pair, revised, video
 
 from detsam2_ros.quality.alignment import MeasureError
-from detsam2_ros.quality.lags import one_view, reach, view
+from detsam2_ros.quality.formats.results import as_revised
+from detsam2_ros.quality.lags import reach, view
 from detsam2_ros.quality.revisions import Revisions, revisions, total
 from detsam2_ros.quality.segments import RevisedVideo, Revision, SegmentedVideo
 
@@ -134,7 +135,7 @@ def test_a_frame_of_which_nothing_was_said_is_missed() -> None:
 @given(st.integers(0, 10_000))
 def test_a_perfect_tracker_gains_loses_and_corrects_nothing(seed: int) -> None:
     truth, _ = random_pair(seed, frames=5, things=4)
-    own = revisions(truth, one_view(truth))
+    own = revisions(truth, as_revised(truth))
     if own.first:
         assert (own.gain, own.found_first, own.regret_masks, own.regret_pixels) == (0, 1, 0, 0)
         assert own.edit_overhead == (1, 1)
@@ -164,4 +165,4 @@ def test_what_cannot_be_compared_is_named(truth: SegmentedVideo, message: str) -
 def test_an_id_twice_on_a_frame_is_named() -> None:
     twice: Mapping[int, Any] = {0: replace(frame({1: A}), segments=frame({1: A}).segments * 2)}
     with pytest.raises(MeasureError, match="^video 'x', frame 0: id 1 is there twice"):
-        revisions(video([{1: A}]), one_view(SegmentedVideo('x', (40, 48), twice)))
+        revisions(video([{1: A}]), as_revised(SegmentedVideo('x', (40, 48), twice)))

@@ -129,7 +129,10 @@ def _evaluate(given: argparse.Namespace) -> int:
     groups = [('', pairs), *(_classes(pairs) if given.by_class else [])]
     reports: list[Evaluation] = []
     with tqdm(
-        total=sum(len(own) for _, own in groups), unit='video', disable=given.quiet, leave=False
+        total=sum(len(own) for _, own in groups),
+        unit='video',
+        disable=given.quiet or None,
+        leave=False,
     ) as bar:
         for name, own in groups:
             reports += _measured(name, own, wanted, bar.update)
