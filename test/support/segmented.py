@@ -27,11 +27,13 @@ def mask(box: Box, size: tuple[int, int] = SIZE) -> Mask:
     return Mask.of(pixels)
 
 
-def frame(things: Mapping[int, Box | Mask], ignored: Mask | None = None) -> SegmentedFrame:
+def frame(
+    things: Mapping[int, Box | Mask], ignored: Mask | None = None, size: tuple[int, int] = SIZE
+) -> SegmentedFrame:
     """Make a frame of boxes or masks by id; things with odd ids are of class 1, others of 2."""
     return SegmentedFrame(
         tuple(
-            Segment(id_, 2 - id_ % 2, own if isinstance(own, Mask) else mask(own))
+            Segment(id_, 2 - id_ % 2, own if isinstance(own, Mask) else mask(own, size))
             for id_, own in things.items()
         ),
         ignored,
@@ -46,17 +48,20 @@ def video(
     return SegmentedVideo(name, SIZE, {n: frame(own) for n, own in numbered.items()}, NAMES)
 
 
-def revised(*said: tuple[int, int, Mapping[int, Box | Mask]], name: str = 'clip') -> RevisedVideo:
+def revised(
+    *said: tuple[int, int, Mapping[int, Box | Mask]],
+    name: str = 'clip',
+    size: tuple[int, int] = SIZE,
+) -> RevisedVideo:
     """Make what a tracker said: (frame, newest frame by then, things by id), in that order."""
     last = {number: place for place, (number, _, _) in enumerate(said)}
     count: dict[int, int] = {}
     revisions = []
     for place, (number, newest, things) in enumerate(said):
         count[number] = count.get(number, -1) + 1
-        revisions.append(
-            Revision(number, count[number], newest, last[number] == place, frame(things))
-        )
-    return RevisedVideo(name, SIZE, tuple(revisions), NAMES)
+        shown = frame(things, size=size)
+        revisions.append(Revision(number, count[number], newest, last[number] == place, shown))
+    return RevisedVideo(name, size, tuple(revisions), NAMES)
 
 
 def random_pair(
