@@ -8,7 +8,8 @@ corrections, plain or compressed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,25 @@ from detsam2_ros.client.recorder import Recorder
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.quality.formats.sinks import RevisionSink
 
-# Frames back to which corrections are found, by far above what a node can keep. A timeline holds
-# the label image of each.
-_HISTORY = 200
+_CORRECTIONS = (CORRECTION, COMPRESSED_CORRECTION)
+_HISTORY = 200  # frames that corrections may reach back; a timeline holds the labels of each
 
 
 def read_revisions(
-    path: Path, sink: RevisionSink, notes: Notes, reach: int | None = None
+    path: Path,
+    sink: RevisionSink,
+    notes: Notes,
+    reach: int | None = None,
+    wanted: Collection[str] | None = None,
 ) -> None:
     """Give what a bag says to a sink, one camera after the other.
 
     A video is called by the name of its topics, without /masks and the slash in front. A
-    correction was made when the newest frame with objects was that before it in the bag.
-    reach: of corrections, as in Recorder. Raises BagError for a bag without masks and objects.
+    correction was made when the newest frame was the last one before it in the bag, or at its
+    time. First masks were made when their frame was the newest, which segment_bag in mode window
+    does not keep better: there they come at the end of a window.
+    reach: of corrections, as in Recorder. wanted: topics without /masks; None takes every one.
+    Raises BagError for a bag without masks and objects.
     """
     with Bag(path) as bag:
         cameras = _cameras(bag.connections)
@@ -52,6 +59,8 @@ def read_revisions(
                 f'them; it has {names}'
             )
         for camera, connections in cameras.items():
+            if wanted is not None and camera not in wanted:
+                continue
             name = camera.strip('/').replace('/', '_') or 'camera'
             recorder = Recorder(name, sink, reach, notes)
             _replay(bag, connections, recorder, notes)
@@ -81,21 +90,35 @@ def _cameras(connections: Sequence[Connection]) -> dict[str, list[Connection]]:
 
 
 def _replay(bag: Bag, connections: list[Connection], recorder: Recorder, notes: Notes) -> None:
-    store, timeline = typestore(), MaskTimeline(length=_HISTORY)
+    store, timeline = typestore(), MaskTimeline(length=_HISTORY, max_lag=_HISTORY)
     add: dict[str, Callable[[Any], TimelineFrame | None]] = {
         IMAGE: timeline.add_masks, COMPRESSED: timeline.add_masks, OBJECTS: timeline.add_objects,
         CORRECTION: timeline.add_correction, COMPRESSED_CORRECTION: timeline.add_correction,
     }  # fmt: skip
-    for connection, _, data in bag.messages(connections):
-        kind = connection.msgtype
+    newest = -1
+    for connection, data in _in_order(bag, connections):
+        kind, topic = connection.msgtype, connection.topic
         try:
-            frame = add[kind](store.deserialize_cdr(data, kind))
+            message: Any = store.deserialize_cdr(data, kind)
+            frame = add[kind](message)
         except Exception as error:  # a message can hold anything
-            notes.add('message', 'it does not follow its definition',
-                      f'{connection.topic}: {error!s:.120}')  # fmt: skip
+            notes.add('message', 'it does not follow its definition', f'{topic}: {error!s:.120}')
             continue
         if frame is not None:
             recorder.take(frame)
-        elif kind in (CORRECTION, COMPRESSED_CORRECTION):
-            notes.add('correction', f'its frame is not among the last {_HISTORY} with masks',
-                      connection.topic)  # fmt: skip
+        if kind == OBJECTS:
+            newest = int(message.frame_index)
+        elif kind in _CORRECTIONS:
+            index = int(getattr(message, 'correction', message).frame_index)
+            if frame is None and newest - index >= _HISTORY:
+                notes.add('correction', f'it reaches back {_HISTORY} frames or more', topic)
+
+
+def _in_order(bag: Bag, connections: list[Connection]) -> Iterator[tuple[Connection, bytes]]:
+    """Yield messages in the order of the bag; of those of one time, corrections come last.
+
+    segment_bag gives a correction the time of the newest frame at that moment.
+    """
+    for _, same in groupby(bag.messages(connections), key=lambda message: message[1]):
+        for connection, _, data in sorted(same, key=lambda m: m[0].msgtype in _CORRECTIONS):
+            yield connection, data
