@@ -87,6 +87,7 @@ def plot(report: Evaluation, lags: Sequence[Lag]) -> bytes:
     axes.set_xlabel('lag: frames after the frame itself')
     axes.set_ylabel('measure')
     axes.set_xlim(0, max(places[-1], 1))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(
         *_in_order(axes.get_legend_handles_labels(), [end for end, _, _ in ends]),
         loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9,
