@@ -111,19 +111,25 @@ def paired(
     if len(truths) == len(results) == 1 and not wanted:
         return [(truths[0], results[0])]
     true, own = {each.name: each for each in truths}, {each.name: each for each in results}
+    for whose, videos, names in (('truth has', truths, true), ('results have', results, own)):
+        if len(names) < len(videos):
+            twice = next(name for name in names if sum(v.name == name for v in videos) > 1)
+            raise MeasureError(
+                f"the {whose} two videos named '{twice}': give one of them, or rename it"
+            )
     for name in wanted:
         if name not in true:
             raise MeasureError(f"the truth has no video '{name}'; it has {_names(true)}")
-    names = list(wanted) or list(true)
-    missing = [name for name in names if name not in own]
+    chosen = list(wanted) or list(true)
+    missing = [name for name in chosen if name not in own]
     if missing:
         raise MeasureError(
             f'the results have no video {_names(missing)}; they have {_names(own)}: name those '
             f'to compare with --video NAME, or add the missing ones'
         )
-    if not names:
+    if not chosen:
         raise MeasureError('the truth has no video')
-    return [(true[name], own[name]) for name in names]
+    return [(true[name], own[name]) for name in chosen]
 
 
 def _names(names: Iterable[str]) -> str:

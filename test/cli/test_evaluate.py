@@ -130,6 +130,7 @@ def test_a_truth_with_nothing_in_it_is_no_success(clip: Any, tmp_path: Path, cap
          'are 48x40: give results at the size of the truth'),
         (video([{1: A}], 'cups'), ('--video', 'mugs'), "the truth has no video 'mugs'; it has 'c"),
         (video([{1: A}], 'cups'), ('--lags', '0,K'), "--lags: 'K' is neither a number of frames"),
+        (video([{1: A}], 'cups'), ('--format', 'scene'), r'--format scene: \S+ is none; give sc'),
         (video([{1: A}], 'cups'), ('--lags', ','), '--lags names none'),
         (video([{1: A}], 'cups'), ('--json', 'no/q.json'), '--json no/q.json: there is no such'),
     ],
@@ -141,6 +142,15 @@ def test_what_cannot_be_used_is_one_sentence(
     assert run(clip[0], '--truth', tmp_path / 'other', *options) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('evaluate: ') and re.search(message, line), line
+
+
+def test_frames_of_which_nothing_was_said_are_missed_and_mentioned(
+    clip: Any, tmp_path: Path, capsys: Any, caplog: Any
+) -> None:
+    formats.write_davis([video([{1: A}] * 4, 'cups')], tmp_path / 'longer')
+    assert run(clip[0], '--truth', tmp_path / 'longer') == 0
+    assert "video 'cups': nothing was ever said of 2 of the 4 frames of the truth" in caplog.text
+    assert 'found 25.0% at first and 50.0% in the end' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('place', ['results', 'truth'])
@@ -158,6 +168,8 @@ def test_videos_are_paired_by_name_and_missing_ones_are_named() -> None:
     with pytest.raises(ValueError, match=r"no video 'a'; they have 'b', 'c': .* --video NAME"):
         paired(true, own)
     assert paired(true, own, ['b']) == [(true[1], own[0])]
+    with pytest.raises(ValueError, match="the results have two videos named 'b': give one of"):
+        paired(true, [*own, own[0]])
     assert paired(true[:1], own[1:]) == [(true[0], own[1])], 'one of each need no same name'
 
 

@@ -18,6 +18,7 @@ from detsam2_ros.media.video import InputError
 from detsam2_ros.quality import formats
 from detsam2_ros.quality.alignment import MeasureError, of_class, revised_of_class
 from detsam2_ros.quality.evaluation import Evaluation, curve_lags, evaluate, paired, together
+from detsam2_ros.quality.formats.scene import PREFIX
 from detsam2_ros.quality.lags import Lag
 from detsam2_ros.quality.segments import RevisedVideo, SegmentedVideo
 
@@ -116,12 +117,13 @@ def _evaluate(given: argparse.Namespace) -> int:
         path = getattr(given, name)
         if path is not None and not path.absolute().parent.is_dir():
             raise InputError(f'--{name} {path}: there is no such folder')
-    truths = formats.read_truth(given.truth, given.format)
+    truths = _truth(given)
     results = formats.read_results(given.results)
     if not results:
         raise InputError(f'{given.results} holds no video: give the folder of a finished run')
     _warn_of_others(truths, results)
     pairs = paired(truths, results, given.video)
+    _warn_of_gaps(pairs)
     curve: list[Lag] = []
     if given.html is not None:
         curve = [*curve_lags([own for _, own in pairs])]
@@ -146,6 +148,14 @@ def _evaluate(given: argparse.Namespace) -> int:
         return 0
     print(f'evaluate: the truth {given.truth} has nothing to find in it', file=sys.stderr)
     return EXIT_NOTHING
+
+
+def _truth(given: argparse.Namespace) -> list[SegmentedVideo]:
+    if given.format != 'scene':
+        return formats.read_truth(given.truth, given.format)
+    if not given.truth.startswith(PREFIX):
+        raise InputError(f'--format scene: {given.truth} is none; give {PREFIX}SEED[:FRAMES]')
+    return formats.read_truth(given.truth)
 
 
 def _measured(
@@ -189,6 +199,17 @@ def _warn_of_others(truths: Sequence[SegmentedVideo], results: Sequence[RevisedV
     others = sorted({each.name for each in results} - {each.name for each in truths})
     if others:
         logging.warning('not scored, since the truth has no such video: %s', ', '.join(others))
+
+
+def _warn_of_gaps(pairs: Sequence[Pair]) -> None:
+    for truth, results in pairs:
+        said = {each.frame for each in results.revisions}
+        missing = len(truth.frames.keys() - said)
+        if missing and said:
+            logging.warning(
+                "video '%s': nothing was ever said of %d of the %d frames of the truth: all on "
+                'them counts as missed', truth.name, missing, len(truth.frames),
+            )  # fmt: skip
 
 
 def _write_json(
