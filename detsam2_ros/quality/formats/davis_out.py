@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from detsam2_ros.media.video import InputError
-from detsam2_ros.quality.formats import sidecar
-from detsam2_ros.quality.formats.sidecar import VideoRecord
+from detsam2_ros.quality.formats.sidecar import VideoRecord, write_sidecar
 from detsam2_ros.quality.formats.writing import FormatWriter, Numbers
 from detsam2_ros.quality.segments import SegmentedFrame
 
@@ -77,4 +76,4 @@ class DavisWriter(FormatWriter):
 
     def _finish(self) -> None:
         self.target.mkdir(parents=True, exist_ok=True)
-        sidecar.write(self.target, self.records, self.class_names)
+        write_sidecar(self.target, self.records, self.class_names)
