@@ -14,42 +14,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pycocotools import mask as rle
-from segmented import NAMES, SIZE, random_pair, video
+from segmented import NAMES, random_pair, video
 
+from detsam2_ros.quality import formats
 from detsam2_ros.quality.alignment import MeasureError, of_class
 from detsam2_ros.quality.identity import Identity, identity
 from detsam2_ros.quality.segments import SegmentedVideo
-from detsam2_ros.results.masks import Mask
 
 A, B = (0, 0, 10, 10), (20, 20, 30, 30)
-
-
-def kitti_lines(one: SegmentedVideo) -> str:
-    """Write a video as KITTI MOTS does: frame, id, class, height, width, RLE."""
-
-    def row(number: int, id_: int, class_id: int, mask: Mask) -> str:
-        code = rle.encode(np.asfortranarray(mask.pixels().astype(np.uint8)))['counts'].decode()
-        return f'{number} {id_} {class_id} {SIZE[0]} {SIZE[1]} {code}\n'
-
-    lines = []
-    for number, frame in one.frames.items():
-        lines += [row(number, s.class_id * 1000 + s.id, s.class_id, s.mask)
-                  for s in frame.segments]  # fmt: skip
-        if frame.ignored:
-            lines.append(row(number, 10000, 10, frame.ignored))
-    return ''.join(lines)
 
 
 def trackeval_of(pairs: list[tuple[SegmentedVideo, SegmentedVideo]], folder: Path) -> Any:
     """Run TrackEval's KITTI MOTS evaluation on files of some videos; returns its results."""
     trackeval = pytest.importorskip('trackeval', reason='needs requirements-oracles.txt')
-    true, said = folder / 'truth' / 'label_02', folder / 'trackers' / 'ours' / 'data'
-    for place in (true, said):
-        place.mkdir(parents=True)
-    for truth, shown in pairs:
-        (true / f'{truth.name}.txt').write_text(kitti_lines(truth))
-        (said / f'{truth.name}.txt').write_text(kitti_lines(shown))
+    formats.write_kitti_mots([truth for truth, _ in pairs], folder / 'truth' / 'label_02')
+    formats.write_kitti_mots([own for _, own in pairs], folder / 'trackers' / 'ours' / 'data')
     quiet = {'PRINT_CONFIG': False}
     dataset = trackeval.datasets.KittiMOTS({
         'GT_FOLDER': str(folder / 'truth'), 'TRACKERS_FOLDER': str(folder / 'trackers'),
