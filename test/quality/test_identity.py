@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from segmented import NAMES, random_pair, video
+from hypothesis import given
+from hypothesis import strategies as st
+from segmented import NAMES, SIZE, frame, mask, random_pair, video
 
 from detsam2_ros.quality import formats
 from detsam2_ros.quality.alignment import MeasureError, of_class
@@ -93,6 +95,26 @@ def test_measures_are_those_of_trackeval_on_exported_files(tmp_path: Path) -> No
 def test_by_hand(shown: Any, expected: dict[str, float]) -> None:
     own = identity(video([{1: A, 2: B}] * 2), video(shown))
     assert values(own) == pytest.approx({'IDSW': 0, **values(own), **expected})
+
+
+def test_what_finds_a_thing_counts_though_it_lies_in_ignored_pixels() -> None:
+    truth = SegmentedVideo('clip', SIZE, {0: frame({1: A}, mask((0, 0, 20, 10)))})
+    counts = identity(truth, video([{5: A, 6: (12, 0, 20, 8), 7: B}]))
+    assert counts.clear[:3].tolist() == [1, 0, 1], '6 lies there and finds nothing'
+
+
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_ids_do_not_matter_and_the_truth_is_perfect(seed: int, random: Any) -> None:
+    truth, shown = random_pair(seed, frames=5, things=4)
+    ids = sorted({s.id for own in shown.frames.values() for s in own.segments})
+    other = dict(zip(ids, random.sample(range(1, 900), len(ids)), strict=True))
+    renamed = video({
+        number: {other[s.id]: s.mask for s in own.segments}
+        for number, own in shown.frames.items()
+    })  # fmt: skip
+    assert values(identity(truth, renamed)) == pytest.approx(values(identity(truth, shown)))
+    if any(own.segments for own in truth.frames.values()):
+        assert set(values(identity(truth, truth)).values()) == {1.0, 0}
 
 
 def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

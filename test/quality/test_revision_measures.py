@@ -89,6 +89,8 @@ def test_regret_is_of_masks_that_became_notably_worse(last: Any, masks: int) -> 
 def test_a_thing_that_is_right_then_wrong_then_right_is_corrected_at_last() -> None:
     said = revised((0, 0, {}), (0, 2, {1: A}), (0, 4, {1: B}), (0, 6, {1: A}), (0, 8, {1: A}))
     assert revisions(video([{1: A}]), said).waits == (6,)
+    late = revised((0, 3, {}), (0, 5, {1: A}))
+    assert revisions(video([{1: A}]), late).waits == (2,), 'from the first publication on'
     never = revisions(video([{1: A}]), revised((0, 0, {}), (0, 4, {})))
     assert never.waits == () and never.wrong_at_first == 1
     assert np.isnan(never.time_to_correct).all()
