@@ -329,11 +329,24 @@ def damaged(data: bytes, cuts: list[tuple[int, bytes]]) -> bytes:
     return data
 
 
+def run_folder(path: Path) -> None:
+    """Write what segment_video leaves of a frame without --revisions."""
+    png(path / 'masks' / '000000.png', [[1, 1, 0], [0, 2, 0]], np.uint16)
+    thing = {'id': 1, 'class_id': 5, 'class_name': 'cup', 'score': 1.0}
+    record = {
+        'frame': 0, 'stamp': 0, 'revision': 0, 'newest': 4, 'final': False, 'changed_ids': [],
+        'withdrawn_ids': [3], 'objects': [thing, {**thing, 'id': 2}],
+    }  # fmt: skip
+    last = {**record, 'revision': 1, 'final': True}
+    (path / 'objects.jsonl').write_text(json.dumps(record) + '\n' + json.dumps(last) + '\n')
+
+
 WRITE: dict[str, Callable[[Path], object]] = {
     'davis': lambda path: formats.write_davis([CLIP], path / 'out'),
     'kitti-mots': lambda path: formats.write_kitti_mots([CLIP], path / 'out'),
     'youtube-vis': lambda path: formats.write_youtube_vis([CLIP], path / 'out'),
     'revisions': lambda path: record_clip(path / 'out' / 'revisions.jsonl'),
+    'run': lambda path: run_folder(path / 'out'),
 }
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What DAVIS and KITTI MOTS have no room for, in a JSON file beside the folder of that name.
+"""What DAVIS and KITTI MOTS have no room for, in FOLDER.detsam2.json beside the folder.
 
 It holds the size of each video, its frames, and which number stands for which id and class. Tools
 that know the format alone do without it.
@@ -50,7 +50,7 @@ class Sidecar:
 def sidecar_path(target: Path) -> Path:
     """Return the path of the file that belongs to a folder."""
     absolute = target.absolute()
-    return absolute.with_name(absolute.name + '.json')
+    return absolute.with_name(f'{absolute.name}.detsam2.json')
 
 
 def write_sidecar(
