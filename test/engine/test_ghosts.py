@@ -118,6 +118,19 @@ def test_a_ghost_that_is_not_seen_is_not_missed():
     assert all(first_states(run, i) == {1: TENTATIVE} for i in range(4))
 
 
+@pytest.mark.parametrize('reach', [8, 10, 16])
+def test_a_ghost_in_view_is_withdrawn_however_short_the_reach(reach):
+    """Misses count that a pass saw on frames that are final by now."""
+    script = {i: [(1, GREEN)] for i in range(0, 60, 4)}
+    script[8] = [(0, RED), (1, GREEN)]
+    config = {**GHOSTS, 'max_propagation': reach, 'withdraw_detections': 3}
+    run = Run(ScriptedDetector(script, 4), **config)
+    film(run, 60, 'red', 'green')
+    stats = run.engine.stats()
+    assert stats.withdrawn_objects == 1 and len(run.stream.objects) == 1
+    assert all(states(run, i) == {1: CONFIRMED} for i in range(28, 60))
+
+
 def test_no_final_frame_shows_a_tentative_object():
     """Whatever the detector does: found now and then, by chance, at several places."""
     random = np.random.default_rng(5)
@@ -281,7 +294,7 @@ def test_the_interval_of_detections_from_elsewhere_is_seen():
 
 
 def test_where_there_is_no_time_nothing_is_hidden():
-    config = {**GHOSTS, 'max_propagation': 7, 'withdraw_detections': 9}
+    config = {**GHOSTS, 'max_propagation': 7, 'withdraw_detections': 99}
     run = Run(ScriptedDetector({0: [(0, RED)]}, 4), **config)
     film(run, 40, 'red')
     assert all(states(run, i) == {1: TENTATIVE} for i in range(40))

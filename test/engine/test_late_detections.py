@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import COLOURS, ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
-from stream_cases import MODES, RED, SIZE, USUAL, film, nothing_was_lost, red
+from stream_cases import EMPTY, GOOD, MODES, RED, SIZE, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Detections, EngineConfig, LateDetections, Prompt, load_sam2
 from detsam2_ros.engine.tracking.frames import Frame
@@ -176,6 +176,39 @@ def test_those_that_come_while_a_window_is_closed_leave_no_room_for_its_own(mode
     run.work()
     assert len(run.stream.objects) == 3
     assert run.engine.stats().ignored_detections == 1
+
+
+def test_who_is_back_keeps_the_place_that_a_late_one_takes_meanwhile():
+    """Of a window's objects those go first that nobody has heard of."""
+    config = {**USUAL, 'detect_interval': 0, 'max_propagation': 16, 'max_lost_frames': 8,
+              'max_dormant_objects': 4}
+    run = Run(None, mode='window', **config, max_objects=2, recall_score=1.0)
+    places = {'red': RED, 'green': disc_box(48, 24), 'blue': disc_box(30, 40)}
+    found = {
+        name: fakes.detections([(i, box)]) for i, (name, box) in enumerate(places.items())
+    }
+    both = fakes.detections([(0, places['red']), (1, places['green'])])
+    image = fakes.scene(('red', 14, 24), ('green', 48, 24), ('blue', 30, 40), size=SIZE)
+    run.push(*[GOOD] * 3)
+    run.stream.add_detections(1, found['red'])
+    run.push(*[GOOD] * 5, *[EMPTY] * 24)
+    run.flush()
+    assert [obj.id for obj in run.stream._state.dormant] == [1]
+    run.push(image)
+    run.stream.add_detections(32, found['red'])
+    run.push(*[image] * 3)
+    assert run.ids(32) == [2]  # nobody is that sure
+    run.engine.reconfigure(recall_score=0.8)
+    run.take(image, 0)
+    run.stream.add_detections(36, both)
+    for _ in range(3):
+        run.take(image, 0)
+    for _ in range(2):
+        run.results += run.stream.step()
+    assert run.stream.add_detections(33, found['blue']).started == 1
+    run.work()
+    run.flush()
+    assert run.ids(35) == [1, 3] and len(run.stream.objects) == 2
 
 
 @MODES

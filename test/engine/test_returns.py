@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects that were away for long and return: with their id, unless in doubt."""
 
-import fakes
 import numpy as np
 import pytest
-from fakes import ColourDetector, Run, ScriptedDetector, disc_box, iou, mask, scene
+from fakes import ColourDetector, Run, ScriptedDetector, disc_box, scene
 from stream_cases import EMPTY, SIZE, make_bank, picture
 
 from detsam2_ros.engine import Detections, Prompt, PromptError
@@ -246,55 +245,6 @@ def test_ids_of_dormant_objects_are_not_given_again(monkeypatch):
     assert seen(run, *AWAY, *[at(14, 24, 'blue')] * 8) == {3}
     assert seen(run, *[at(14, 24, 'yellow')] * 8) == {2}  # not 1, after 3
     assert seen(run, *AWAY, *[at(50, 12)] * 8) == {1}
-
-
-# ---- two of one look
-def alike(*discs: tuple[str, int, int]) -> np.ndarray:
-    """Draw discs of two colours that are apart, and of one between them that is near both."""
-    colours = {'red': (255, 0, 0), 'orange': (255, 110, 0), 'between': (255, 55, 0)}
-    image = scene(size=SIZE)
-    for name, x, y in discs:
-        image[fakes.colour_mask(at(x, y), 'red')] = colours[name]
-    return image
-
-
-TWO = [(0, disc_box(14, 24)), (0, disc_box(48, 24))]
-# The red one goes, and the other one comes to look like either.
-LOST = [*[alike(('red', 14, 24), ('orange', 48, 24))] * 8, *[alike(('between', 48, 24))] * 4]
-
-
-def test_one_that_is_lost_to_another_is_dormant():
-    script = {0: TWO, 4: TWO, 8: TWO[1:], 12: [*TWO[1:], (0, disc_box(20, 40))]}
-    run = Run(ScriptedDetector(script, 4), **RETURNS)
-    run.push(*LOST)
-    assert dormant(run) == [1] and [obj.id for obj in run.stream.objects] == [2]
-    assert [run.ids(index) for index in range(12)] == [[1, 2]] * 8 + [[2]] * 4
-    assert not any(result.withdrawn_ids for result in run.results)
-    back = alike(('red', 20, 40), ('orange', 48, 24))
-    assert seen(run, *[back] * 4) == {1, 2} and dormant(run) == []
-    assert iou(mask(run.latest()[15], 1), fakes.colour_mask(at(20, 40), 'red')) > 0.8
-    expected = [[1, 2]] * 8 + [[2]] * 4 + [[1, 2]] * 4
-    assert [sorted(run.ids(index)) for index in range(16)] == expected
-
-
-def test_a_lost_one_vanishes_from_frames_that_come_while_that_is_found():
-    run = Run(ScriptedDetector({0: TWO, 4: TWO, 8: TWO[1:], 12: TWO[1:]}, 4), **RETURNS)
-    for image in [*LOST, *LOST[-1:] * 3]:
-        run.take(image, parts=0)
-    run.work()
-    run.flush()
-    assert [run.ids(index) for index in range(15)] == [[1, 2]] * 8 + [[2]] * 7
-    assert dormant(run) == [1] and not run.stream._state.has_unread_prompts
-
-
-def test_what_was_taken_for_two_halves_is_merged():
-    """Detected apart once, and never again."""
-    script = {0: TWO, 4: TWO[1:], 8: TWO[1:]}
-    run = Run(ScriptedDetector(script, 4), **RETURNS)
-    run.push(*LOST)
-    run.flush()
-    assert dormant(run) == [] and [obj.id for obj in run.stream.objects] == [1]
-    assert run.ids(11) == [1]
 
 
 # ---- by hand, and in banks

@@ -56,7 +56,7 @@ def test_what_counts_as_a_miss(name):
         others.append(TrackedObject(2, class_id, 'other', confirmed=confirmed))
         masks[4, others[1]] = mask(*theirs)
     frame = Frame(4, 0, None, searched=True, detections=detections)
-    assert missed(obj, [frame], others, lambda *at: masks.get(at), 0.3) == expected
+    assert bool(missed(obj, [frame], others, lambda *at: masks.get(at), 0.3)) == expected
 
 
 @pytest.mark.parametrize('index, searched, matched, expected', [
@@ -66,7 +66,7 @@ def test_what_counts_as_a_miss(name):
 def test_which_frames_count(index, searched, matched, expected):
     obj = TrackedObject(1, OWN, 'own', matched=frozenset(matched), detected_area=100)
     frame = Frame(index, 0, None, searched=searched)
-    assert missed(obj, [frame], [obj], lambda *_: mask(*WHOLE), 0.3) == expected
+    assert len(missed(obj, [frame], [obj], lambda *_: mask(*WHOLE), 0.3)) == expected
 
 
 def test_the_largest_mask_where_it_was_detected():

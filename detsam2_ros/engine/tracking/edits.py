@@ -95,7 +95,8 @@ class StreamEdit:
         tools.stats.add(conditioned_frames=1, prompts=1, recalled_objects=back)
         assert obj.id is not None
         shown = Object(obj.id, obj.class_id, obj.class_name, score, True, mask, obj.state)
-        return state, Prompted(frame.index, frame.stamp, shown, frame.tag)
+        prompted = Prompted(frame.index, frame.stamp, shown, frame.tag)
+        return state.found_again([obj], frame.index), prompted
 
     def detections(self, frame: Frame, given: Detections) -> tuple[StreamState, LateDetections]:
         """Match detections with what is known of a frame; condition and start objects there."""
@@ -137,7 +138,8 @@ class StreamEdit:
         # What the detector did not find there counts too, when the next window closes.
         frame = replace(frame, detections=_together(frame.detections, found), searched=True)
         late = LateDetections(matched, started, len(given) - matched - started)
-        return replace(state.with_frames([frame]), dormant=tuple(dormant)), late
+        state = state.found_again(left, frame.index).with_frames([frame])
+        return replace(state, dormant=tuple(dormant)), late
 
     def remove(self, object_id: int) -> tuple[StreamState, Object]:
         """Forget an object, and what the bank in use holds of it."""

@@ -80,6 +80,27 @@ def detected_apart(a: TrackedObject, b: TrackedObject, resizer: MaskResizer) -> 
     return int(apart.sum()) >= _APART_FRAMES
 
 
+def found_apart_since(
+    stays: TrackedObject,
+    lost: TrackedObject,
+    first: int,
+    lookup: MaskLookup,
+    resizer: MaskResizer,
+) -> bool:
+    """Tell whether a prompt of frame `first` or later has the lost object elsewhere."""
+    for at in [at for at in lost.prompts if at >= first]:
+        own = resizer.boxes(lost.prompts[at].logits[None])
+        if at in stays.prompts:
+            other = resizer.boxes(stays.prompts[at].logits[None])
+        elif mask := lookup(at, stays):
+            other = np.array([mask.box], np.float64)
+        else:
+            continue
+        if box_iou(own, other)[0, 0] < _APART_IOU:
+            return True
+    return False
+
+
 def lost_to(
     frames: Iterable[int],
     lookup: MaskLookup,

@@ -89,6 +89,7 @@ class TrackedObject:
     former_id: int | None = None  # what an object that a bank knows had before it retired
     # Frames on which a detection was this object, until it is confirmed: then nobody asks.
     matched: frozenset[int] = frozenset()
+    missed: frozenset[int] = frozenset()  # frames on which a detector should have found it
     detected_area: int = 0  # pixels of its mask on one of these, at most, as passes found it
     confirmed: bool = False  # it is there; see tentative.py
     # Serial of the dormant object that it was found to be, and on how many looks in a row.

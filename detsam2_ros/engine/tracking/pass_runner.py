@@ -255,8 +255,10 @@ class PassRunner:
         )
         # Ids that went into others still show on frames that came since; the next pass cleans up.
         shown = state.shown_ids()
-        lost = {id_: range(at, state.next_index) for id_, at in run.lost_since.items()}
-        lost |= {id_: span for id_, span in state.lost.items() if id_ not in lost}
+        # A lost object still shows on those; and a pass that follows it back from where it returns
+        # is lost there again.
+        end = max((i for i, frame in state.frames.items() if frame.published), default=-1) + 1
+        lost = {**state.lost, **{id_: range(at, end) for id_, at in run.lost_since.items()}}
         return replace(
             state,
             lost={id_: span for id_, span in lost.items() if span.stop > horizon},

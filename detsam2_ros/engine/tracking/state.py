@@ -48,6 +48,14 @@ class StreamState:
         """Return the state with other versions of some of its frames."""
         return replace(self, frames={**self.frames, **{frame.index: frame for frame in frames}})
 
+    def found_again(self, prompted: Iterable[TrackedObject], index: int) -> StreamState:
+        """Return the state in which objects that were prompted on a frame are not lost there."""
+        ids = {obj.id for obj in prompted}
+        lost = {
+            id_: span for id_, span in self.lost.items() if id_ not in ids or index not in span
+        }
+        return replace(self, lost=lost)
+
     def with_bank(self, bank: MemoryBank | None, device: torch.device) -> StreamState:
         """Return the state with another bank, and the objects as that knows them."""
         objects = rebanked(self.objects, bank, device, self.next_index or None)

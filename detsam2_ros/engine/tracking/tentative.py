@@ -66,8 +66,8 @@ def missed(
     others: Iterable[TrackedObject],
     mask_on: MaskLookup,
     match_iou: float,
-) -> int:
-    """Count the frames on which a detector should have found an object and did not.
+) -> frozenset[int]:
+    """Return the frames on which a detector should have found an object and did not.
 
     Frames after its first detection count, where a detector looked and the object is visible.
     Those do not count on which most of it is hidden, another object covers it, or a detection of
@@ -76,8 +76,8 @@ def missed(
     """
     first = min(obj.matched, default=None)
     if first is None:
-        return 0
-    count = 0
+        return frozenset()
+    missed_on = set()
     for frame in frames:
         if not frame.searched or frame.index <= first or frame.index in obj.matched:
             continue
@@ -85,8 +85,9 @@ def missed(
         if not mask or mask.area < _HIDDEN * obj.detected_area:
             continue
         beside = [(other, mask_on(frame.index, other)) for other in others if other is not obj]
-        count += _is_missed(obj, mask, beside, frame, match_iou)
-    return count
+        if _is_missed(obj, mask, beside, frame, match_iou):
+            missed_on.add(frame.index)
+    return frozenset(missed_on)
 
 
 def _is_missed(

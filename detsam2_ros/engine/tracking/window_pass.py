@@ -23,6 +23,7 @@ from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAssigner
 from detsam2_ros.engine.tracking.merging import (
     detected_apart,
+    found_apart_since,
     lost_to,
     shared_frames,
     shared_masks,
@@ -58,6 +59,7 @@ class WindowPass:
     masks: dict[int, FrameMasks] = field(default_factory=dict)  # what was found, by frame index
     _absorbed: dict[int, TrackedObject] = field(default_factory=dict)  # by serial: into which
     _known: dict[int, Mapping[int, ConditioningFrame]] = field(default_factory=dict)  # by serial
+    _late: Sequence[int] = ()  # frames with prompts that came since the last pass
 
     @property
     def newest(self) -> int:
@@ -73,6 +75,7 @@ class WindowPass:
         drafts = [obj.draft(self.newest) for obj in self.objects]
         self.objects = [obj for obj in drafts if obj.remembers]
         self._known = {obj.serial: obj.prompts for obj in drafts}
+        self._late = sorted({at for obj in drafts for at in obj.unread} & self.frames.keys())
         if not self._is_online:
             self.dormant = [obj.draft() for obj in self.dormant]
             conditioner = Conditioner(
@@ -218,12 +221,13 @@ class WindowPass:
         yield from self._unite(pairs, tracked)
 
     def _recall(self, tracked: dict[TrackedObject, TrackedFrames]) -> Steps[None]:
-        """Recognise young objects that are dormant ones, on frames with a prompt in the window.
+        """Recognise young objects that are dormant ones, on frames with a new prompt.
 
         The first one may have shown too little of it. Young are those that no final frame shows.
         """
         recognised: dict[TrackedObject, TrackedObject] = {}  # by the younger one
-        for frame in self.window:
+        for index in sorted({*self._late, *(frame.index for frame in self.window)}):
+            frame = self.frames[index]
             young = [
                 obj for obj in self.objects
                 if obj not in recognised and self._may_be_dormant(obj, frame.index)
@@ -313,7 +317,9 @@ class WindowPass:
         stream's objects.
         """
         surplus = max(len(self.objects) - self.tools.config.max_objects, 0)
-        started = [obj for obj in self.objects if obj.serial not in live]
+        kept = live | {obj.serial for obj in self._absorbed.values()}
+        started = [obj for obj in self.objects if obj.serial not in kept]
+        started.sort(key=lambda obj: obj.id is None)  # stable: dormant ones that are back go last
         for obj in started[len(started) - surplus :]:
             self.objects.remove(obj)
             back = obj.id is not None  # it was dormant
@@ -335,6 +341,8 @@ class WindowPass:
         """
         limit, window = self.tools.config.merge_iou, [frame.index for frame in self.window]
         for pair in shared_masks(self.objects, window, self._mask, limit):
+            if not all(obj in self.objects for obj in pair):  # one was lost to a third
+                continue
             if detected_apart(*pair, self.tools.resizer):
                 self._lose(pair)
                 continue
@@ -349,6 +357,8 @@ class WindowPass:
         if found is None:
             return
         stays, lost, first = found
+        if found_apart_since(stays, lost, first, self._mask, self.tools.resizer):
+            return
         stays.follow(lost, {at for at in lost.prompts if at >= first})
         lost.prompts = {at: prompt for at, prompt in lost.prompts.items() if at < first}
         self.objects.remove(lost)
@@ -372,8 +382,9 @@ class WindowPass:
         config, frames = self.tools.config, [self.frames[index] for index in self.masks]
         for obj in [obj for obj in self.objects if not obj.confirmed]:
             obj.detected_area = max(obj.detected_area, detected_area(obj, self._mask))
-            count = missed(obj, frames, self.objects, self._mask, config.match_iou)
-            if count >= config.withdraw_detections:
+            now = missed(obj, frames, self.objects, self._mask, config.match_iou)
+            obj.missed = now | {at for at in obj.missed if at < self.oldest}
+            if len(obj.missed) >= config.withdraw_detections:
                 self.objects.remove(obj)
                 if obj.id is not None:
                     self.withdrawn_ids.add(obj.id)
