@@ -87,6 +87,7 @@ class WindowPass:
         live: the stream's objects as of now.
         """
         self._rejoin(live)
+        self._make_room({obj.serial for obj in live})
         for obj in self.objects:
             seen = [index for index, found in self.masks.items() if found.visible(obj)]
             ids.note(obj, seen, obj.id is not None or self._surely_seen(obj))
@@ -286,6 +287,20 @@ class WindowPass:
                 own.learn(obj)
                 if draft is None and self._is_online:
                     own.retrack(obj.last_seen)
+
+    def _make_room(self, live: set[int]) -> None:
+        """Let go of what the window started where others came to the stream meanwhile.
+
+        There are max_objects at most, and nobody has heard of these yet. live: serials of the
+        stream's objects.
+        """
+        surplus = max(len(self.objects) - self.tools.config.max_objects, 0)
+        started = [obj for obj in self.objects if obj.serial not in live]
+        for obj in started[len(started) - surplus :]:
+            self.objects.remove(obj)
+            back = obj.id is not None  # it was dormant
+            self.dormant += [obj] if back else []
+            self.tools.stats.add(ignored_detections=len(obj.prompts), recalled_objects=-int(back))
 
     def _absorb(self, older: TrackedObject, younger: TrackedObject, frames: set[int]) -> None:
         """Make one object of two; the older's id lives."""
