@@ -20,6 +20,7 @@ from detsam2_ros.quality.segments import (
     SegmentedVideo,
 )
 from detsam2_ros.results.masks import Mask
+from detsam2_ros.scene.scene import CLASS_NAMES
 
 _IGNORED = 65535  # in the label image of a truth
 
@@ -32,7 +33,9 @@ def save(path: Path, video: RevisedVideo) -> None:
     shown = [revision.shown for revision in video.revisions]
     np.savez_compressed(
         path, name=video.name, size=video.size, rows=np.array(rows, np.int32).reshape(-1, 4),
-        withdrawn=np.array(withdrawn, np.int32).reshape(-1, 2), **_packed(shown, video.size),
+        withdrawn=np.array(withdrawn, np.int32).reshape(-1, 2),
+        settled=np.array(sorted(video.settled.items()), np.int32).reshape(-1, 2),
+        **_packed(shown, video.size),
     )  # fmt: skip
 
 
@@ -50,7 +53,8 @@ def load(path: Path) -> RevisedVideo:
                 zip(file['rows'].tolist(), shown, strict=True)
             )
         )
-        return RevisedVideo(str(file['name']), size, revisions)
+        settled = dict(file['settled'].tolist())
+        return RevisedVideo(str(file['name']), size, revisions, CLASS_NAMES, settled)
 
 
 def save_truth(path: Path, video: SegmentedVideo) -> None:
@@ -64,7 +68,8 @@ def load_truth(path: Path) -> SegmentedVideo:
     """Read a truth."""
     with np.load(path) as file:
         size = (int(file['size'][0]), int(file['size'][1]))
-        return SegmentedVideo(str(file['name']), size, dict(enumerate(_unpacked(file, size))))
+        frames = dict(enumerate(_unpacked(file, size)))
+        return SegmentedVideo(str(file['name']), size, frames, CLASS_NAMES)
 
 
 def of_labels(labels: np.ndarray, classes: dict[int, int]) -> SegmentedFrame:

@@ -31,7 +31,7 @@ from benchmarks.quality import sam2_peers
 from benchmarks.quality.balanced import encodings
 from benchmarks.quality.peer_clips import CASES, INTERVAL, Shown, shown
 from benchmarks.quality.peer_records import of_labels, save, save_truth
-from benchmarks.quality.sam2_peers import Given
+from benchmarks.quality.sam2_peers import Given, Said
 from detsam2_ros.engine import Detections, Engine, EngineConfig, FrameResult, finals
 from detsam2_ros.quality.segments import RevisedVideo, Revision
 from detsam2_ros.scene.scene import CLASS_NAMES
@@ -39,7 +39,7 @@ from detsam2_ros.scene.scene import CLASS_NAMES
 # The shipped models were trained on seeds below 1,000,000.
 FIRST_SEED = 1_009_000
 CONFIG = EngineConfig(detect_interval=INTERVAL)
-Method = Callable[[Shown], list[Revision]]
+Method = Callable[[Shown], Said]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Told:
         return [next(self._found) for _ in images]
 
 
-def ours(clip: Shown, quality: str, mode: str) -> list[Revision]:
+def ours(clip: Shown, quality: str, mode: str) -> Said:
     """Run the engine; returns all that it said."""
     dtype = 'bfloat16' if quality == 'balanced' else 'float32'
     config = EngineConfig.of(quality, mode=mode, detect_interval=INTERVAL)
@@ -85,13 +85,12 @@ def ours(clip: Shown, quality: str, mode: str) -> list[Revision]:
             frozenset(result.withdrawn_ids),
         ))  # fmt: skip
 
-    for _ in finals(engine.open_stream('clip'), images(), note):
-        pass
-    return revisions
+    settled = {each.index: now for each in finals(engine.open_stream('clip'), images(), note)}
+    return Said(revisions, settled)
 
 
 @functools.lru_cache(maxsize=1)
-def every_box(clip: Shown) -> tuple[list[Revision], list[Given]]:
+def every_box(clip: Shown) -> tuple[Said, list[Given]]:
     """Track forward with all boxes; that tells which box is which object offline too."""
     return sam2_peers.forward(clip, CONFIG, again=True)
 
@@ -160,11 +159,13 @@ def run(results: Path, job: Job) -> runs.Line:
     every = [encodings(dtype) for dtype in ('float32', 'bfloat16')]
     begin = time.process_time() - sum(encoded.seconds for encoded in every)
     asked = [encoded.asked for encoded in every]
-    revisions = METHODS[job.method](clip)
+    said = METHODS[job.method](clip)
     seconds = time.process_time() - sum(encoded.seconds for encoded in every) - begin
     asked = [encoded.asked - before for encoded, before in zip(every, asked, strict=True)]
     height, width = clip.film[0].labels.shape
-    video = RevisedVideo(clip.name, (height, width), tuple(revisions))
+    video = RevisedVideo(
+        clip.name, (height, width), tuple(said.revisions), CLASS_NAMES, said.settled
+    )
     save(record(results, job, job.case, job.seed), video)
     return asdict(job) | {
         'length': len(clip.film),

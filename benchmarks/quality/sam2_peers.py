@@ -10,7 +10,7 @@ A prompt is decoded from its box alone. Nothing ever removes an object.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,19 @@ from detsam2_ros.results.masks import mask_box
 from oracle.driver import Oracle, build_predictor
 
 DUPLICATE_IOU = 0.5  # a box that overlaps another one so much starts no object, as in the engine
+
+
+@dataclass(frozen=True)
+class Said:
+    """All that a tracker said of a clip. settled: the newest frame when a frame became final."""
+
+    revisions: Sequence[Revision]
+    settled: Mapping[int, int]
+
+    @classmethod
+    def once(cls, revisions: Sequence[Revision]) -> Said:
+        """Return revisions that all are the only ones of their frames."""
+        return cls(revisions, {each.frame: each.newest for each in revisions})
 
 
 @dataclass(frozen=True)
@@ -125,9 +138,7 @@ def _given(found: Detections, row: int, frame: int, id_: int) -> Given:
     return Given(frame, id_, int(found.class_ids[row]), tuple(found.boxes[row].tolist()))
 
 
-def forward(
-    clip: Shown, config: EngineConfig, again: bool
-) -> tuple[list[Revision], list[Given]]:
+def forward(clip: Shown, config: EngineConfig, again: bool) -> tuple[Said, list[Given]]:
     """Track forward, frame by frame; what is shown of a frame stays. Returns the prompts too.
 
     A box that no object explains starts one; again: other boxes prompt their object once more.
@@ -141,10 +152,10 @@ def forward(
             for given in [*(known if again else ()), *new]:
                 logits = tracker.prompt(given)
         revisions.append(Revision(frame.index, 0, frame.index, True, tracker.shown(logits)))
-    return revisions, tracker.given
+    return Said.once(revisions), tracker.given
 
 
-def offline(clip: Shown, config: EngineConfig, prompts: Sequence[Given]) -> list[Revision]:
+def offline(clip: Shown, config: EngineConfig, prompts: Sequence[Given]) -> Said:
     """Give all boxes of the clip first, then track once forward from frame 0."""
     tracker, last = Tracker(clip, config), clip.film[-1].index
     for frame in clip.film:
@@ -152,11 +163,11 @@ def offline(clip: Shown, config: EngineConfig, prompts: Sequence[Given]) -> list
     for given in prompts:
         tracker.prompt(given)
     if not prompts:
-        return [Revision(f.index, 0, last, True, SegmentedFrame()) for f in clip.film]
-    return [
+        return Said.once([Revision(f.index, 0, last, True, SegmentedFrame()) for f in clip.film])
+    return Said.once([
         Revision(index, 0, last, True, tracker.shown(logits))
         for index, _, logits in tracker.oracle.predictor.propagate_in_video(tracker.state, 0)
-    ]
+    ])
 
 
 def true_prompts(clip: Shown, config: EngineConfig) -> list[Given]:
@@ -169,7 +180,7 @@ def true_prompts(clip: Shown, config: EngineConfig) -> list[Given]:
     return prompts
 
 
-def backward(clip: Shown, config: EngineConfig) -> list[Revision]:
+def backward(clip: Shown, config: EngineConfig) -> Said:
     """Drive it in the report's way: windows of K, then backwards over M; ids as in the engine."""
     tracker = Tracker(clip, config)
 
@@ -179,10 +190,10 @@ def backward(clip: Shown, config: EngineConfig) -> list[Revision]:
             for given in [*known, *new]:
                 tracker.prompt(given)
 
-    return list(_passes(tracker, prompt))
+    return _passes(tracker, prompt)
 
 
-def report(clip: Shown, config: EngineConfig) -> list[Revision]:
+def report(clip: Shown, config: EngineConfig) -> Said:
     """Drive it by the report's own rule, as its code does it.
 
     An object is a class, and each box of a class prompts it. A frame with a box of any object is
@@ -215,7 +226,7 @@ def report(clip: Shown, config: EngineConfig) -> list[Revision]:
             for outputs in tracker.state['output_dict_per_obj'].values():
                 outputs['cond_frame_outputs'].pop(frame, None)
 
-    return list(_passes(tracker, prompt))
+    return _passes(tracker, prompt)
 
 
 def _absent(tracker: Tracker, id_: int, frame: int) -> None:
@@ -227,10 +238,12 @@ def _absent(tracker: Tracker, id_: int, frame: int) -> None:
     output['object_score_logits'] = torch.full_like(output['object_score_logits'], 10.0)
 
 
-def _passes(tracker: Tracker, prompt) -> Iterator[Revision]:
+def _passes(tracker: Tracker, prompt: Callable[[Sequence[int]], None]) -> Said:
     """Close window after window: prompt it, then track backwards over M frames."""
     clip, config = tracker.clip, tracker.config
+    revisions: list[Revision] = []
     said: dict[int, Revision] = {}
+    settled: dict[int, int] = {}
     for begin in range(0, len(clip.film), config.window_size):
         window = range(begin, min(begin + config.window_size, len(clip.film)))
         for index in window:
@@ -253,4 +266,8 @@ def _passes(tracker: Tracker, prompt) -> Iterator[Revision]:
             number = 0 if before is None else before.revision + 1
             final = last or index < horizon
             said[index] = Revision(index, number, newest, final, found[index])
-            yield said[index]
+            revisions.append(said[index])
+        for index in said:
+            if last or index < horizon:
+                settled.setdefault(index, newest)
+    return Said(revisions, settled)
