@@ -16,7 +16,7 @@ from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.ids import MAX_OBJECT_ID, IdAllocator
 from detsam2_ros.engine.tracking.matching import assign, assign_by_class, new_objects
-from detsam2_ros.engine.tracking.merging import MaskTrack, merged_pairs
+from detsam2_ros.engine.tracking.merging import MaskTrack, merged_pairs, shared_masks
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.reidentification import same_before_birth
 from detsam2_ros.results.detections import Detections
@@ -279,6 +279,19 @@ def united(younger: TrackedObject, start: int) -> bool:
         6: FrameMasks.gather(6, {older: None, younger: None}, RESIZER),
     }
     return same_before_birth(masks, {}, 0.5, start) == [(older, younger)]
+
+
+@pytest.mark.parametrize(('frame', 'left', 'merged'), [
+    (6, 2, True),  # prompted on another frame than the older one
+    (0, 3, True),  # on the same frame, by a second box of the same thing
+    (0, 9, False),  # on the same frame, elsewhere: there were two things
+], ids=['other_frame', 'same_place', 'apart'])  # fmt: skip
+def test_objects_that_were_prompted_apart_are_not_merged(frame, left, merged):
+    """One that strays onto the other must not swallow it: all masks of the other would go."""
+    older, younger = tracked(0, left=2, id=1), tracked(frame, left=left, id=2)
+    lookup = {7: Mask.of(square(1)), 8: Mask.of(square(2))}
+    found = shared_masks([older, younger], [7, 8], lambda index, obj: lookup[index], 0.6)
+    assert found == ([(older, younger)] if merged else [])
 
 
 @pytest.mark.parametrize(('given', 'start', 'expected'), [

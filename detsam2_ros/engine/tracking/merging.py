@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.results.masks import Mask
 
@@ -30,15 +32,38 @@ class MaskTrack:
 
 
 def shared_masks(
-    objects: Sequence[TrackedObject], window: Sequence[int], lookup: MaskLookup, merge_iou: float
+    objects: Sequence[TrackedObject],
+    window: Sequence[int],
+    lookup: MaskLookup,
+    merge_iou: float,
 ) -> list[tuple[TrackedObject, TrackedObject]]:
-    """Find (older, younger) objects that came to share one mask over a window's frames."""
+    """Find (older, younger) objects that came to share one mask over a window's frames.
+
+    Two that were prompted on one frame apart from each other are two: one of them has strayed.
+    """
     named = {obj.id: obj for obj in objects if obj.id is not None and obj.born is not None}
     tracks = [
         MaskTrack(id_, obj.class_id, obj.born or 0, [lookup(index, obj) for index in window])
         for id_, obj in named.items()
     ]
-    return [(named[old], named[young]) for old, young in merged_pairs(tracks, merge_iou)]
+
+    def apart(old: int, young: int) -> bool:
+        return _were_apart(named[old], named[young])
+
+    pairs = merged_pairs(tracks, merge_iou, apart)
+    return [(named[old], named[young]) for old, young in pairs]
+
+
+def _were_apart(one: TrackedObject, other: TrackedObject) -> bool:
+    """Tell whether prompts on one frame have less than half of the smaller mask in common.
+
+    A detector that finds a thing and a part of it has found one thing.
+    """
+    for index in one.prompts.keys() & other.prompts.keys():
+        a, b = one.prompts[index].logits > 0, other.prompts[index].logits > 0
+        if bool(2 * (a & b).sum() < torch.minimum(a.sum(), b.sum())):
+            return True
+    return False
 
 
 def shared_frames(
@@ -56,19 +81,25 @@ def shared_frames(
     return shared
 
 
-def merged_pairs(tracks: Sequence[MaskTrack], merge_iou: float) -> list[tuple[int, int]]:
+def merged_pairs(
+    tracks: Sequence[MaskTrack],
+    merge_iou: float,
+    apart: Callable[[int, int], bool] = lambda old, young: False,
+) -> list[tuple[int, int]]:
     """Find objects that came to share one mask; returns (id that lives, id that goes) pairs.
 
     Two objects of a class share a mask when their masks' IoU is at least merge_iou (and above
     0) on the newest frame where both are visible, and on at least half of the frames where one
     of them is visible, and on two frames at least (one, when there is just one frame). The
-    older lives. Each id goes at most once, and an id that lives is not one that goes.
+    older lives. Each id goes at most once, and an id that lives is not one that goes. apart: tells
+    of two ids, the older first, that they are two all the same.
     """
     pairs: list[tuple[int, int]] = []
     living: list[MaskTrack] = []
     for track in sorted(tracks, key=lambda t: (t.born, t.id)):
         for older in living:
-            if older.class_id == track.class_id and _share_mask(older, track, merge_iou):
+            one = older.class_id == track.class_id and _share_mask(older, track, merge_iou)
+            if one and not apart(older.id, track.id):
                 pairs.append((older.id, track.id))
                 break
         else:
