@@ -19,15 +19,15 @@ import functools
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.harness import runs
-from benchmarks.quality import sam2_peers
+from benchmarks.harness import pages, runs
+from benchmarks.quality import peer_plot, peer_scores, peer_tables, sam2_peers
 from benchmarks.quality.balanced import encodings
 from benchmarks.quality.peer_clips import CASES, INTERVAL, Shown, shown
 from benchmarks.quality.peer_records import of_labels, save, save_truth
@@ -115,7 +115,12 @@ METHODS: dict[str, Method] = {
 def main() -> int:
     options = parse_options()
     rows = runs.measured(options, Job, planned(options), functools.partial(run, options.results))
-    print(len(rows))
+    scored = scores(options.results, rows)
+    tables = peer_tables.tables(scored, list(CASES), list(METHODS))
+    print('\n\n'.join(tables.values()))
+    if options.page is not None:
+        pages.write(options.page, tables)
+        peer_plot.plot(scored, list(CASES), options.page.parent / 'images' / 'peers.svg')
     return 0
 
 
@@ -178,6 +183,23 @@ def run(results: Path, job: Job) -> runs.Line:
             if count
         ),
     }
+
+
+def scores(results: Path, rows: Sequence[runs.Line]) -> list[runs.Line]:
+    """Return runs with their measures; those that were not taken before are now, and kept."""
+
+    def key(line: runs.Line) -> Job | None:
+        return read(line) if line['version'] == peer_scores.version() else None
+
+    def measured(job: Job) -> runs.Line:
+        files = (record(results, each, job.case, job.seed) for each in (None, job))
+        return asdict(job) | {'version': peer_scores.version()} | peer_scores.score(*files)
+
+    read = runs.job_in(Job)
+    journal = runs.Journal(results.with_name(f'{results.stem}_scores.jsonl'), key)
+    jobs = {read(row): read(row) for row in rows}
+    journal.measure(jobs, measured)
+    return [row | journal.lines[read(row)] for row in rows]
 
 
 if __name__ == '__main__':
