@@ -47,6 +47,7 @@ setup(
             'demo_recorder = detsam2_ros.programs:demo_recorder',
             'detsam2_node = detsam2_ros.programs:detsam2_node',
             'detsam2_viewer = detsam2_ros.programs:detsam2_viewer',
+            'evaluate = detsam2_ros.programs:evaluate',
             'memory_bank = detsam2_ros.programs:memory_bank',
             'segment_bag = detsam2_ros.programs:segment_bag',
             'segment_video = detsam2_ros.programs:segment_video',

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from detsam2_ros.quality.segments import SegmentedFrame, SegmentedVideo
+from detsam2_ros.quality.segments import RevisedVideo, SegmentedFrame, SegmentedVideo
 from detsam2_ros.results.masks import Mask
 
 
@@ -73,14 +73,22 @@ def masks_of(frame: SegmentedFrame, name: str = '', number: int = 0) -> dict[int
 
 def of_class(video: SegmentedVideo, name: str) -> SegmentedVideo:
     """Return a video with the things of one class alone, by the name of the class."""
-    ids = {id_ for id_, own in video.class_names.items() if own == name}
-    frames = {
-        number: SegmentedFrame(
-            tuple(each for each in frame.segments if each.class_id in ids), frame.ignored
-        )
-        for number, frame in video.frames.items()
-    }
-    return SegmentedVideo(video.name, video.size, frames, video.class_names)
+    frames = {n: _of_class(frame, video.class_names, name) for n, frame in video.frames.items()}
+    return replace(video, frames=frames)
+
+
+def revised_of_class(video: RevisedVideo, name: str) -> RevisedVideo:
+    """Return what was said of the things of one class alone, by the name of the class."""
+    said = (
+        replace(each, shown=_of_class(each.shown, video.class_names, name))
+        for each in video.revisions
+    )
+    return replace(video, revisions=tuple(said))
+
+
+def _of_class(frame: SegmentedFrame, names: Mapping[int, str], name: str) -> SegmentedFrame:
+    kept = (each for each in frame.segments if names.get(each.class_id) == name)
+    return SegmentedFrame(tuple(kept), frame.ignored)
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from detsam2_ros.quality.segments import RevisedVideo, Revision, SegmentedFrame, SegmentedVideo
 
 Lag = int | None  # frames; None: in the end
@@ -45,16 +43,3 @@ def by_frame(video: RevisedVideo) -> dict[int, list[Revision]]:
     for revision in video.revisions:
         revisions.setdefault(revision.frame, []).append(revision)
     return revisions
-
-
-def one_view(video: SegmentedVideo, newest: int | None = None) -> RevisedVideo:
-    """Return a video of which everything was said once: no revisions.
-
-    newest: the newest frame that was known by then; None: that of the frame itself.
-    """
-    said: Sequence[Revision] = [
-        Revision(number, 0, number if newest is None else newest, True, frame)
-        for number, frame in sorted(video.frames.items())
-    ]
-    settled = {each.frame: each.newest for each in said}
-    return RevisedVideo(video.name, video.size, tuple(said), video.class_names, settled)

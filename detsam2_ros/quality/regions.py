@@ -70,7 +70,10 @@ def regions(
     shown_ids = sorted({id_ for frame in frames for id_ in frame.shown})
     values_j, values_f = [], []
     for true_id, shown_id in _partners(frames, true_ids, shown_ids).items():
-        pairs = [(frame.truth.get(true_id), frame.shown.get(shown_id)) for frame in frames]
+        pairs = [
+            (frame.truth.get(true_id), None if shown_id is None else frame.shown.get(shown_id))
+            for frame in frames
+        ]
         values_j.append(float(np.mean([_agreement(*each, None) for each in pairs])))
         values_f.append(float(np.mean([_agreement(*each, known) for each in pairs])))
     return Regions(tuple(values_j), tuple(values_f))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,11 @@ def pair(table: np.ndarray, true_ids: Sequence[int], shown_ids: Sequence[int]) -
     return Pairing(ious, partners, tuple(map(int, shown_ids)))
 
 
+def count_found(ious: Iterable[float]) -> int:
+    """Return how many true things are found, by the IoU of each."""
+    return sum(iou >= FOUND_IOU for iou in ious)
+
+
 @dataclass
 class Tally:
     """Adds up the pairings of the frames of one clip, in order."""
@@ -59,7 +64,7 @@ class Tally:
     lingering: int = 0  # of these, those on which its id is still shown and finds nothing
     _ids: dict[int, int] = field(default_factory=dict)  # by true id, when found last
 
-    def add(self, pairing: Pairing) -> None:
+    def add_frame(self, pairing: Pairing) -> None:
         """Count a frame."""
         found, strays = pairing.found, pairing.strays
         self.ious += pairing.ious.values()
@@ -80,7 +85,7 @@ class Tally:
     @property
     def found_count(self) -> int:
         """The number of true things found, over all frames."""
-        return int(np.sum(np.asarray(self.ious) >= FOUND_IOU))
+        return count_found(self.ious)
 
     @property
     def found(self) -> float:

@@ -1,0 +1,179 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a tracker said, from every place that keeps it: video folders, bags, subscribers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cli_cases
+import numpy as np
+import pytest
+from cli_cases import FRAMES, SMALL, mask_of, records_of
+from client_cases import STEP, correction, labels_of, masks, objects
+
+from detsam2_ros.cli import segment_video
+from detsam2_ros.client import MaskTimeline
+from detsam2_ros.client.recorder import Recorder
+from detsam2_ros.engine import FrameResult
+from detsam2_ros.quality.formats import InputError, read_results, read_truth
+from detsam2_ros.quality.formats.revisions import RevisionsWriter
+from detsam2_ros.quality.formats.sinks import Collector
+from detsam2_ros.quality.segments import RevisedVideo, SegmentedFrame
+
+video, engine = cli_cases.video, cli_cases.engine
+
+
+def labels_in(frame: SegmentedFrame, size: tuple[int, int]) -> np.ndarray:
+    labels = np.zeros(size, np.uint16)
+    for thing in frame.segments:
+        labels[thing.mask.pixels()] = thing.id
+    return labels
+
+
+def last_of(video: RevisedVideo) -> dict[int, np.ndarray]:
+    """Return the labels of the last revision of each frame."""
+    return {said.frame: labels_in(said.shown, video.size) for said in video.revisions}
+
+
+def first_of(video: RevisedVideo) -> dict[int, np.ndarray]:
+    """Return the labels of the first revision of each frame."""
+    return {
+        said.frame: labels_in(said.shown, video.size) for said in reversed(video.revisions)
+    }  # fmt: skip
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[FrameResult]:
+    """Keep all that the engine returns in segment_video."""
+    kept: list[FrameResult] = []
+    hear = segment_video.Recording.hear
+
+    def listen(self, results, horizon) -> None:
+        kept.extend(results)
+        hear(self, results, horizon)
+
+    monkeypatch.setattr(segment_video.Recording, 'hear', listen)
+    return kept
+
+
+@pytest.mark.parametrize('mode', ['window', 'online'])
+def test_every_revision_of_a_video(engine, video, tmp_path, heard, mode) -> None:
+    out = tmp_path / 'out'
+    arguments = [str(video), '-o', str(out), '--mode', mode, '--revisions', *SMALL]
+    assert segment_video.main(arguments) == 0
+    (found,) = read_results(out)
+    assert (found.name, found.size, found.class_names) == (
+        'in', (120, 160), {0: 'class 0', 1: 'class 1'})
+    assert [(said.frame, said.revision) for said in found.revisions] == [
+        (result.index, result.revision) for result in heard]  # fmt: skip
+    assert any(said.revision > 0 for said in found.revisions)
+    for said, result in zip(found.revisions, heard, strict=True):
+        assert (labels_in(said.shown, found.size) == result.labels).all()
+        assert said.withdrawn == set(result.withdrawn_ids)
+    for number, labels in last_of(found).items():
+        assert (labels == mask_of(out, number)).all()
+    # What the file says of the moments is what objects.jsonl says.
+    moments = {(r['frame'], r['revision']): (r['newest'], r['final']) for r in records_of(out)}
+    assert {
+        (said.frame, said.revision): (said.newest, said.final) for said in found.revisions
+    } == moments
+    newest = {said.frame: said.newest for said in found.revisions}
+    assert found.settled and all(when >= newest[n] for n, when in found.settled.items())
+
+
+def test_a_folder_without_revisions_has_the_last_masks(
+    engine, video, tmp_path, caplog
+) -> None:
+    out = tmp_path / 'out'
+    assert segment_video.main([str(video), '-o', str(out), '--mode', 'window', *SMALL]) == 0
+    (found,) = read_results(out)
+    assert [said.frame for said in found.revisions] == list(range(FRAMES))
+    assert any(said.revision > 0 for said in found.revisions)
+    assert all(said.final for said in found.revisions)
+    assert all((labels == mask_of(out, n)).all() for n, labels in last_of(found).items())
+    assert 'segment_video --revisions keeps all' in caplog.text
+    (out / 'masks' / '000003.png').unlink()
+    assert [said.frame for said in read_results(out)[0].revisions][:4] == [0, 1, 2, 4]
+    assert '1 frame left out: its mask image is missing or unreadable' in caplog.text
+    shutil.rmtree(out / 'masks')
+    with pytest.raises(InputError, match='out has no masks that can be read; segment_video with'):
+        read_results(out)
+
+
+@pytest.mark.parametrize('which', ['0', 'final'])
+def test_segment_video_exports(engine, video, tmp_path, which) -> None:
+    out = tmp_path / 'out'
+    formats = ['davis', 'kitti-mots', 'youtube-vis']
+    arguments = ['--export', ','.join(formats), '--export-revision', which, '--revisions']
+    command = [str(video), '-o', str(out), '--mode', 'window', *arguments, *SMALL]
+    assert segment_video.main(command) == 0
+    (said,) = read_results(out)
+    wanted = last_of(said) if which == 'final' else first_of(said)
+    assert any((first_of(said)[n] != last_of(said)[n]).any() for n in wanted)
+    for name in formats:
+        (found,) = read_truth(out / name)
+        assert (found.name, list(found.frames)) == ('in', list(range(FRAMES)))
+        assert found.class_names == {0: 'class 0', 1: 'class 1'}
+        for number, frame in found.frames.items():
+            assert (labels_in(frame, found.size) == wanted[number]).all()
+        (view,) = read_results(out / name)
+        assert [(r.frame, r.revision, r.newest, r.final) for r in view.revisions] == [
+            (n, 0, n, True) for n in range(FRAMES)]  # fmt: skip
+    assert segment_video.main([*command[:5], '--force', *SMALL]) == 0
+    left = {path.name for path in out.iterdir()}
+    assert left == {'masks', 'objects.jsonl', 'overlay.mp4', 'report.html'}
+
+
+@pytest.mark.parametrize('arguments, says', [
+    (['--export', 'davis,coco'], '--export coco: choose among davis, kitti-mots, youtube-vis'),
+    (['--export-revision', '0'], '--export-revision needs --export, such as --export davis'),
+])  # fmt: skip
+def test_exports_that_cannot_be(engine, video, tmp_path, capsys, arguments, says) -> None:
+    assert segment_video.main([str(video), '-o', str(tmp_path / 'out'), *SMALL, *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert not engine and not (tmp_path / 'out').exists()
+
+
+def test_a_subscriber_records_what_it_saw(tmp_path: Path) -> None:
+    """Two frames, a correction that takes an id back, and a restart of the node."""
+    first, later = labels_of(1, 0, 2, 2), labels_of(1, 1, 0, 0)
+    timeline = MaskTimeline()
+    collector = Collector()
+    path = tmp_path / 'revisions.jsonl'
+    with RevisionsWriter(path) as file:
+        for sink in (file, collector):
+            recorder = Recorder('front', sink, reach=1)
+            for add, message in (
+                (timeline.add_masks, masks(first, 0)),
+                (timeline.add_objects, objects(0, 0, (1, 2))),
+                (timeline.add_masks, masks(first, STEP)),
+                (timeline.add_objects, objects(STEP, 1, (1, 2))),
+                (timeline.add_correction,
+                 correction(first, later, 0, 0, ids=(1,), withdrawn=(2,))),
+                (timeline.add_masks, masks(labels_of(1, 0, 0, 0), 2 * STEP)),
+                (timeline.add_objects, objects(2 * STEP, 2, (1,))),
+                (timeline.add_masks, masks(later, 5 * STEP)),
+                (timeline.add_objects, objects(5 * STEP, 0, (1,))),
+            ):  # fmt: skip
+                frame = add(message)
+                if frame is not None:
+                    recorder.take(frame)
+            recorder.end()
+            assert [*recorder.notes.sentences()] == []
+            timeline = MaskTimeline()
+    found = read_results(path)
+    assert found == collector.videos()
+    before, after = found
+    assert [(v.name, v.size, v.class_names) for v in found] == [
+        ('front', (1, 4), {7: 'cup'}), ('front_1', (1, 4), {7: 'cup'})]  # fmt: skip
+    assert [(r.frame, r.revision, r.newest, r.final, set(r.withdrawn))
+            for r in before.revisions] == [
+        (0, 0, 0, False, set()), (1, 0, 1, True, set()), (0, 1, 1, True, {2}),
+        (2, 0, 2, True, set()),
+    ]  # fmt: skip
+    assert last_of(before)[0].tolist() == later.tolist()
+    assert last_of(before)[2].tolist() == [[1, 0, 0, 0]]
+    assert before.settled == {0: 2}
+    assert [(r.frame, r.newest) for r in after.revisions] == [(0, 0)]
