@@ -13,7 +13,8 @@ from benchmarks.harness import runs
 from benchmarks.quality.peer_scores import LAGS
 
 COLOURS = {
-    'ours, online, balanced': '#2a6fbb', 'ours, online, exact': '#7db3e8',
+    'ours, online, balanced': '#2a6fbb', 'ours, all confirmed': '#16365c',
+    'ours, online, exact': '#7db3e8',
     'ours, window, balanced': '#2e8b57', 'ours, window, exact': '#8fd0a8',
     'sam2 forward': '#d9731a', 'sam2 forward, all boxes': '#f0b27a',
     'sam2 offline': '#7a4fb5', 'sam2 offline, true ids': '#c3a8e6',

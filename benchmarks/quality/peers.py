@@ -64,10 +64,10 @@ class Told:
         return [next(self._found) for _ in images]
 
 
-def ours(clip: Shown, quality: str, mode: str) -> Said:
-    """Run the engine; returns all that it said."""
+def ours(clip: Shown, quality: str, mode: str, **given: object) -> Said:
+    """Run the engine, with other parameters than its defaults; returns all that it said."""
     dtype = 'bfloat16' if quality == 'balanced' else 'float32'
-    config = EngineConfig.of(quality, mode=mode, detect_interval=INTERVAL)
+    config = EngineConfig.of(quality, mode=mode, detect_interval=INTERVAL, **given)
     engine = Engine(encodings(dtype).model, Told(clip), config)
     revisions: list[Revision] = []
     now = -1
@@ -98,6 +98,7 @@ def every_box(clip: Shown) -> tuple[Said, list[Given]]:
 OFFLINE = 'sam2 offline'
 METHODS: dict[str, Method] = {
     'ours, online, balanced': lambda clip: ours(clip, 'balanced', 'online'),
+    'ours, all confirmed': lambda clip: ours(clip, 'balanced', 'online', confirm_detections=0),
     'ours, online, exact': lambda clip: ours(clip, 'exact', 'online'),
     'ours, window, balanced': lambda clip: ours(clip, 'balanced', 'window'),
     'ours, window, exact': lambda clip: ours(clip, 'exact', 'window'),
