@@ -8,7 +8,7 @@ that a window that fails half way leaves the stream as it was and can be closed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from detsam2_ros.engine.config import frames_to_be_sure
 from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.conditioning import Conditioner
 from detsam2_ros.engine.tracking.dormant import recalled
+from detsam2_ros.engine.tracking.following import followed, lost
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAssigner
@@ -193,12 +194,28 @@ class WindowPass:
         }
 
     def _collect(self, tracked: Mapping[TrackedObject, TrackedFrames]) -> Steps[None]:
-        """Gather each frame's masks: of objects that were tracked or have a prompt there."""
+        """Gather each frame's masks: of objects that were tracked or have a prompt there.
+
+        Where the pass lost an object that tracking had followed, what was published stays.
+        """
+        paths = self._followed(tracked)
         for index in range(self.oldest, self.newest + 1):
             found = {obj: tracked.get(obj, {}).get(index) for obj in self.objects}
             with self.tools.stats.clock('masks'):
-                self.masks[index] = FrameMasks.gather(index, found, self.tools.resizer)
+                masks = FrameMasks.gather(index, found, self.tools.resizer)
+                there = [obj for obj, path in paths.items() if index in path]
+                self.masks[index] = masks.without(lost(masks, self.frames[index], there))
             yield
+
+    def _followed(self, tracked: Iterable[TrackedObject]) -> dict[TrackedObject, set[int]]:
+        """Return the frames on which a pass does not take back the mask of an object."""
+        config = self.tools.config
+        if not self._is_online or config.early_stop_iou <= 0:
+            return {}
+        frames = [self.frames[index] for index in range(self.oldest, self.newest + 1)]
+        return {
+            obj: followed(obj, frames, config.match_iou) for obj in tracked if obj.confirmed
+        }
 
     def _reunite(self, tracked: dict[TrackedObject, TrackedFrames]) -> Steps[None]:
         """Recognise new objects that the pass followed back to an older one's own masks.
