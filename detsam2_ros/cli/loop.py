@@ -54,8 +54,7 @@ def run(
     handed over. hear: gets all results as they come, and the first frame that is not final. An
     InputError of `frames` is raised after all earlier frames are handed over.
     """
-    timeline = Timeline()
-    start = time.perf_counter()
+    timeline, start = Timeline(), time.perf_counter()
     warned = False
 
     def segment(call: Callable[[], list[FrameResult]]) -> None:

@@ -101,7 +101,7 @@ def test_trackeval_reads_kitti_mots(tmp_path: Path) -> None:
     datasets = trackeval_datasets()
     formats.write_kitti_mots([TWO], tmp_path / 'gt')
     formats.write_kitti_mots([TWO], tmp_path / 'trackers' / 'ours' / 'data')
-    (tmp_path / 'trackers' / 'ours' / 'data.json').unlink()
+    (tmp_path / 'trackers' / 'ours' / 'data.detsam2.json').unlink()
     dataset = datasets.KittiMOTS({
         'GT_FOLDER': str(tmp_path / 'gt'), 'TRACKERS_FOLDER': str(tmp_path / 'trackers'),
         'SEQ_INFO': {'two': 4}, 'GT_LOC_FORMAT': '{gt_folder}/{seq}.txt', 'PRINT_CONFIG': False,
@@ -170,3 +170,16 @@ def test_two_videos_of_one_name_are_refused(tmp_path: Path) -> None:
         formats.write_davis([other, other], tmp_path / 'out')
 
 
+def test_pictures_that_lie_there_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
+    formats.write_davis([TWO], tmp_path / 'out')
+    with pytest.raises(formats.InputError, match='two holds PNGs already; give another folder'):
+        formats.write_davis([TWO], tmp_path / 'out')
+
+
+def test_a_file_of_others_beside_a_folder_is_left_alone(tmp_path: Path) -> None:
+    formats.write_davis([TWO], tmp_path / 'out')
+    (tmp_path / 'out.json').write_text('{"videos": [3]}')
+    assert content(formats.read_truth(tmp_path / 'out')) == content([TWO])
+    (tmp_path / 'out.detsam2.json').write_text('{"videos": [3]}')
+    with pytest.raises(formats.InputError, match='does not say what out beside it holds'):
+        formats.read_truth(tmp_path / 'out')

@@ -14,42 +14,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pycocotools import mask as rle
-from segmented import NAMES, SIZE, random_pair, video
+from hypothesis import given
+from hypothesis import strategies as st
+from segmented import NAMES, SIZE, frame, mask, random_pair, video
 
+from detsam2_ros.quality import formats
 from detsam2_ros.quality.alignment import MeasureError, of_class
 from detsam2_ros.quality.identity import Identity, identity
 from detsam2_ros.quality.segments import SegmentedVideo
-from detsam2_ros.results.masks import Mask
 
 A, B = (0, 0, 10, 10), (20, 20, 30, 30)
-
-
-def kitti_lines(one: SegmentedVideo) -> str:
-    """Write a video as KITTI MOTS does: frame, id, class, height, width, RLE."""
-
-    def row(number: int, id_: int, class_id: int, mask: Mask) -> str:
-        code = rle.encode(np.asfortranarray(mask.pixels().astype(np.uint8)))['counts'].decode()
-        return f'{number} {id_} {class_id} {SIZE[0]} {SIZE[1]} {code}\n'
-
-    lines = []
-    for number, frame in one.frames.items():
-        lines += [row(number, s.class_id * 1000 + s.id, s.class_id, s.mask)
-                  for s in frame.segments]  # fmt: skip
-        if frame.ignored:
-            lines.append(row(number, 10000, 10, frame.ignored))
-    return ''.join(lines)
 
 
 def trackeval_of(pairs: list[tuple[SegmentedVideo, SegmentedVideo]], folder: Path) -> Any:
     """Run TrackEval's KITTI MOTS evaluation on files of some videos; returns its results."""
     trackeval = pytest.importorskip('trackeval', reason='needs requirements-oracles.txt')
-    true, said = folder / 'truth' / 'label_02', folder / 'trackers' / 'ours' / 'data'
-    for place in (true, said):
-        place.mkdir(parents=True)
-    for truth, shown in pairs:
-        (true / f'{truth.name}.txt').write_text(kitti_lines(truth))
-        (said / f'{truth.name}.txt').write_text(kitti_lines(shown))
+    formats.write_kitti_mots([truth for truth, _ in pairs], folder / 'truth' / 'label_02')
+    formats.write_kitti_mots([own for _, own in pairs], folder / 'trackers' / 'ours' / 'data')
     quiet = {'PRINT_CONFIG': False}
     dataset = trackeval.datasets.KittiMOTS({
         'GT_FOLDER': str(folder / 'truth'), 'TRACKERS_FOLDER': str(folder / 'trackers'),
@@ -114,6 +95,26 @@ def test_measures_are_those_of_trackeval_on_exported_files(tmp_path: Path) -> No
 def test_by_hand(shown: Any, expected: dict[str, float]) -> None:
     own = identity(video([{1: A, 2: B}] * 2), video(shown))
     assert values(own) == pytest.approx({'IDSW': 0, **values(own), **expected})
+
+
+def test_what_finds_a_thing_counts_though_it_lies_in_ignored_pixels() -> None:
+    truth = SegmentedVideo('clip', SIZE, {0: frame({1: A}, mask((0, 0, 20, 10)))})
+    counts = identity(truth, video([{5: A, 6: (12, 0, 20, 8), 7: B}]))
+    assert counts.clear[:3].tolist() == [1, 0, 1], '6 lies there and finds nothing'
+
+
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_ids_do_not_matter_and_the_truth_is_perfect(seed: int, random: Any) -> None:
+    truth, shown = random_pair(seed, frames=5, things=4)
+    ids = sorted({s.id for own in shown.frames.values() for s in own.segments})
+    other = dict(zip(ids, random.sample(range(1, 900), len(ids)), strict=True))
+    renamed = video({
+        number: {other[s.id]: s.mask for s in own.segments}
+        for number, own in shown.frames.items()
+    })  # fmt: skip
+    assert values(identity(truth, renamed)) == pytest.approx(values(identity(truth, shown)))
+    if any(own.segments for own in truth.frames.values()):
+        assert set(values(identity(truth, truth)).values()) == {1.0, 0}
 
 
 def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,21 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from pycocotools import mask as rle
 from segmented import SIZE, frame, mask, random_pair, to_labels, video
 
+from detsam2_ros.quality import formats
 from detsam2_ros.quality.regions import Regions, boundary_f, regions
 from detsam2_ros.quality.segments import SegmentedVideo
 from detsam2_ros.results.masks import Mask
 
 A, B = (0, 0, 10, 10), (20, 20, 30, 30)
-
-
-def write_pngs(folder: Path, one: SegmentedVideo) -> None:
-    (folder / one.name).mkdir(parents=True)
-    for number, shown in one.frames.items():
-        Image.fromarray(to_labels(shown)).save(folder / one.name / f'{number:05d}.png')
 
 
 def test_equal_to_vos_benchmark_on_exported_files(tmp_path: Path) -> None:
@@ -35,15 +29,16 @@ def test_equal_to_vos_benchmark_on_exported_files(tmp_path: Path) -> None:
     So the ids here are those of the truth, and the first frame has all things.
     """
     benchmark = pytest.importorskip('vos_benchmark.benchmark', reason='requirements-oracles.txt')
-    total = Regions()
+    pairs, total = [], Regions()
     for seed in range(3):
         truth, _ = random_pair(seed)
         every = frame({id_: (6 * id_, 0, 6 * id_ + 5, 5) for id_ in range(1, 7)})
         truth = replace(truth, frames={0: every, **{n + 1: o for n, o in truth.frames.items()}})
         shown = jittered(truth, seed)
-        write_pngs(tmp_path / 'truth', truth)
-        write_pngs(tmp_path / 'shown', shown)
+        pairs.append((truth, shown))
         total += regions(truth, shown)
+    formats.write_davis([truth for truth, _ in pairs], tmp_path / 'truth')
+    formats.write_davis([shown for _, shown in pairs], tmp_path / 'shown')
     (jf,), (j,), (f,), _ = benchmark.benchmark(
         [str(tmp_path / 'truth')], [str(tmp_path / 'shown')], num_processes=1, verbose=False,
         skip_first_and_last=False,

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import cli_cases
+import cv2
 import numpy as np
 import pytest
 from cli_cases import FRAMES, SMALL, mask_of, records_of
@@ -21,6 +22,7 @@ from detsam2_ros.quality.formats import InputError, read_results, read_truth
 from detsam2_ros.quality.formats.revisions import RevisionsWriter
 from detsam2_ros.quality.formats.sinks import Collector
 from detsam2_ros.quality.segments import RevisedVideo, SegmentedFrame
+from detsam2_ros.scene.scene import Scene
 
 video, engine = cli_cases.video, cli_cases.engine
 
@@ -177,3 +179,52 @@ def test_a_subscriber_records_what_it_saw(tmp_path: Path) -> None:
     assert last_of(before)[2].tolist() == [[1, 0, 0, 0]]
     assert before.settled == {0: 2}
     assert [(r.frame, r.newest) for r in after.revisions] == [(0, 0)]
+
+
+def test_a_folder_of_runs_is_a_video_each(engine, video, tmp_path) -> None:
+    for name in ('b', 'a'):
+        out = tmp_path / 'all' / name
+        assert segment_video.main([str(video), '-o', str(out), '--no-overlay', *SMALL]) == 0
+    found = read_results(tmp_path / 'all')
+    assert [run.name for run in found] == ['a', 'b']
+    assert found[0].revisions == found[1].revisions
+
+
+def test_a_run_that_breaks_off_leaves_frames_that_are_not_final(
+    engine, tmp_path, capsys
+) -> None:
+    images = tmp_path / 'images'
+    images.mkdir()
+    for index in range(20):
+        cv2.imwrite(str(images / f'{index:02d}.png'), cli_cases.drawn(index)[..., ::-1])
+    (images / '18.png').write_bytes(b'nothing')
+    out = tmp_path / 'out'
+    arguments = [str(images), '-o', str(out), '--revisions', '--export', 'davis', *SMALL]
+    assert segment_video.main([*arguments, '--mode', 'online']) == 2
+    assert '18.png cannot be read' in capsys.readouterr().err
+    (found,) = read_results(out)
+    last = {said.frame: said.final for said in found.revisions}
+    assert list(last) == list(range(18))
+    assert {number for number, final in last.items() if final} == set(found.settled)
+    assert last[0] and not last[17]
+    (exported,) = read_truth(out / 'davis')
+    assert list(exported.frames) == list(range(18))
+
+
+def test_a_scene_is_its_own_truth() -> None:
+    (found,) = read_truth('scene:7:4')
+    frames = list(Scene(7, length=4))
+    assert (found.name, found.size, list(found.frames)) == ('scene:7:4', (256, 256), [0, 1, 2, 3])
+    for frame in frames:
+        shown = found.frames[frame.index]
+        labels = labels_in(shown, found.size)
+        if shown.ignored is not None:
+            hidden = frame.ids[frame.visible_fraction < 0.25]
+            assert (shown.ignored.pixels() == np.isin(frame.labels, hidden)).all()
+            labels[shown.ignored.pixels()] = frame.labels[shown.ignored.pixels()]
+        assert (labels == frame.labels).all() and labels.any()
+        kinds = dict(zip(frame.ids.tolist(), frame.class_ids.tolist(), strict=True))
+        assert all(kinds[thing.id] == thing.class_id for thing in shown.segments)
+    assert found.class_names[0] == 'white'
+    (view,) = read_results('scene:7:4')
+    assert [said.newest for said in view.revisions] == [0, 1, 2, 3]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import bag_recordings as made
 import numpy as np
@@ -13,8 +13,9 @@ import pytest
 from bag_recordings import CONFIG, FRAMES, STORE, drawn, engine, read, write
 
 from detsam2_ros import bags
-from detsam2_ros.bags.types import CORRECTION, IMAGE, OBJECTS
+from detsam2_ros.bags.types import COMPRESSED, COMPRESSED_CORRECTION, CORRECTION, IMAGE, OBJECTS
 from detsam2_ros.cli import bag_command, segment_bag
+from detsam2_ros.messages.png import png_fields
 from detsam2_ros.quality.formats import InputError, read_results, read_truth
 from detsam2_ros.quality.segments import RevisedVideo
 
@@ -134,5 +135,38 @@ def test_bags_that_hold_no_results(recording, tmp_path, caplog) -> None:
     ]
     raw.insert(3, ('/front/image_raw/objects', OBJECTS, raw[3][2], b'\0\1\0\0junk'))
     again = write(tmp_path / 'again', raw)
-    assert len(read_results(again)[0].revisions) == len(read_results(tmp_path / 'out')[0].revisions)
+    front, whole = read_results(again)[0], read_results(tmp_path / 'out')[0]
+    assert len(front.revisions) == len(whole.revisions)
     assert '1 message left out: it does not follow its definition' in caplog.text
+
+
+def test_compressed_topics_say_the_same(recording, tmp_path) -> None:
+    """A recording of the topics that a node publishes for subscribers over a network."""
+    bags.segment(bags.Job(recording, tmp_path / 'out', only_masks=True), engine())
+    front, rear = read_results(tmp_path / 'out')
+    messages = []
+    for topic, found in read(tmp_path / 'out').items():
+        for time, message in found:
+            part = topic.rpartition('/')[2]
+            kind, name = {'masks': (COMPRESSED, f'{topic}/compressed'),
+                          'objects': (OBJECTS, topic),
+                          'corrections': (COMPRESSED_CORRECTION, f'{topic}/compressed')}[part]
+            if part != 'objects':
+                message = as_png(message)
+            messages.append((name, kind, time, bytes(STORE.serialize_cdr(message, kind))))
+    again = write(tmp_path / 'again', sorted(messages, key=lambda entry: entry[2]))
+    assert read_results(again) == [front, rear]
+
+
+def as_png(message: Any) -> Any:
+    """Compress masks or a correction as the node does."""
+    image = getattr(message, 'patch', message)
+    labels = image.data.view(np.uint16).reshape(image.height, image.width)
+    fields = png_fields(labels) if labels.size else {'format': '', 'data': np.zeros(0, np.uint8)}
+    picture = STORE.types[COMPRESSED](header=message.header, **fields)
+    if image is message:
+        return picture
+    bare = replace(message, patch=replace(
+        image, height=0, width=0, step=0, encoding='', data=np.zeros(0, np.uint8)))
+    kind = STORE.types[COMPRESSED_CORRECTION]
+    return kind(header=message.header, correction=bare, patch=picture)

@@ -226,8 +226,8 @@ NEVER = {
 OF_NOBODY = 'detsam2_ros.demo'  # only the demo itself imports it
 NO_TORCH = (
     'results.frames', 'results.detections', 'messages.result_fields', 'messages.pixels', 'client',
-    'viewer.main', 'viewer.follow', 'media.overlay', 'media.video', 'quality.evaluation',
-    'quality.revisions', 'quality.formats', 'cli.evaluate.main',
+    'client.recorder', 'viewer.main', 'viewer.follow', 'media.overlay', 'media.video',
+    'quality.evaluation', 'quality.revisions', 'quality.formats', 'cli.evaluate.main',
 )  # fmt: skip
 
 

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
 
-from detsam2_ros.quality.segments import Segment, SegmentedFrame, SegmentedVideo
+from detsam2_ros.quality.formats.revisions import RevisionsWriter
+from detsam2_ros.quality.segments import Revision, Segment, SegmentedFrame, SegmentedVideo
 from detsam2_ros.results.masks import Mask
 
 CLASSES = {0: 'cup', 1: 'car', 5: 'person', 7: 'fork, big'}
@@ -74,3 +78,27 @@ def names_used(found: Iterable[SegmentedVideo]) -> dict[int, str]:
         thing.class_id: video.class_names[thing.class_id]
         for video in found for frame in video.frames.values() for thing in frame.segments
     }  # fmt: skip
+
+
+CLIP = video_of('clip', {
+    0: np.array([[1, 1, 0], [0, 2, VOID]]), 1: np.array([[0, 1, 0], [2, 2, 0]]),
+}, {1: 1, 2: 5})  # fmt: skip
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+def record_clip(path: Path) -> bytes:
+    """Record two revisions of two frames."""
+    path.parent.mkdir(exist_ok=True)
+    with RevisionsWriter(path) as file:
+        file.begin('clip', CLIP.size)
+        for number, frame in CLIP.frames.items():
+            said = Revision(number, 0, 1, False, frame, frozenset({7}))
+            file.take(said, CLIP.class_names, None)
+            file.settle(number, 1)
+        file.end()
+    return path.read_bytes()

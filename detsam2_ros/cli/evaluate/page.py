@@ -69,6 +69,7 @@ def plot(report: Evaluation, lags: Sequence[Lag]) -> bytes:
     # Imported here: without a page there is no need of matplotlib. Figure is used without pyplot,
     # which would look for a display.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(9.4, 4.6), dpi=110, layout='constrained')
     axes = figure.add_subplot()
@@ -87,7 +88,7 @@ def plot(report: Evaluation, lags: Sequence[Lag]) -> bytes:
     axes.set_xlabel('lag: frames after the frame itself')
     axes.set_ylabel('measure')
     axes.set_xlim(0, max(places[-1], 1))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(
         *_in_order(axes.get_legend_handles_labels(), [end for end, _, _ in ends]),
         loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9,

@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from detsam2_ros.media.video import InputError
-from detsam2_ros.quality.formats import sidecar
-from detsam2_ros.quality.formats.sidecar import VideoRecord
+from detsam2_ros.quality.formats.sidecar import VideoRecord, write_sidecar
 from detsam2_ros.quality.formats.writing import FormatWriter, Numbers
 from detsam2_ros.quality.segments import SegmentedFrame
 
@@ -52,10 +51,13 @@ class DavisWriter(FormatWriter):
         """Begin a video."""
         super().begin(name, size)
         self._numbers, self._of_ids = Numbers(range(1, VOID)), {}
+        folder = self.target / self._file
         try:
-            (self.target / self._file).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f'cannot make {self.target}: {error.strerror}') from error
+            raise InputError(f'cannot make {folder}: {error.strerror}') from error
+        if any(folder.glob('*.png')):  # they would be read as frames of this video
+            raise InputError(f'{folder} holds PNGs already; give another folder')
 
     def _write(self, file: str, record: VideoRecord, number: int, frame: SegmentedFrame) -> None:
         labels = np.zeros(record.size, np.uint8)
@@ -77,4 +79,4 @@ class DavisWriter(FormatWriter):
 
     def _finish(self) -> None:
         self.target.mkdir(parents=True, exist_ok=True)
-        sidecar.write(self.target, self.records, self.class_names)
+        write_sidecar(self.target, self.records, self.class_names)

@@ -12,7 +12,6 @@ from detsam2_ros.media.folders import list_files
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.tables import read_lines
 from detsam2_ros.media.video import InputError
-from detsam2_ros.quality.formats import sidecar
 from detsam2_ros.quality.formats.kitti_mots_out import IGNORE_CLASS
 from detsam2_ros.quality.formats.label_folders import KITTI_CLASSES, restored
 from detsam2_ros.quality.formats.reading import (
@@ -22,7 +21,7 @@ from detsam2_ros.quality.formats.reading import (
     is_size,
     report,
 )
-from detsam2_ros.quality.formats.sidecar import Sidecar
+from detsam2_ros.quality.formats.sidecar import Sidecar, read_sidecar
 from detsam2_ros.quality.segments import Segment, SegmentedVideo
 from detsam2_ros.results.masks import Mask
 
@@ -31,7 +30,7 @@ _SEQMAPS = '*.seqmap*'
 _INSIDE = ('instances_txt',)
 
 
-def find_files(root: Path) -> list[Path]:
+def find_texts(root: Path) -> list[Path]:
     """Return the text files with lines of KITTI MOTS.
 
     Empty files count beside one that has such lines, or beside a seqmap.
@@ -55,7 +54,7 @@ def looks_right(file: Path) -> bool:
     return bool(_LINE.fullmatch(start))
 
 
-def read_files(root: Path, files: list[Path]) -> list[SegmentedVideo]:
+def read_texts(root: Path, files: list[Path]) -> list[SegmentedVideo]:
     """Read the text files of a folder, or one file.
 
     The text has no line for a frame without masks. So all frames are known from 0 to the last
@@ -65,7 +64,7 @@ def read_files(root: Path, files: list[Path]) -> list[SegmentedVideo]:
     """
     notes = Notes()
     folder = files[0].parent
-    known, lasts = sidecar.read(folder), _seqmap(folder)
+    known, lasts = read_sidecar(folder), _seqmap(folder)
     videos = [
         video
         for file in files

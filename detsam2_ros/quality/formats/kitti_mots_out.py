@@ -9,8 +9,7 @@ from typing import IO
 
 from detsam2_ros.media.coco_masks import compressed
 from detsam2_ros.media.video import InputError
-from detsam2_ros.quality.formats import sidecar
-from detsam2_ros.quality.formats.sidecar import VideoRecord
+from detsam2_ros.quality.formats.sidecar import VideoRecord, write_sidecar
 from detsam2_ros.quality.formats.writing import FormatWriter, Numbers
 from detsam2_ros.quality.segments import SegmentedFrame
 
@@ -94,4 +93,4 @@ class KittiMotsWriter(FormatWriter):
             if record.frames
         ]
         (self.target / _SEQMAP).write_text(''.join(rows), encoding='utf-8')
-        sidecar.write(self.target, self.records, self.class_names)
+        write_sidecar(self.target, self.records, self.class_names)

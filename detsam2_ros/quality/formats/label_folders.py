@@ -15,11 +15,10 @@ from detsam2_ros.media.folders import list_files
 from detsam2_ros.media.label_images import png_mode, read_labels
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.video import InputError
-from detsam2_ros.quality.formats import sidecar
 from detsam2_ros.quality.formats.davis_out import VOID
 from detsam2_ros.quality.formats.kitti_mots_out import IGNORE_CLASS, OF_A_CLASS
 from detsam2_ros.quality.formats.reading import MAX_FRAMES, GrowingVideo, label_masks, report
-from detsam2_ros.quality.formats.sidecar import Sidecar
+from detsam2_ros.quality.formats.sidecar import Sidecar, read_sidecar
 from detsam2_ros.quality.segments import Segment, SegmentedVideo
 
 KITTI_CLASSES = {1: 'car', 2: 'pedestrian'}
@@ -80,9 +79,9 @@ def read_folders(root: Path, videos: dict[str, list[Path]], kitti: bool) -> list
     colour, and for a video of which no image can be read.
     """
     notes, read = Notes(), []
-    known = sidecar.read(root)
+    known = read_sidecar(root)
     if not known.videos:
-        known = sidecar.read(root.absolute().parent)
+        known = read_sidecar(root.absolute().parent)
     for name, files in videos.items():
         video = _read(name, files, kitti, notes)
         if not video.segments:

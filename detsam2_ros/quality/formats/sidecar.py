@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What DAVIS and KITTI MOTS have no room for, in a JSON file beside the folder of that name.
+"""What DAVIS and KITTI MOTS have no room for, in FOLDER.detsam2.json beside the folder.
 
 It holds the size of each video, its frames, and which number stands for which id and class. Tools
 that know the format alone do without it.
@@ -47,13 +47,15 @@ class Sidecar:
     class_names: dict[int, str] = field(default_factory=dict)
 
 
-def place(target: Path) -> Path:
+def sidecar_path(target: Path) -> Path:
     """Return the path of the file that belongs to a folder."""
     absolute = target.absolute()
-    return absolute.with_name(absolute.name + '.json')
+    return absolute.with_name(f'{absolute.name}.detsam2.json')
 
 
-def write(target: Path, records: Mapping[str, VideoRecord], names: Mapping[int, str]) -> None:
+def write_sidecar(
+    target: Path, records: Mapping[str, VideoRecord], names: Mapping[int, str]
+) -> None:
     """Write the file; raises OSError."""
     table = {
         'videos': [
@@ -68,15 +70,15 @@ def write(target: Path, records: Mapping[str, VideoRecord], names: Mapping[int, 
         ],
         'classes': [[number, name] for number, name in sorted(names.items())],
     }
-    place(target).write_text(json.dumps(table, ensure_ascii=False) + '\n', encoding='utf-8')
+    sidecar_path(target).write_text(json.dumps(table, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def read(target: Path) -> Sidecar:
+def read_sidecar(target: Path) -> Sidecar:
     """Read the file that belongs to a folder, an empty record if there is none.
 
     Raises InputError for a file that says something else.
     """
-    path, found = place(target), Sidecar()
+    path, found = sidecar_path(target), Sidecar()
     if not path.is_file():
         return found
     table = read_table(path, 'export')

@@ -8,8 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 from detsam2_ros.media.video import InputError
-from detsam2_ros.quality.formats import kitti_mots, label_folders, youtube_vis
+from detsam2_ros.quality.formats.kitti_mots import find_texts, read_texts
+from detsam2_ros.quality.formats.label_folders import find_videos, is_kitti, read_folders
 from detsam2_ros.quality.formats.scene import PREFIX, read_scene
+from detsam2_ros.quality.formats.youtube_vis import read_json
 from detsam2_ros.quality.formats.youtube_vis_out import INSTANCES
 from detsam2_ros.quality.segments import SegmentedVideo
 
@@ -40,20 +42,18 @@ def read_truth(path: Path | str, format: str = 'auto') -> list[SegmentedVideo]:
 
 def _read(path: Path, format: str) -> list[SegmentedVideo]:
     if format in ('auto', 'kitti-mots') and path.suffix != '.json':
-        files = kitti_mots.find_files(path) if path.is_dir() or path.suffix == '.txt' else []
+        files = find_texts(path) if path.is_dir() or path.suffix == '.txt' else []
         if files:
-            return kitti_mots.read_files(path, files)
+            return read_texts(path, files)
     if format in ('auto', 'davis', 'kitti-mots') and path.is_dir():
-        videos = label_folders.find_videos(path)
+        videos = find_videos(path)
         if videos:
-            is_kitti = format == 'kitti-mots' or (
-                format == 'auto' and label_folders.is_kitti(videos)
-            )
-            return label_folders.read_folders(path, videos, is_kitti)
+            kitti = format == 'kitti-mots' or (format == 'auto' and is_kitti(videos))
+            return read_folders(path, videos, kitti)
     if format in ('auto', 'youtube-vis'):
         file = path if path.suffix.lower() == '.json' else _json(path)
         if file is not None:
-            return youtube_vis.read_file(file)
+            return read_json(file)
     wanted = _KNOWN if format == 'auto' else f'a truth as {format}'
     raise InputError(f'{path} is not {wanted}; it {_content(path)}')
 

@@ -1,6 +1,9 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""YouTube-VIS JSON: objects of videos, each with a segmentation or null for each frame."""
+"""YouTube-VIS JSON: objects of videos, each with a segmentation or null for each frame.
+
+COCO for videos is read too.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from detsam2_ros.media.coco_masks import to_mask
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.tables import identifier, read_table
 from detsam2_ros.media.video import InputError
+from detsam2_ros.quality.formats.coco_video import ByFrame, as_youtube_vis, is_coco_video
 from detsam2_ros.quality.formats.reading import (
     MAX_FRAMES,
     MAX_ID,
@@ -25,20 +29,23 @@ from detsam2_ros.results.masks import Mask
 _LISTS = ('videos', 'annotations', 'categories')
 
 
-def read_file(path: Path) -> list[SegmentedVideo]:
+def read_json(path: Path) -> list[SegmentedVideo]:
     """Read a JSON file with 'videos', 'annotations' and 'categories'.
 
     The number of a frame is its place in file_names. All frames are known, those without a
     segmentation as empty, except the places in missing_frames if a video has such a list.
     Segmentations are polygons or run lengths, compressed or not. With iscrowd 1 they are ignored
-    pixels. The id of an object is that of the annotation, or its 'instance'. What cannot be
-    used is left out and counted. Raises InputError where no video is left.
+    pixels. The id of an object is that of the annotation, or its 'instance'. A file with images
+    is COCO for videos, see as_youtube_vis. What cannot be used is left out and counted. Raises
+    InputError where no video is left.
     """
     table = read_table(path, 'YouTube-VIS file')
     for name in _LISTS:
         if not isinstance(table, dict) or not isinstance(table.get(name), list):
             raise InputError(_lacks(path, table, name))
     notes = Notes()
+    if is_coco_video(table):
+        table = as_youtube_vis(table, notes)
     reader = _Reader(table, notes)
     for place, annotation in enumerate(table['annotations']):
         reader.take(annotation, place)
@@ -69,6 +76,7 @@ class _Reader:
         self._classes: dict[str, int] = {}
         self._missing: dict[str, frozenset[int]] = {}
         self._length: dict[str, int] = {}
+        self._total = 0  # frames of all videos
         self._ids: set[str] = set()  # of annotations
         for place, row in enumerate(table['categories']):
             self._category(row, place)
@@ -94,9 +102,13 @@ class _Reader:
             return
         files = row.get('file_names')
         length = len(files) if isinstance(files, list) else row.get('length')
-        if type(length) is not int or not 0 <= length <= MAX_FRAMES:
+        if type(length) is not int or length < 0:
             self._notes.add('video', 'it has no file_names and no length', example)
             return
+        if self._total + length > MAX_FRAMES:
+            self._notes.add('video', f'with it there are more than {MAX_FRAMES} frames', example)
+            return
+        self._total += length
         id_ = identifier(row.get('id'))
         if row.get('id') is None or id_ in self.videos:
             self._notes.add('video', 'it has no id, or that of another one', example)
@@ -115,7 +127,7 @@ class _Reader:
         """Take an annotation."""
         example = f'annotations[{place}]'
         segmentations = row.get('segmentations') if isinstance(row, dict) else None
-        if not isinstance(segmentations, list):
+        if not isinstance(segmentations, (list, ByFrame)):
             self._notes.add('annotation', "it has no list 'segmentations'", example)
             return
         video_id = identifier(row.get('video_id'))
@@ -145,11 +157,15 @@ class _Reader:
         return own
 
     def _masks(
-        self, video_id: str, thing: tuple[int, int] | None, parts: list[Any], example: str
+        self,
+        video_id: str,
+        thing: tuple[int, int] | None,
+        parts: list[Any] | ByFrame,
+        example: str,
     ) -> None:
         video, missing = self.videos[video_id], self._missing[video_id]
         height, width = video.size
-        for number, part in enumerate(parts):
+        for number, part in parts.items() if isinstance(parts, ByFrame) else enumerate(parts):
             if not part:
                 continue
             where = f'frame {number} of {example}'
