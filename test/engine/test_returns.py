@@ -116,6 +116,36 @@ def test_one_class_of_different_looks(colour, id_):
     assert dormant(run) == [3 - id_]
 
 
+def back_after(first: int, later: int) -> tuple[Run, set[int], set[int]]:
+    """Show red and green of one class, nothing, then red from one frame on and green later.
+
+    Returns the run, with the ids on the frame `later`, and three detections on.
+    """
+    red, green = (0, disc_box(14, 24)), (0, disc_box(48, 24))
+    script = {0: [red, green], 4: [red, green]}
+    script |= {i: [(0, disc_box(14, 40))] for i in range(first, later, 4)}
+    script |= {i: [(0, disc_box(14, 40)), (0, disc_box(48, 12))] for i in range(later, 72, 4)}
+    run = Run(ScriptedDetector(script, 4), **{**RETURNS, 'max_propagation': 16})
+    seen(run, *[picture('red', 'green')] * 8, *[EMPTY] * (first - 8))
+    run.push(*[at(14, 40)] * (later - first))
+    both = scene(('red', 14, 40), ('green', 48, 12), size=SIZE)
+    at_first = seen(run, *[both] * 4)
+    return run, at_first, seen(run, *[both] * 8)
+
+
+def test_several_of_a_class_that_return_together():
+    """Each is found at its own place: three looks decide."""
+    run, at_first, in_the_end = back_after(32, 32)
+    assert at_first == {3, 4} and in_the_end == {1, 2}
+    assert run.ids(32) == [1, 2] and dormant(run) == []
+
+
+def test_who_is_found_at_one_that_often_looked_like_it_is_not_meant_elsewhere():
+    run, at_first, in_the_end = back_after(32, 40)
+    assert at_first == {1, 2} == in_the_end
+    assert run.engine.stats().objects == 3  # red alone was new at first
+
+
 def test_when_nobody_else_is_away_one_look_decides():
     green = (0, disc_box(48, 24))
     both, back = [(0, disc_box(14, 24)), green], [(0, disc_box(30, 40)), green]
@@ -372,6 +402,6 @@ def test_one_that_is_taken_for_two_leaves_the_other_dormant(monkeypatch):
     run.push(*[at(30, 24)] * 8)  # new on the first of two detection frames
     monkeypatch.setattr(
         'detsam2_ros.engine.tracking.window_pass.recalled',
-            lambda *given: {0: Look(given[-2][0], contested=False)})
+            lambda *given: {0: Look(given[4][0], contested=False)})
     assert seen(run, *[at(30, 24)] * 8) == {1}
     assert dormant(run) == [2] and run.engine.stats().recalled_objects == 1

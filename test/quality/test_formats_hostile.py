@@ -143,19 +143,25 @@ def test_images_that_cannot_be_used_are_counted(
     bomb(tmp_path / 'v' / '2.png', 2**30)
     png(tmp_path / 'v' / '03.png', [[1, 0], [0, 2]])
     png(tmp_path / 'v' / 'x.png', [[1, 0], [0, 2]])
+    png(tmp_path / 'v' / '7.png', np.arange(5100).reshape(2, -1).tolist(), np.uint16)
     png(tmp_path / 'v' / '9.png', [[1, 0, 0]])
     (tmp_path / 'v' / '5.png').symlink_to(tmp_path / 'v' / '5.png')
     (tmp_path / 'v' / '99999999999.png').write_bytes(whole)
     assert frames_of(tmp_path) == {0: {1: 0, 2: 0}, 3: {1: 0, 2: 0}}
     for says in ('2 images left out: unreadable or cut short (first: v/1.png)',
                  '1 image left out: another one has its number',
-                 '1 image left out: of another size than those before (first: v/9.png)',
+                 '2 images left out: of another size than those before (first: v/7.png)',
                  '2 images left out: its name has no number of a frame'):  # fmt: skip
         assert says in caplog.text
+    png(tmp_path / 'depth' / '7.png', np.arange(5100).reshape(2, -1).tolist(), np.uint16)
+    with pytest.raises(InputError, match='none of its 1 PNGs is a label image'):
+        read_truth(tmp_path / 'depth')
+    assert '1 image left out: more than 5000 values: it shows no labels' in caplog.text
+    (tmp_path / 'depth' / '7.png').unlink()
     for file in (tmp_path / 'v').iterdir():
         file.unlink()
     (tmp_path / 'v' / '0.png').write_bytes(whole[:20])
-    with pytest.raises(InputError, match='v: none of its 1 PNGs is a label image that can be'):
+    with pytest.raises(InputError, match=r'none of its 1 PNGs .*, the first is v/0\.png; export'):
         read_truth(tmp_path)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import cli_cases
@@ -19,9 +20,11 @@ from detsam2_ros.client import MaskTimeline
 from detsam2_ros.client.recorder import Recorder
 from detsam2_ros.engine import FrameResult
 from detsam2_ros.quality.formats import InputError, read_results, read_truth
+from detsam2_ros.quality.formats.export import Export
+from detsam2_ros.quality.formats.reading import label_masks
 from detsam2_ros.quality.formats.revisions import RevisionsWriter
 from detsam2_ros.quality.formats.sinks import Collector
-from detsam2_ros.quality.segments import RevisedVideo, SegmentedFrame
+from detsam2_ros.quality.segments import RevisedVideo, Revision, Segment, SegmentedFrame
 from detsam2_ros.scene.scene import Scene
 
 video, engine = cli_cases.video, cli_cases.engine
@@ -228,3 +231,34 @@ def test_a_scene_is_its_own_truth() -> None:
     assert found.class_names[0] == 'white'
     (view,) = read_results('scene:7:4')
     assert [said.newest for said in view.revisions] == [0, 1, 2, 3]
+
+
+def peak_of_frames(count: int, folder: Path) -> int:
+    """Return the bytes that recording and exporting frames take at their most."""
+    labels = np.random.default_rng(0).integers(0, 4, (40, 40)).astype(np.uint16)
+    shown = SegmentedFrame(tuple(Segment(id_, 1, mask) for id_, mask in label_masks(labels)))
+    folder.mkdir()
+    tracemalloc.start()
+    sinks = [
+        RevisionsWriter(folder / 'revisions.jsonl'),
+        Export(folder, ['davis', 'kitti-mots', 'youtube-vis']),
+    ]
+    for sink in sinks:
+        sink.begin('clip', (40, 40))
+    for number in range(count):
+        for sink in sinks:
+            sink.take(Revision(number, 0, number, False, shown), {1: 'cup'}, number)
+            sink.settle(number - 5, number)
+    for sink in sinks:
+        sink.end()
+        sink.close()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path) -> None:
+    peak_of_frames(20, tmp_path / 'warm')
+    few, many = (peak_of_frames(count, tmp_path / str(count)) for count in (100, 500))
+    # A frame has 3 masks of some hundred runs each, 3 kB as text; its place and names are kept.
+    assert many - few < 400 * 400

@@ -205,7 +205,9 @@ class Conditioner:
             return {}
         rows = np.array(starts)
         boxes, classes = detections.boxes[rows], detections.class_ids[rows]
-        found = recalled(self.tools, frame, boxes, classes, self.dormant, unseen)
+        found = recalled(
+            self.tools, frame, boxes, classes, self.dormant, self.objects, unseen
+        )
         return {int(rows[i]): obj for i, obj in found.items()}
 
     def _new_object(self, class_id: int, frame: int) -> TrackedObject:

@@ -60,41 +60,41 @@ def recalled(
     boxes: np.ndarray,
     class_ids: np.ndarray,
     dormant: Sequence[TrackedObject],
-    lost: Sequence[TrackedObject] = (),
+    living: Sequence[TrackedObject] = (),
+    unseen: Sequence[TrackedObject] = (),
 ) -> dict[int, Look]:
     """Look for dormant objects where things are on a frame; returns what was found, by row.
 
     A dormant object is there when a thing of its class is, with a presence probability of at
     least recall_score, and clearly better than any other of the class that is away, which may
-    look alike and be meant; but those do not count that are found at another detection. boxes:
-    float32 [n, 4] xyxy pixels. class_ids: int [n]. lost: living objects that are not seen on the
-    frame.
+    look alike and be meant. One that is found at another detection is not better here, but leaves
+    a doubt, unless the living object there has often looked like it. boxes: float32 [n, 4] xyxy
+    pixels. class_ids: int [n]. unseen: living objects that the frame does not show.
     """
     asked = [obj for obj in dormant if obj.class_id in class_ids]
     if not asked:
         return {}
-    away = [*asked, *(obj for obj in lost if obj.class_id in class_ids)]
-    places, logits = _searched(tools, frame, away)
     config = tools.config
+    away = [*asked, *(obj for obj in unseen if obj.class_id in class_ids)]
+    places, logits = _searched(tools, frame, away)
     classes = np.array([obj.class_id for obj in away])
-    here = box_iou(boxes, places) >= config.match_iou
-    here &= class_ids[:, None] == classes[None]
+    here = (box_iou(boxes, places) >= config.match_iou) & (class_ids[:, None] == classes)
     elsewhere = np.zeros(len(away), bool)  # at some detection of the class
     if frame.detections:
         found = box_iou(frame.detections.boxes, places) >= config.match_iou
-        elsewhere = (found & (frame.detections.class_ids[:, None] == classes[None])).any(axis=0)
+        elsewhere = (found & (frame.detections.class_ids[:, None] == classes)).any(axis=0)
+    claimed = {serial for serial, looks in (obj.looks_like for obj in living) if looks > 1}
+    known = elsewhere & np.array([obj.serial in claimed for obj in away])
     sure = 1 / (1 + np.exp(-logits)) >= config.recall_score
     looks = {}
     for row in range(len(boxes)):
-        rivals = np.flatnonzero((classes == class_ids[row]) & (here[row] | ~elsewhere))
-        for one in np.flatnonzero(here[row, : len(asked)] & sure[: len(asked)]):
-            others = rivals[rivals != one]
-            if logits[one] - logits[others].max(initial=-np.inf) < _CLEARLY:
-                continue
-            if here[:, one].sum() == 1:
-                looks[row] = Look(asked[one], contested=len(others) > 0)
-        if row not in looks and (here[row] & (logits > 0)).any():
+        if (here[row] & (logits > 0)).any():
             looks[row] = Look(None)
+        for one in np.flatnonzero(here[row, : len(asked)] & sure[: len(asked)]):
+            others = (classes == class_ids[row]) & (np.arange(len(away)) != one)
+            rival = logits[others & (here[row] | ~elsewhere)].max(initial=-np.inf)
+            if here[:, one].sum() == 1 and logits[one] - rival >= _CLEARLY:
+                looks[row] = Look(asked[one], bool((others & ~(known & ~here[row])).any()))
     return looks
 
 

@@ -251,7 +251,9 @@ class WindowPass:
             boxes = self.tools.resizer.boxes(logits)
             classes = np.array([obj.class_id for obj in young])
             unseen = [obj for obj in self.objects if self._is_unseen(obj, frame.index)]
-            found = recalled(self.tools, frame, boxes, classes, self.dormant, unseen)
+            found = recalled(
+                self.tools, frame, boxes, classes, self.dormant, self.objects, unseen
+            )
             for row, own in enumerate(young):
                 if is_back(own, found.get(row)):
                     older = found[row].obj

@@ -17,12 +17,19 @@ from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.video import InputError
 from detsam2_ros.quality.formats.davis_out import VOID
 from detsam2_ros.quality.formats.kitti_mots_out import IGNORE_CLASS, OF_A_CLASS
-from detsam2_ros.quality.formats.reading import MAX_FRAMES, GrowingVideo, label_masks, report
+from detsam2_ros.quality.formats.reading import (
+    MAX_FRAMES,
+    MAX_THINGS,
+    GrowingVideo,
+    label_masks,
+    label_values,
+    report,
+)
 from detsam2_ros.quality.formats.sidecar import Sidecar, read_sidecar
 from detsam2_ros.quality.segments import Segment, SegmentedVideo
 
 KITTI_CLASSES = {1: 'car', 2: 'pedestrian'}
-_INSIDE = ('Annotations', 'instances')
+_INSIDE = ('Annotations*', 'Annotations*/*', 'instances')
 _LOOKED_AT = 100  # pictures, to tell KITTI MOTS from other label images
 
 
@@ -35,10 +42,7 @@ def find_videos(root: Path) -> dict[str, list[Path]]:
     own = list_files(root, ('.png',))
     if own:
         return {root.absolute().name: own}
-    bases = [root, *(root / name for name in _INSIDE)]
-    annotations = root / _INSIDE[0]
-    if annotations.is_dir():
-        bases += sorted(path for path in annotations.iterdir() if path.is_dir())
+    bases = [root, *(path for pattern in _INSIDE for path in sorted(root.glob(pattern)))]
     found = {}
     for base in bases:
         folders = sorted(path for path in base.iterdir()) if base.is_dir() else []
@@ -76,7 +80,7 @@ def read_folders(root: Path, videos: dict[str, list[Path]], kitti: bool) -> list
     missing. DAVIS: a pixel is an id, 255 is ignored. But where a video of grey images has 255 and
     nothing else, 255 is an object (DAVIS 2016). KITTI MOTS: id = pixel = 1000 * class + instance,
     class 10 is ignored. Broken images are left out and counted. Raises InputError for images in
-    colour, and for a video of which no image can be read.
+    colour, and where no video is left.
     """
     notes, read = Notes(), []
     known = read_sidecar(root)
@@ -85,15 +89,19 @@ def read_folders(root: Path, videos: dict[str, list[Path]], kitti: bool) -> list
     for name, files in videos.items():
         video = _read(name, files, kitti, notes)
         if not video.segments:
-            raise InputError(
-                f'{files[0].parent}: none of its {len(files)} PNGs is a label image that can be '
-                f'read, the first is {files[0].name}; export them again'
-            )
+            notes.add('video', 'none of its PNGs can be used', name)
+            continue
         done = video.done(KITTI_CLASSES if kitti else {})
-        if not kitti and png_mode(files[0]) != 'P':
+        if not kitti and not any(png_mode(file) == 'P' for file in files):
             done = _grey(done)
         read.append(restored(done, name, known))
     report(root, notes)
+    if not read:
+        files = [file for files in videos.values() for file in files]
+        raise InputError(
+            f'{root}: none of its {len(files)} PNGs is a label image that can be used, the first '
+            f'is {files[0].relative_to(root)}; export them again'
+        )
     return read
 
 
@@ -110,6 +118,8 @@ def _read(name: str, files: list[Path], kitti: bool, notes: Notes) -> GrowingVid
             video = GrowingVideo(name, (height, width), notes)
         if labels.shape != video.size:
             notes.add('image', 'of another size than those before', example)
+        elif len(label_values(labels)) > MAX_THINGS:
+            notes.add('image', f'more than {MAX_THINGS} values: it shows no labels', example)
         elif number in video.segments:
             notes.add('image', 'another one has its number', example)
         else:

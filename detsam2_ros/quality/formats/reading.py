@@ -18,6 +18,8 @@ from detsam2_ros.results.masks import Mask
 MAX_SIDE = 16384  # pixels; more than any camera has, so a larger number is a mistake
 MAX_FRAMES = 1_000_000  # of a video, nine hours at 30 frames a second
 MAX_ID = 2**31 - 1
+MAX_THINGS = 5000  # on an image; one with more values is no label image, but depth, say
+_PART = 1 << 22  # pixels
 
 _log = logging.getLogger(__name__)
 
@@ -75,9 +77,17 @@ def _union(masks: list[Mask] | tuple[()], size: tuple[int, int]) -> Mask | None:
 
 def label_masks(labels: np.ndarray) -> Iterator[tuple[int, Mask]]:
     """Yield the values in an image of labels, integer [H, W] from 0, with their pixels; not 0."""
-    for value in np.flatnonzero(np.bincount(labels.ravel())).tolist():
-        if value:
-            yield value, Mask.of(labels == value)
+    for value in label_values(labels):
+        yield value, Mask.of(labels == value)
+
+
+def label_values(labels: np.ndarray) -> list[int]:
+    """Return the values in an image of labels, integer [H, W] from 0, ascending; not 0."""
+    found: set[int] = set()
+    # By parts, since bincount copies what it gets to 8 bytes a pixel.
+    for rows in np.array_split(labels, 1 + labels.size // _PART):
+        found.update(np.flatnonzero(np.bincount(rows.ravel())).tolist())
+    return sorted(found - {0})
 
 
 def is_size(height: object, width: object) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from detsam2_ros.quality.segments import SegmentedFrame
 from detsam2_ros.results.masks import Mask
 
 INSTANCES, RESULTS = 'instances.json', 'results.json'
+Pick = Callable[[dict[str, Any]], Any]  # what of the row of a mask goes into a list
 
 
 @dataclass
@@ -63,7 +65,12 @@ class YouTubeVisWriter(FormatWriter):
             tracks[thing] = _Track(self._count, thing, class_id)
         assert mask.box is not None
         x0, y0, x1, y1 = mask.box
-        row = [compressed(mask), [x0, y0, x1 - x0, y1 - y0], mask.area]
+        row = {
+            'size': list(mask.size),
+            'rle': compressed(mask),
+            'bbox': [x0, y0, x1 - x0, y1 - y0],
+            'area': mask.area,
+        }
         tracks[thing].frames.append(number)
         tracks[thing].places.append(self._masks.tell())
         self._masks.write(json.dumps(row).encode() + b'\n')
@@ -86,13 +93,7 @@ class YouTubeVisWriter(FormatWriter):
             head |= {'categories': categories}
             truth.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "annotations": [')
             results.write('[')
-            comma, other_comma = '', ''
-            for known, found in self._annotations(ids, categories[0]['id']):
-                truth.write(f'{comma}\n{json.dumps(known)}')
-                comma = ','
-                if not known['iscrowd']:
-                    results.write(f'{other_comma}\n{json.dumps(found)}')
-                    other_comma = ','
+            self._annotate(ids, categories[0]['id'], truth, results)
             truth.write('\n]}\n')
             results.write('\n]\n')
 
@@ -110,28 +111,65 @@ class YouTubeVisWriter(FormatWriter):
             'missing_frames': [number for number in range(length) if number not in there],
         }
 
-    def _annotations(
-        self, ids: dict[str, int], other_class: int
-    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Yield each object in the form of a truth, and in that of a result."""
+    def _annotate(
+        self, ids: dict[str, int], other_class: int, truth: IO[str], results: IO[str]
+    ) -> None:
+        """Write each object in the form of a truth, and in that of a result."""
+        comma, other_comma = '', ''
         for file, tracks in self._tracks.items():
             record = self.records[file]
-            length, size = record.frames[-1][1] + 1, list(record.size)
+            length = record.frames[-1][1] + 1
             for track in tracks.values():
-                runs: list[Any] = [None] * length
-                texts: list[Any] = [None] * length
-                boxes: list[Any] = [None] * length
-                areas: list[Any] = [None] * length
-                for number, place in zip(track.frames, track.places, strict=True):
-                    self._masks.seek(place)
-                    text, boxes[number], areas[number] = json.loads(self._masks.readline())
-                    texts[number] = {'size': size, 'counts': text}
-                    runs[number] = {'size': size, 'counts': decompressed(text).tolist()}
-                kind = other_class if track.class_id < 0 else track.class_id
+                is_ignored = track.thing < 0
+                kind = other_class if is_ignored else track.class_id
                 common = {'video_id': ids[file], 'category_id': kind}
                 known = common | {
-                    'id': track.id, 'instance': track.thing, 'height': size[0], 'width': size[1],
-                    'length': length, 'iscrowd': int(track.thing < 0), 'segmentations': runs,
-                    'bboxes': boxes, 'areas': areas,
+                    'id': track.id, 'instance': track.thing, 'iscrowd': int(is_ignored),
+                    'height': record.size[0], 'width': record.size[1], 'length': length,
                 }  # fmt: skip
-                yield known, common | {'score': 1.0, 'segmentations': texts}
+                truth.write(comma)
+                self._write_object(truth, known, track, _TRUTH, length)
+                comma = ','
+                if not is_ignored:
+                    results.write(other_comma)
+                    scored = common | {'score': 1.0}
+                    self._write_object(results, scored, track, _RESULT, length)
+                    other_comma = ','
+
+    def _write_object(
+        self,
+        out: IO[str],
+        head: dict[str, Any],
+        track: _Track,
+        lists: dict[str, Pick],
+        length: int,
+    ) -> None:
+        """Write an object with lists of what is picked from each mask, null where none is.
+
+        Mask by mask, since all masks of an object can be more than fits into memory.
+        """
+        places = dict(zip(track.frames, track.places, strict=True))
+        out.write('\n' + json.dumps(head)[:-1])
+        for name, pick in lists.items():
+            out.write(f', "{name}": [')
+            for number in range(length):
+                found = None
+                if number in places:
+                    self._masks.seek(places[number])
+                    found = pick(json.loads(self._masks.readline()))
+                out.write((', ' if number else '') + json.dumps(found))
+            out.write(']')
+        out.write('}')
+
+
+def _compressed(row: dict[str, Any]) -> dict[str, Any]:
+    return {'size': row['size'], 'counts': row['rle']}
+
+
+def _uncompressed(row: dict[str, Any]) -> dict[str, Any]:
+    return {'size': row['size'], 'counts': decompressed(row['rle']).tolist()}
+
+
+_TRUTH: dict[str, Pick] = {
+    'segmentations': _uncompressed, 'bboxes': itemgetter('bbox'), 'areas': itemgetter('area')}
+_RESULT: dict[str, Pick] = {'segmentations': _compressed}
