@@ -13,7 +13,7 @@ from stream_cases import film
 
 from detsam2_ros.engine.sam2.steps import track_objects
 from detsam2_ros.engine.tracking import reverse_pass
-from detsam2_ros.engine.tracking.following import followed, lost
+from detsam2_ros.engine.tracking.following import lost, path
 from detsam2_ros.engine.tracking.frame_masks import FoundMask, FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame, Published
 from detsam2_ros.engine.tracking.objects import TrackedObject
@@ -54,7 +54,7 @@ def test_masks_are_followed_from_a_prompt_without_a_leap(lefts, prompts, expecte
     own = thing(1)
     own.prompts = dict.fromkeys(prompts)
     frames = [frame(index, left) for index, left in enumerate(lefts)]
-    assert followed(own, frames, 0.3) == expected
+    assert path(own, frames, 0.3) == expected
 
 
 @pytest.mark.parametrize(('now', 'beside', 'expected'), [

@@ -4,15 +4,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.objects import TrackedObject
 from detsam2_ros.results.masks import Mask
 
 
-def followed(obj: TrackedObject, frames: Iterable[Frame], min_iou: float) -> set[int]:
+def followed(
+    objects: Iterable[TrackedObject], frames: Sequence[Frame], config: EngineConfig
+) -> dict[TrackedObject, set[int]]:
+    """Return the frames on which a pass must not take back the mask of each confirmed object.
+
+    None in mode window, where nothing is tracked forward, and without early stop. frames: those of
+    the pass, ascending.
+    """
+    if config.mode != 'online' or config.early_stop_iou <= 0:
+        return {}
+    return {obj: path(obj, frames, config.match_iou) for obj in objects if obj.confirmed}
+
+
+def path(obj: TrackedObject, frames: Iterable[Frame], min_iou: float) -> set[int]:
     """Return the frames on which the published masks follow from a prompt, without a leap.
 
     From one frame to the next they overlap by at least min_iou (and are visible). frames: without

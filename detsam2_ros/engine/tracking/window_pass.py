@@ -8,7 +8,7 @@ that a window that fails half way leaves the stream as it was and can be closed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -204,7 +204,8 @@ class WindowPass:
 
         Where the pass lost an object that tracking had followed, what was published stays.
         """
-        paths = self._followed(tracked)
+        reach = [self.frames[index] for index in range(self.oldest, self.newest + 1)]
+        paths = followed(tracked, reach, self.tools.config)
         for index in range(self.oldest, self.newest + 1):
             found = {obj: tracked.get(obj, {}).get(index) for obj in self.objects}
             with self.tools.stats.clock('masks'):
@@ -212,16 +213,6 @@ class WindowPass:
                 there = [obj for obj, path in paths.items() if index in path]
                 self.masks[index] = masks.without(lost(masks, self.frames[index], there))
             yield
-
-    def _followed(self, tracked: Iterable[TrackedObject]) -> dict[TrackedObject, set[int]]:
-        """Return the frames on which a pass does not take back the mask of an object."""
-        config = self.tools.config
-        if not self._is_online or config.early_stop_iou <= 0:
-            return {}
-        frames = [self.frames[index] for index in range(self.oldest, self.newest + 1)]
-        return {
-            obj: followed(obj, frames, config.match_iou) for obj in tracked if obj.confirmed
-        }
 
     def _reunite(self, tracked: dict[TrackedObject, TrackedFrames]) -> Steps[None]:
         """Recognise new objects that the pass followed back to an older one's own masks.
