@@ -21,12 +21,18 @@ LAGS: tuple[Lag, ...] = (0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 35, 40, None)
 
 
 @functools.lru_cache(maxsize=1)
-def version() -> str:
+def _measures() -> bytes:
     """Return a digest of the code of the measures: scores of another one are stale."""
     digest = hashlib.sha256(repr(LAGS).encode())
     for path in sorted((ROOT / 'detsam2_ros' / 'quality').glob('*.py')):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:10]
+    return digest.digest()
+
+
+def version(truth_file: Path, run_file: Path) -> str:
+    """Return a digest of all that the scores of a run follow from."""
+    parts = _measures(), truth_file.read_bytes(), run_file.read_bytes()
+    return hashlib.sha256(b''.join(parts)).hexdigest()[:16]
 
 
 truth_of = functools.lru_cache(maxsize=8)(load_truth)

@@ -187,20 +187,26 @@ def run(results: Path, job: Job) -> runs.Line:
 
 
 def scores(results: Path, rows: Sequence[runs.Line]) -> list[runs.Line]:
-    """Return runs with their measures; those that were not taken before are now, and kept."""
+    """Return runs with their measures; those that were not taken before are now, and kept.
 
-    def key(line: runs.Line) -> Job | None:
-        return read(line) if line['version'] == peer_scores.version() else None
+    A run that was made again is measured again, and so is each when the measures change.
+    """
+    read = runs.job_in(Job)
+
+    def files(job: Job) -> tuple[Path, Path]:
+        return record(results, None, job.case, job.seed), record(results, job, job.case, job.seed)
 
     def measured(job: Job) -> runs.Line:
-        files = (record(results, each, job.case, job.seed) for each in (None, job))
-        return asdict(job) | {'version': peer_scores.version()} | peer_scores.score(*files)
+        of = peer_scores.version(*files(job))
+        return asdict(job) | {'version': of} | peer_scores.score(*files(job))
 
-    read = runs.job_in(Job)
+    def key(line: runs.Line) -> tuple[Job, str]:
+        return read(line), line['version']
+
     journal = runs.Journal(results.with_name(f'{results.stem}_scores.jsonl'), key)
-    jobs = {read(row): read(row) for row in rows}
+    jobs = {(read(row), peer_scores.version(*files(read(row)))): read(row) for row in rows}
     journal.measure(jobs, measured)
-    return [row | journal.lines[read(row)] for row in rows]
+    return [row | journal.lines[each] for row, each in zip(rows, jobs, strict=True)]
 
 
 if __name__ == '__main__':
