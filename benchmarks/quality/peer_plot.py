@@ -20,7 +20,9 @@ COLOURS = {
     'sam2 offline': '#7a4fb5', 'sam2 offline, true ids': '#c3a8e6',
     'sam2 backward': '#555555', "report's rule": '#bbbbbb',
 }  # fmt: skip
+_STYLES = {'ours, all confirmed': ':'}  # mostly on the line of another one
 _COLUMNS = 4
+_LEAST_SPAN = 5  # points of J&F that a picture shows at least
 
 
 def plot(rows: Sequence[runs.Line], cases: Sequence[str], file: Path) -> None:
@@ -36,16 +38,18 @@ def plot(rows: Sequence[runs.Line], cases: Sequence[str], file: Path) -> None:
     grid = figure.subplots(height, _COLUMNS, squeeze=False).ravel()
     known = [lag for lag in LAGS if lag is not None]
     at = [*known, known[-1] + 4]
-    lines = []
+    lines = {}
     for axes, case in zip(grid, cases, strict=False):
-        lines = []
         for method, colour in COLOURS.items():
             own = [row['jf'] for row in rows if (row['case'], row['method']) == (case, method)]
             if not own:
                 continue
             values = 100 * np.mean(own, axis=0)
-            style = '--' if np.ptp(values) == 0 else '-'
-            lines += axes.plot(at, values, style, color=colour, label=method, linewidth=1.6)
+            style = '--' if np.ptp(values) == 0 else _STYLES.get(method, '-')
+            (lines[method],) = axes.plot(at, values, style, color=colour, linewidth=1.6)
+        low, high = axes.get_ylim()
+        spare = max(_LEAST_SPAN - (high - low), 0) / 2
+        axes.set_ylim(low - spare, high + spare)
         axes.set_title(case, fontsize=9)
         axes.set_xticks([0, 10, 20, 30, 40, at[-1]], ['0', '10', '20', '30', '40', ' end'])
         axes.tick_params(labelsize=7)
@@ -54,7 +58,10 @@ def plot(rows: Sequence[runs.Line], cases: Sequence[str], file: Path) -> None:
         axes.set_ylabel('J&F, %', fontsize=8)
     for axes in grid[len(cases) :]:
         axes.axis('off')
-    grid[len(cases)].legend(handles=lines, frameon=False, fontsize=7.5, loc='center')
+    names = [method for method in COLOURS if method in lines]
+    grid[len(cases)].legend(
+        [lines[name] for name in names], names, frameon=False, fontsize=7.5, loc='center'
+    )
     figure.supxlabel('lag: frames known after the frame itself', fontsize=8)
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
