@@ -97,20 +97,27 @@ def planned(options: argparse.Namespace) -> Iterator[Job]:
 
 
 class Encodings:
-    """A model whose image encoder runs once for an image; `seconds` is what it took."""
+    """A model whose image encoder runs once for an image; `seconds` is what it took.
+
+    asked: images that it was asked for, those included that it knew; new_s: seconds for others.
+    """
 
     def __init__(self, dtype: str):
         self.model = load_sam2('demo', dtype=dtype)
-        self.seconds = 0.0
+        self.seconds = self.new_s = 0.0
+        self.asked = self.encoded = 0
         self.known: dict[bytes, Any] = {}
         self._encode = self.model.module.forward_image
-        self.model.module.forward_image = self._once
+        self.model.module.forward_image = self.once
 
-    def _once(self, images_bchw: torch.Tensor) -> Any:
+    def once(self, images_bchw: torch.Tensor) -> Any:
         begin = time.process_time()
+        self.asked += len(images_bchw)
         key = hashlib.sha256(images_bchw.numpy().tobytes()).digest()
         if key not in self.known:
             self.known[key] = self._encode(images_bchw)
+            self.encoded += len(images_bchw)
+            self.new_s += time.process_time() - begin
         self.seconds += time.process_time() - begin
         return self.known[key]
 

@@ -29,6 +29,9 @@ class Plot:
     stranger: bool = False  # ball 1 was never there before ball 0 has left
     light: bool = False  # light changes while balls are away
     balls: int = 3  # the last one stays
+    leaves: tuple[int, int] = (35, 50)  # when balls 0 and 1 set off
+    away: tuple[int, int] = AWAY
+    tail: int = TAIL
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Returning(Filmed):
         half = self.plan.half
         self.motion = _Kept(topic_rng(seed, 1), plan.balls, self.radius, half, options.speed, 0.0)
         self.trips = list(_trips(rng, plan))
-        self.length = max(trip.returns for trip in self.trips) + TAIL
+        self.length = max(trip.returns for trip in self.trips) + plan.tail
         for trip in self.trips:
             if trip.leaves is None:  # it was never there
                 self.motion.phase[trip.ball] = GONE
@@ -120,9 +123,9 @@ def clip_of(seed: int, plan: Plot) -> tuple[list[SceneFrame], list[Scenery], lis
 
 def _trips(rng: np.random.Generator, plan: Plot) -> Iterator[Trip]:
     # Evenly over the logarithm: short and long times are about as frequent.
-    low, high = np.log(AWAY)
+    low, high = np.log(plan.away)
     away = np.exp(rng.uniform(low, high, 2)).round().astype(int)
-    first, second = 35, 50
+    first, second = plan.leaves
     yield Trip(0, first, first + 25 + int(away[0]))
     if plan.stranger:
         # It comes when ball 0 has been away for long enough to be retired, before that returns.

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -56,6 +56,12 @@ class FrameMasks:
         probabilities = torch.stack(scores).sigmoid().tolist()
         parts = zip(logits.values(), probabilities, masks, strict=True)
         return cls({obj: FoundMask(*part) for obj, part in zip(logits, parts, strict=True)})
+
+    def without(self, objects: Collection[TrackedObject]) -> FrameMasks:
+        """Return the masks of the other objects: what was published of these stays."""
+        if not objects:
+            return self
+        return FrameMasks({obj: own for obj, own in self.found.items() if obj not in objects})
 
     def mask(self, obj: TrackedObject) -> Mask | None:
         """Return an object's mask, None where it was not looked for."""

@@ -18,6 +18,7 @@ from detsam2_ros.engine.config import frames_to_be_sure
 from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.conditioning import Conditioner
 from detsam2_ros.engine.tracking.dormant import is_back, recalled
+from detsam2_ros.engine.tracking.following import followed, lost
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAssigner
@@ -202,11 +203,18 @@ class WindowPass:
         }
 
     def _collect(self, tracked: Mapping[TrackedObject, TrackedFrames]) -> Steps[None]:
-        """Gather each frame's masks: of objects that were tracked or have a prompt there."""
+        """Gather each frame's masks: of objects that were tracked or have a prompt there.
+
+        Where the pass lost an object that tracking had followed, what was published stays.
+        """
+        reach = [self.frames[index] for index in range(self.oldest, self.newest + 1)]
+        paths = followed(tracked, reach, self.tools.config)
         for index in range(self.oldest, self.newest + 1):
             found = {obj: tracked.get(obj, {}).get(index) for obj in self.objects}
             with self.tools.stats.clock('masks'):
-                self.masks[index] = FrameMasks.gather(index, found, self.tools.resizer)
+                masks = FrameMasks.gather(index, found, self.tools.resizer)
+                there = [obj for obj, path in paths.items() if index in path]
+                self.masks[index] = masks.without(lost(masks, self.frames[index], there))
             yield
 
     def _reunite(self, tracked: dict[TrackedObject, TrackedFrames]) -> Steps[None]:
