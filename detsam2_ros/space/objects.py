@@ -1,0 +1,118 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The objects of one frame: each is measured inside its box, and once for each of its masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detsam2_ros.client.frame import TimelineFrame
+from detsam2_ros.results.frames import ObjectInfo
+from detsam2_ros.results.masks import Box, Mask
+from detsam2_ros.results.space import Object3D, Position, Reason
+from detsam2_ros.space.depth import DepthImage
+from detsam2_ros.space.measure import MeasureOptions, eroded, measure, stride_of
+
+_UNSEEN = Position(Reason.NOT_VISIBLE)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of an object, and the mask that it was measured with."""
+
+    mask: Mask | None  # None: it has no pixels
+    position: Position
+
+
+@dataclass(frozen=True)
+class FrameMeasure:
+    """The objects of a frame in space."""
+
+    by_id: Mapping[int, Measured]
+    objects: tuple[Object3D, ...]
+    # Points by id, float32 [n, 3], where they were asked for; none of objects that are not valid.
+    points: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+
+def measure_frame(
+    frame: TimelineFrame,
+    depth: DepthImage,
+    rays: np.ndarray,
+    options: MeasureOptions,
+    before: Mapping[int, Measured] | None = None,
+    want_points: bool = False,
+) -> FrameMeasure:
+    """Measure all objects of a frame.
+
+    rays: float32 [H, W, 3] of the camera, as large as the masks. before: what was measured of this
+    frame with the same depth, at an earlier revision: where the mask stayed, so does the position.
+    """
+    labels = frame.labels
+    by_id, points = {}, {}
+    for thing in frame.objects:
+        mask, box = _mask(labels, thing)
+        held = before.get(thing.id) if before is not None else None
+        if box is None:
+            by_id[thing.id] = Measured(None, _UNSEEN)
+        elif held is not None and held.mask == mask and not want_points:
+            by_id[thing.id] = held
+        else:
+            position, cloud = _measured(labels, thing.id, box, depth, rays, options)
+            by_id[thing.id] = Measured(mask, position)
+            if want_points and position.valid:
+                points[thing.id] = cloud
+    objects = tuple(placed(thing, by_id[thing.id].position) for thing in frame.objects)
+    return FrameMeasure(by_id, objects, points)
+
+
+def without_depth(frame: TimelineFrame, reason: Reason) -> FrameMeasure:
+    """Return the objects of a frame that has no depth: none has a position."""
+    nowhere = Position(reason)
+    objects = tuple(placed(t, nowhere if t.visible else _UNSEEN) for t in frame.objects)
+    return FrameMeasure({}, objects)
+
+
+def placed(thing: ObjectInfo, position: Position) -> Object3D:
+    """Put an object at a position."""
+    return Object3D(
+        id=thing.id,
+        class_id=thing.class_id,
+        class_name=thing.class_name,
+        score=thing.score,
+        state=thing.state,
+        position=position,
+    )
+
+
+def _mask(labels: np.ndarray, thing: ObjectInfo) -> tuple[Mask | None, Box | None]:
+    """Return an object's mask, and its box within the image; None where it has no pixels.
+
+    Where masks overlap, the label image shows only one: the box may be larger than the pixels.
+    """
+    if thing.box is None or not thing.visible:
+        return None, None
+    height, width = labels.shape
+    x0, y0, x1, y1 = (int(side) for side in np.nan_to_num(thing.box, posinf=1e6, neginf=0.0))
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    if x0 >= x1 or y0 >= y1:
+        return None, None
+    mask = Mask.of_crop((height, width), y0, x0, labels[y0:y1, x0:x1] == thing.id)
+    return (mask, mask.box) if mask else (None, None)
+
+
+def _measured(
+    labels: np.ndarray, id_: int, box: Box, depth: DepthImage, rays: np.ndarray,
+    options: MeasureOptions,
+) -> tuple[Position, np.ndarray]:  # fmt: skip
+    x0, y0, x1, y1 = box
+    inside = eroded(labels[y0:y1, x0:x1] == id_, options.erosion)
+    stride = stride_of(inside.shape, options.max_pixels)
+    return measure(
+        inside[::stride, ::stride],
+        depth.crop(box, labels.shape, stride),
+        rays[y0:y1:stride, x0:x1:stride],
+        options,
+    )
