@@ -60,6 +60,24 @@ class CameraModel:
         return flat * self.focal + self.centre
 
 
+@dataclass(frozen=True, eq=False)
+class CameraView:
+    """A camera with the rays of its pixels, which take some time to make."""
+
+    model: CameraModel
+    rays: np.ndarray  # of CameraModel.rays
+
+    @classmethod
+    def of(cls, model: CameraModel) -> CameraView:
+        """Make the rays of a camera."""
+        return cls(model, model.rays())
+
+    @property
+    def pixel(self) -> float:
+        """How far apart neighbouring rays are at a depth of 1, about."""
+        return 1 / math.sqrt(self.model.focal[0] * self.model.focal[1])
+
+
 def distort(flat: np.ndarray, distortion: Sequence[float]) -> np.ndarray:
     """Return where the lens shows ideal image points; both [n, 2], in units of focal length."""
     return _distorted(flat[:, 0], flat[:, 1], distortion)[0]

@@ -36,19 +36,18 @@ class DepthImage:
     frame_id: str
     values: np.ndarray  # uint16 [H, W] of millimetres, or float32 [H, W] of metres
 
-    def crop(self, box: Box, size: tuple[int, int], stride: int = 1) -> np.ndarray:
+    def crop(self, box: Box, size: tuple[int, int]) -> np.ndarray:
         """Return the depth at the pixels of a box, float32 [h, w] of metres; NaN where none is.
 
-        box: in an image of `size`, (height, width), of which every `stride`-th row and column
-        counts. A depth image of another size is sampled at the nearest pixel. 0, NaN, infinite
-        and negative values are none.
+        box: in an image of `size`, (height, width). A depth image of another size is sampled at
+        the nearest pixel. 0, NaN, infinite and negative values are none.
         """
         x0, y0, x1, y1 = box
         if size == self.values.shape:
-            part = self.values[y0:y1:stride, x0:x1:stride]
+            part = self.values[y0:y1, x0:x1]
         else:
-            rows = _nearest(np.arange(y0, y1, stride), size[0], self.values.shape[0])
-            columns = _nearest(np.arange(x0, x1, stride), size[1], self.values.shape[1])
+            rows = _nearest(np.arange(y0, y1), size[0], self.values.shape[0])
+            columns = _nearest(np.arange(x0, x1), size[1], self.values.shape[1])
             part = self.values[rows[:, None], columns]
         metres = part.astype(np.float32)
         if self.values.dtype == np.uint16:

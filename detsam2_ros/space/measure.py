@@ -3,8 +3,10 @@
 """The measure of one object: from the depth inside its mask to a position, or to none.
 
 The centroid is the mean of the points of the visible surface: of the object's side that faces the
-camera, a point a pixel. Of a ball that is nearer to the camera than its centre, by two thirds of
-the radius.
+camera, a point for each pixel of the mask. Of a ball that is nearer to the camera than its centre,
+by two thirds of the radius. A pixel without depth, and one at the mask's rim, counts with the depth
+of the nearest pixel that was measured: so holes do not pull the centroid to one side. A pixel whose
+depth shows another surface does not count.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ _GAP, _ROUGH = 0.5, 0.25
 # The nearer surface is the object's if it has this share of the points: what is wrongly inside a
 # mask mostly lies behind. With less it is noise, or something that hides a corner of the object.
 _NEAR_SHARE = 0.25
+_MIN_DEVIATION = 0.1  # share of the object's width
 _ROUNDS = 2  # of the cut: the first median and deviation still know of what is cut
 
 
@@ -43,9 +46,11 @@ def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
 
     A mask that would vanish loses fewer.
     """
-    small = mask.view(np.uint8)
+    small: np.ndarray = mask.view(np.uint8)
     for _ in range(pixels):
-        less = cv2.erode(small, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        less: np.ndarray = cv2.erode(
+            small, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        )
         if np.count_nonzero(less) * 3 < np.count_nonzero(small):
             break
         small = less
@@ -58,36 +63,48 @@ def stride_of(shape: tuple[int, ...], max_pixels: int) -> int:
 
 
 def measure(
-    mask: np.ndarray, depth: np.ndarray, rays: np.ndarray, options: MeasureOptions
+    mask: np.ndarray,
+    depth: np.ndarray,
+    rays: np.ndarray,
+    pixel: float,
+    options: MeasureOptions,
 ) -> tuple[Position, np.ndarray]:
     """Measure an object; returns its position and its points, float32 [n, 3], none if not valid.
 
-    mask: bool [h, w], eroded. depth: float32 [h, w], metres, NaN = none. rays: float32 [h, w, 3],
-    of CameraModel.rays. All of the same pixels.
+    mask: bool [h, w]. depth: float32 [h, w], metres, NaN = none. rays: float32 [h, w, 3], of
+    CameraModel.rays. All of the same pixels. pixel: how far apart neighbouring rays are at a depth
+    of 1.
     """
-    inside = int(np.count_nonzero(mask))
-    z, along = depth[mask], rays[mask]
-    known = np.isfinite(z) & np.isfinite(along[:, 0])
-    z, along = z[known], along[known]
-    share = len(z) / inside if inside else 0.0
+    inside = eroded(mask, options.erosion)
+    stride = stride_of(mask.shape, options.max_pixels)
+    if stride > 1:
+        mask, inside, depth, rays = (
+            each[::stride, ::stride] for each in (mask, inside, depth, rays)
+        )
+    known = inside & np.isfinite(depth + rays[..., 0])
+    z, count = depth[known], int(np.count_nonzero(inside))
+    share = len(z) / count if count else 0.0
     if len(z) < options.min_points or share < options.min_share:
         return Position(Reason.TOO_LITTLE_DEPTH, points=len(z), depth_share=share), _NONE
-    width = np.sqrt(inside) * _pixel_angle(along, inside)
+    width = count**0.5 * stride * pixel
     keep = _surface(z, width, options)
     kept = z[keep]
     # Points follow each other row by row, so most are beside the one before.
-    rough = float(np.median(np.abs(np.diff(kept)))) if len(kept) > 1 else 0.0
-    if len(kept) < options.min_points or rough > _ROUGH * width * float(np.median(kept)):
+    if len(kept) < options.min_points or (
+        _middle(np.abs(kept[1:] - kept[:-1])) > _ROUGH * width * _middle(kept)
+    ):
         return Position(Reason.NO_SURFACE, points=len(kept), depth_share=share), _NONE
-    points = along[keep] * kept[:, None]
-    exact = points.astype(np.float64)
+    good = known.copy()
+    good[known] = keep
+    points = rays[good] * kept[:, None]
+    columns = np.ascontiguousarray(points.T)  # reductions along rows are many times faster
     return (
         Position(
             Reason.VALID,
-            centroid=_point(exact.mean(axis=0)),
-            box_min=_point(points.min(axis=0)),
-            box_max=_point(points.max(axis=0)),
-            spread=_point(exact.std(axis=0)),
+            centroid=_point(_centroid(mask & (good | ~known), good, depth, rays)),
+            box_min=_point(columns.min(axis=1)),
+            box_max=_point(columns.max(axis=1)),
+            spread=_point(columns.std(axis=1)),
             points=len(points),
             depth_share=share,
         ),
@@ -98,16 +115,32 @@ def measure(
 _NONE = np.zeros((0, 3), np.float32)
 
 
+def _centroid(
+    counts: np.ndarray, good: np.ndarray, depth: np.ndarray, rays: np.ndarray
+) -> np.ndarray:
+    """Return the mean point of the pixels that count, float64 [3]; good: the measured ones."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~good).view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_label = np.zeros(int(nearest.max()) + 1, np.float32)
+    of_label[nearest[good]] = depth[good]
+    along = rays[counts]
+    z = of_label[nearest[counts]]
+    finite = np.isfinite(along[:, 0])
+    if not finite.all():
+        along, z = along[finite], z[finite]
+    return np.asarray(z.astype(np.float64) @ along / len(z))
+
+
 def _point(values: np.ndarray) -> Point:
     x, y, z = (float(value) for value in values)
     return x, y, z
 
 
-def _pixel_angle(along: np.ndarray, inside: int) -> float:
-    """Return about how far apart neighbouring rays are at a depth of 1."""
-    # The standard deviation of a square of side s is s / sqrt(12), also for most other shapes.
-    spread = float(np.sqrt(along[:, 0].var() * along[:, 1].var()))
-    return float(np.sqrt(12 * spread / inside))
+def _middle(values: np.ndarray) -> float:
+    """Return the median, the upper one of two; 0 of nothing."""
+    half = len(values) // 2
+    return float(np.partition(values, half)[half]) if len(values) else 0.0
 
 
 def _surface(z: np.ndarray, width: float, options: MeasureOptions) -> np.ndarray:
@@ -115,30 +148,27 @@ def _surface(z: np.ndarray, width: float, options: MeasureOptions) -> np.ndarray
 
     width: of the object at a depth of 1.
     """
-    low, high = _own_interval(np.sort(z), width)
-    keep = (z >= low) & (z <= high)
+    ordered = _own(np.sort(z), width)
     for _ in range(_ROUNDS):
-        kept = z[keep]
-        middle = float(np.median(kept))
+        middle = float(ordered[len(ordered) // 2])
         # Where depth comes in steps, most of a surface may lie on one.
-        deviation = max(_TO_SIGMA * float(np.median(np.abs(kept - middle))), 0.1 * width * middle)
+        deviation = _TO_SIGMA * _middle(np.abs(ordered - middle))
+        deviation = max(deviation, _MIN_DEVIATION * width * middle)
         reach = options.cut * deviation
-        keep = (z >= max(low, middle - reach)) & (z <= min(high, middle + reach))
-    return keep
+        first, last = np.searchsorted(ordered, [middle - reach, middle + reach])
+        ordered = ordered[first:last]
+    return (z >= ordered[0]) & (z <= ordered[-1])
 
 
-def _own_interval(ordered: np.ndarray, width: float) -> tuple[float, float]:
-    """Return between which depths the object lies, where there are surfaces at several.
+def _own(ordered: np.ndarray, width: float) -> np.ndarray:
+    """Return the depths of the object itself, where there are surfaces at several.
 
     ordered: depths, ascending.
     """
-    steps = np.diff(ordered)
-    ends = np.flatnonzero(steps > _GAP * width * ordered[:-1])
+    ends = np.flatnonzero(ordered[1:] - ordered[:-1] > _GAP * width * ordered[:-1]) + 1
     if not len(ends):
-        return float(ordered[0]), float(ordered[-1])
-    starts = np.concatenate([[0], ends + 1])
-    stops = np.concatenate([ends + 1, [len(ordered)]])
-    counts = stops - starts
-    large = np.flatnonzero(counts >= _NEAR_SHARE * len(ordered))
-    which = int(large[0]) if len(large) else int(counts.argmax())
-    return float(ordered[starts[which]]), float(ordered[stops[which] - 1])
+        return ordered
+    bounds = [0, *ends.tolist(), len(ordered)]
+    parts = [ordered[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    large = [part for part in parts if len(part) >= _NEAR_SHARE * len(ordered)]
+    return large[0] if large else max(parts, key=len)

@@ -13,8 +13,9 @@ from detsam2_ros.client.frame import TimelineFrame
 from detsam2_ros.results.frames import ObjectInfo
 from detsam2_ros.results.masks import Box, Mask
 from detsam2_ros.results.space import Object3D, Position, Reason
+from detsam2_ros.space.camera import CameraView
 from detsam2_ros.space.depth import DepthImage
-from detsam2_ros.space.measure import MeasureOptions, eroded, measure, stride_of
+from detsam2_ros.space.measure import MeasureOptions, measure
 
 _UNSEEN = Position(Reason.NOT_VISIBLE)
 
@@ -40,14 +41,14 @@ class FrameMeasure:
 def measure_frame(
     frame: TimelineFrame,
     depth: DepthImage,
-    rays: np.ndarray,
+    view: CameraView,
     options: MeasureOptions,
     before: Mapping[int, Measured] | None = None,
     want_points: bool = False,
 ) -> FrameMeasure:
     """Measure all objects of a frame.
 
-    rays: float32 [H, W, 3] of the camera, as large as the masks. before: what was measured of this
+    view: of the camera, as large as the masks. before: what was measured of this
     frame with the same depth, at an earlier revision: where the mask stayed, so does the position.
     """
     labels = frame.labels
@@ -60,7 +61,7 @@ def measure_frame(
         elif held is not None and held.mask == mask and not want_points:
             by_id[thing.id] = held
         else:
-            position, cloud = _measured(labels, thing.id, box, depth, rays, options)
+            position, cloud = _measured(labels, thing.id, box, depth, view, options)
             by_id[thing.id] = Measured(mask, position)
             if want_points and position.valid:
                 points[thing.id] = cloud
@@ -104,15 +105,14 @@ def _mask(labels: np.ndarray, thing: ObjectInfo) -> tuple[Mask | None, Box | Non
 
 
 def _measured(
-    labels: np.ndarray, id_: int, box: Box, depth: DepthImage, rays: np.ndarray,
+    labels: np.ndarray, id_: int, box: Box, depth: DepthImage, view: CameraView,
     options: MeasureOptions,
 ) -> tuple[Position, np.ndarray]:  # fmt: skip
     x0, y0, x1, y1 = box
-    inside = eroded(labels[y0:y1, x0:x1] == id_, options.erosion)
-    stride = stride_of(inside.shape, options.max_pixels)
     return measure(
-        inside[::stride, ::stride],
-        depth.crop(box, labels.shape, stride),
-        rays[y0:y1:stride, x0:x1:stride],
+        labels[y0:y1, x0:x1] == id_,
+        depth.crop(box, labels.shape),
+        view.rays[y0:y1, x0:x1],
+        view.pixel,
         options,
     )

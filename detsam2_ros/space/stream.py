@@ -19,7 +19,7 @@ import numpy as np
 from detsam2_ros.client.frame import TimelineFrame
 from detsam2_ros.results.space import Reason, SpaceFrame
 from detsam2_ros.space.books import Books, Unused
-from detsam2_ros.space.camera import CameraModel
+from detsam2_ros.space.camera import CameraModel, CameraView
 from detsam2_ros.space.depth import DepthImage
 from detsam2_ros.space.measure import MeasureOptions
 from detsam2_ros.space.objects import FrameMeasure, Measured, measure_frame, without_depth
@@ -53,7 +53,7 @@ class _Held:
     arrived: float  # seconds, monotonic
     revision: int = -1  # as published; -1: not yet
     depth: int | None = None  # stamp of the depth image that serves
-    camera: tuple[CameraModel, np.ndarray] | None = None  # with its rays
+    camera: CameraView | None = None
     measured: dict[int, Measured] = field(default_factory=dict)
 
     @property
@@ -85,7 +85,7 @@ class SpaceStream:
         self.want_points = False
         self._number = number
         self._masks_stream = 0
-        self._camera: tuple[CameraModel, np.ndarray] | None = None
+        self._camera: CameraView | None = None
         self._frames: dict[int, _Held] = {}  # by stamp, ascending
         self._depths: dict[int, _Depth] = {}  # by stamp, in the order of arrival
         self._newest_depth: int | None = None  # stamp
@@ -94,7 +94,7 @@ class SpaceStream:
     @property
     def camera(self) -> CameraModel | None:
         """The calibration that holds for new frames."""
-        return self._camera[0] if self._camera else None
+        return self._camera.model if self._camera else None
 
     @property
     def held_frames(self) -> int:
@@ -110,8 +110,8 @@ class SpaceStream:
 
     def set_camera(self, model: CameraModel) -> None:
         """Take a calibration; it holds for frames that are measured from now on."""
-        if self._camera is None or self._camera[0] != model:
-            self._camera = model, model.rays()
+        if self._camera is None or self._camera.model != model:
+            self._camera = CameraView.of(model)
 
     def refuse_depth(self, reason: Unused) -> None:
         """Count a depth image that could not be read."""
@@ -301,13 +301,13 @@ class SpaceStream:
         if held.depth is None:
             return without_depth(held.masks, Reason.NO_DEPTH_IMAGE)
         depth = self._depths[held.depth]
-        if held.camera is None or held.camera[0].size != held.masks.labels.shape:
+        if held.camera is None or held.camera.model.size != held.masks.labels.shape:
             return without_depth(held.masks, Reason.NO_CAMERA_INFO)
         if not depth.used:
             depth.used = True
             self.books.used += 1
             self.books.waiting -= 1
         return measure_frame(
-            held.masks, depth.image, held.camera[1], self.options.measure,
+            held.masks, depth.image, held.camera, self.options.measure,
             held.measured, self.want_points and not held.is_published,
         )  # fmt: skip
