@@ -4,9 +4,9 @@
 
 The centroid is the mean of the points of the visible surface: of the object's side that faces the
 camera, a point for each pixel of the mask. Of a ball that is nearer to the camera than its centre,
-by two thirds of the radius. A pixel without depth, and one at the mask's rim, counts with the depth
-of the nearest pixel that was measured: so holes do not pull the centroid to one side. A pixel whose
-depth shows another surface does not count.
+by two thirds of the radius. A pixel without depth, and one at the mask's rim, counts with the
+depth of the nearest pixel that was measured: so holes do not pull the centroid to one side. A
+pixel whose depth shows another surface does not count.
 """
 
 from __future__ import annotations

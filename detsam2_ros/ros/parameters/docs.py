@@ -12,7 +12,8 @@ import sys
 import textwrap
 
 from detsam2_ros.engine.config_fields import QUALITIES
-from detsam2_ros.ros.parameters.table import RUNTIME, SECTIONS, ParameterSpec, Value
+from detsam2_ros.ros.parameters.spec import ParameterSpec, Value
+from detsam2_ros.ros.parameters.table import RUNTIME, SECTIONS
 
 _MADE_BY = 'python -m detsam2_ros.ros.parameters.docs'
 
