@@ -24,6 +24,8 @@ from detsam2_ros.space.depth import DepthImage
 from detsam2_ros.space.measure import MeasureOptions
 from detsam2_ros.space.objects import FrameMeasure, Measured, measure_frame, without_depth
 
+_REMEDY = 'remap camera_info to that of the segmented image'
+
 
 @dataclass(frozen=True)
 class SpaceOptions:
@@ -42,7 +44,7 @@ class Placed:
     """A frame to publish: a new one, or a correction (revision above 0)."""
 
     frame: SpaceFrame
-    points: dict[int, np.ndarray]  # by id, float32 [n, 3]; empty unless asked for
+    points: dict[int, np.ndarray] | None  # by id, float32 [n, 3]; None unless asked for
 
 
 @dataclass
@@ -81,7 +83,8 @@ class SpaceStream:
     def __init__(self, options: SpaceOptions, number: int = 0):
         self.options = options
         self.books = Books()
-        self.refusal = ''  # of the newest depth image, if it did not fit the masks
+        self.refusal = ''  # of the newest depth image; '' if it could be used
+        self.camera_refusal = ''  # of the calibration, for the newest frame measured
         self.want_points = False
         self._number = number
         self._masks_stream = 0
@@ -108,15 +111,17 @@ class SpaceStream:
 
     # ---- in ------------------------------------------------------------------------------------
 
-    def set_camera(self, model: CameraModel) -> None:
-        """Take a calibration; it holds for frames that are measured from now on."""
+    def set_camera(self, model: CameraModel, now: float) -> list[Placed]:
+        """Take a calibration, for frames measured from now on; returns frames to publish."""
         if self._camera is None or self._camera.model != model:
             self._camera = CameraView.of(model)
+        return self._settle(now)
 
-    def refuse_depth(self, reason: Unused) -> None:
+    def refuse_depth(self, reason: Unused, why: str) -> None:
         """Count a depth image that could not be read."""
         self.books.received += 1
         self.books.unused[reason] += 1
+        self.refusal = why
 
     def add_depth(self, image: DepthImage, now: float) -> list[Placed]:
         """Take a depth image; returns the frames to publish. now: seconds, monotonic."""
@@ -175,11 +180,15 @@ class SpaceStream:
         return placed
 
     def end(self) -> list[Placed]:
-        """Publish what waits: nothing more will come. Frames and depth images are dropped."""
+        """Publish what waits: nothing more will come. Frames and depth images are dropped.
+
+        What comes after it is another stream, whose masks count their restarts from 0.
+        """
         placed = self._settle(float('inf'))
         for depth in self._depths.values():
             self._drop(depth)
-        self._frames, self._depths, self._decided = {}, {}, None
+        self._frames, self._depths, self._decided, self._newest_depth = {}, {}, None, None
+        self._number, self._masks_stream = self._number + 1, 0
         return placed
 
     # ---- which depth image serves which frame --------------------------------------------------
@@ -264,6 +273,23 @@ class SpaceStream:
         near = any(abs(stamp - other) <= reach for other in self._frames)
         self.books.unused[Unused.SUPERSEDED if near else Unused.UNMATCHED] += 1
 
+    def _fits(self, camera: CameraModel, masks: TimelineFrame) -> bool:
+        """Tell whether a calibration is of the camera of the masks; notes why not."""
+        height, width = masks.labels.shape
+        self.camera_refusal = ''
+        if camera.size != (height, width):
+            self.camera_refusal = (
+                f'camera_info is of images of {camera.size[1]}x{camera.size[0]}, the masks are '
+                f'{width}x{height}: {_REMEDY}'
+            )
+        elif self.options.check_frame_id and camera.frame_id != masks.frame_id:
+            self.camera_refusal = (
+                f"camera_info has the frame '{camera.frame_id[:60]}', the masks have "
+                f"'{masks.frame_id[:60]}': {_REMEDY}; or set check_frame_id to false if both are "
+                'one'
+            )
+        return not self.camera_refusal
+
     # ---- out -----------------------------------------------------------------------------------
 
     def _publish(self, held: _Held) -> Placed:
@@ -294,14 +320,16 @@ class SpaceStream:
             objects=found.objects,
             withdrawn_ids=masks.withdrawn_ids,
         )
-        return Placed(frame, dict(found.points))
+        asked = self.want_points and not held.revision
+        return Placed(frame, dict(found.points) if asked else None)
 
     def _measured(self, held: _Held) -> FrameMeasure:
-        held.camera = held.camera or self._camera
+        if held.camera is None or not held.measured:
+            held.camera = self._camera
         if held.depth is None:
             return without_depth(held.masks, Reason.NO_DEPTH_IMAGE)
         depth = self._depths[held.depth]
-        if held.camera is None or held.camera.model.size != held.masks.labels.shape:
+        if held.camera is None or not self._fits(held.camera.model, held.masks):
             return without_depth(held.masks, Reason.NO_CAMERA_INFO)
         if not depth.used:
             depth.used = True
