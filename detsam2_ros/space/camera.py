@@ -39,7 +39,7 @@ class CameraModel:
     frame_id: str = ''  # of the optical frame
 
     def rays(self) -> np.ndarray:
-        """Return the ray of each pixel, float32 [H, W, 3]; NaN where the distortion has none."""
+        """Return the ray of each pixel, float32 [3, H, W]; NaN where the distortion has none."""
         height, width = self.size
         x = (np.arange(width) - self.centre[0]) / self.focal[0]
         y = (np.arange(height) - self.centre[1]) / self.focal[1]
@@ -49,7 +49,8 @@ class CameraModel:
         rays = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
         if self.rotation != _IDENTITY:
             rays = rays @ np.reshape(self.rotation, (3, 3)).T
-        return np.ascontiguousarray(rays.reshape(height, width, 3), np.float32)
+        # A plane for each coordinate: masks pick from planes many times faster.
+        return np.ascontiguousarray(rays.T.reshape(3, height, width), np.float32)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return the pixels of points [n, 3] in front of the camera, float64 [n, 2]."""

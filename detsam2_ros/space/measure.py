@@ -5,8 +5,9 @@
 The centroid is the mean of the points of the visible surface: of the object's side that faces the
 camera, a point for each pixel of the mask. Of a ball that is nearer to the camera than its centre,
 by two thirds of the radius. A pixel without depth, and one at the mask's rim, counts with the
-depth of the nearest pixel that was measured: so holes do not pull the centroid to one side. A
-pixel whose depth shows another surface does not count.
+depth of the nearest pixel that was measured: so holes do not pull the centroid to one side. Where
+depth shows another surface the mask is wrong, and its pixels do not count; save right beside the
+object's own depth, where a depth camera mixes both.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _GAP, _ROUGH = 0.5, 0.25
 # mask mostly lies behind. With less it is noise, or something that hides a corner of the object.
 _NEAR_SHARE = 0.25
 _MIN_DEVIATION = 0.1  # share of the object's width
+_BLEEDING = 3  # pixels beside the object's own depth where that of others is no news
+_FEW = 0.1  # share of the depths; so few of another surface say nothing of the mask
 _ROUNDS = 2  # of the cut: the first median and deviation still know of what is cut
 
 
@@ -71,7 +74,7 @@ def measure(
 ) -> tuple[Position, np.ndarray]:
     """Measure an object; returns its position and its points, float32 [n, 3], none if not valid.
 
-    mask: bool [h, w]. depth: float32 [h, w], metres, NaN = none. rays: float32 [h, w, 3], of
+    mask: bool [h, w]. depth: float32 [h, w], metres, NaN = none. rays: float32 [3, h, w], of
     CameraModel.rays. All of the same pixels. pixel: how far apart neighbouring rays are at a depth
     of 1.
     """
@@ -79,9 +82,9 @@ def measure(
     stride = stride_of(mask.shape, options.max_pixels)
     if stride > 1:
         mask, inside, depth, rays = (
-            each[::stride, ::stride] for each in (mask, inside, depth, rays)
+            each[..., ::stride, ::stride] for each in (mask, inside, depth, rays)
         )
-    known = inside & np.isfinite(depth + rays[..., 0])
+    known = inside & np.isfinite(depth + rays[0])
     z, count = depth[known], int(np.count_nonzero(inside))
     share = len(z) / count if count else 0.0
     if len(z) < options.min_points or share < options.min_share:
@@ -94,21 +97,18 @@ def measure(
         _middle(np.abs(kept[1:] - kept[:-1])) > _ROUGH * width * _middle(kept)
     ):
         return Position(Reason.NO_SURFACE, points=len(kept), depth_share=share), _NONE
-    good = known.copy()
-    good[known] = keep
-    points = rays[good] * kept[:, None]
-    columns = np.ascontiguousarray(points.T)  # reductions along rows are many times faster
+    points = np.stack([plane[known][keep] * kept for plane in rays])
     return (
         Position(
             Reason.VALID,
-            centroid=_point(_centroid(mask & (good | ~known), good, depth, rays)),
-            box_min=_point(columns.min(axis=1)),
-            box_max=_point(columns.max(axis=1)),
-            spread=_point(columns.std(axis=1)),
-            points=len(points),
+            centroid=_point(_centroid(mask, known, z, keep, rays)),
+            box_min=_point(points.min(axis=1)),
+            box_max=_point(points.max(axis=1)),
+            spread=_point(points.std(axis=1)),
+            points=len(kept),
             depth_share=share,
         ),
-        points,
+        points.T,
     )
 
 
@@ -116,20 +116,32 @@ _NONE = np.zeros((0, 3), np.float32)
 
 
 def _centroid(
-    counts: np.ndarray, good: np.ndarray, depth: np.ndarray, rays: np.ndarray
+    mask: np.ndarray, known: np.ndarray, z: np.ndarray, keep: np.ndarray, rays: np.ndarray
 ) -> np.ndarray:
-    """Return the mean point of the pixels that count, float64 [3]; good: the measured ones."""
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~good).view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    """Return the mean point of the surface, float64 [3].
+
+    known: bool [h, w], the pixels that were measured. z, keep: of these, their depth and whether
+    it is of the object.
+    """
+    good = known.copy()
+    good[known] = keep
+    away, own = _nearest(good)
+    counts = mask & np.isfinite(rays[0])
+    if np.count_nonzero(keep) < (1 - _FEW) * len(keep):
+        _, any_ = _nearest(known)
+        counts &= keep[any_] | (away <= _BLEEDING)
+    depth = z[keep][own[counts]]
+    return np.array([np.mean(plane[counts] * depth, dtype=np.float64) for plane in rays])
+
+
+def _nearest(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each pixel how far the nearest one that is there is, and which, row by row."""
+    away, label = cv2.distanceTransformWithLabels(
+        (~there).view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
-    of_label = np.zeros(int(nearest.max()) + 1, np.float32)
-    of_label[nearest[good]] = depth[good]
-    along = rays[counts]
-    z = of_label[nearest[counts]]
-    finite = np.isfinite(along[:, 0])
-    if not finite.all():
-        along, z = along[finite], z[finite]
-    return np.asarray(z.astype(np.float64) @ along / len(z))
+    number = np.zeros(int(label.max()) + 1, np.intp)
+    number[label[there]] = np.arange(np.count_nonzero(there))
+    return away, number[label]
 
 
 def _point(values: np.ndarray) -> Point:

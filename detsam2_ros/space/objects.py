@@ -112,7 +112,7 @@ def _measured(
     return measure(
         labels[y0:y1, x0:x1] == id_,
         depth.crop(box, labels.shape),
-        view.rays[y0:y1, x0:x1],
+        view.rays[:, y0:y1, x0:x1],
         view.pixel,
         options,
     )
