@@ -41,7 +41,7 @@ class MeasureOptions:
     min_points: int = 20  # fewer are no surface
     min_share: float = 0.15  # of the eroded mask that must have depth
     cut: float = 3.0  # deviations from the median along the ray beyond which a point is cut
-    max_pixels: int = 6000  # of a box; of a larger one, every second, third, ... row and column
+    max_pixels: int = 1000  # of a box; of a larger one, every second, third, ... row and column
 
 
 def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -101,7 +101,7 @@ def measure(
     return (
         Position(
             Reason.VALID,
-            centroid=_point(_centroid(mask, known, z, keep, rays)),
+            centroid=_point(_centroid(mask, known, z, keep, rays, _BLEEDING / stride)),
             box_min=_point(points.min(axis=1)),
             box_max=_point(points.max(axis=1)),
             spread=_point(points.std(axis=1)),
@@ -116,12 +116,17 @@ _NONE = np.zeros((0, 3), np.float32)
 
 
 def _centroid(
-    mask: np.ndarray, known: np.ndarray, z: np.ndarray, keep: np.ndarray, rays: np.ndarray
+    mask: np.ndarray,
+    known: np.ndarray,
+    z: np.ndarray,
+    keep: np.ndarray,
+    rays: np.ndarray,
+    bleeding: float,
 ) -> np.ndarray:
     """Return the mean point of the surface, float64 [3].
 
     known: bool [h, w], the pixels that were measured. z, keep: of these, their depth and whether
-    it is of the object.
+    it is of the object. bleeding: _BLEEDING, in pixels that count.
     """
     good = known.copy()
     good[known] = keep
@@ -129,7 +134,7 @@ def _centroid(
     counts = mask & np.isfinite(rays[0])
     if np.count_nonzero(keep) < (1 - _FEW) * len(keep):
         _, any_ = _nearest(known)
-        counts &= keep[any_] | (away <= _BLEEDING)
+        counts &= keep[any_] | (away <= bleeding)
     depth = z[keep][own[counts]]
     return np.array([np.mean(plane[counts] * depth, dtype=np.float64) for plane in rays])
 

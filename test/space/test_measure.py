@@ -111,9 +111,9 @@ def test_a_large_object_is_sampled() -> None:
     rays = CameraView.of(CameraModel((400, 400), (300.0, 300.0), (199.5, 199.5))).rays
     depth = np.full((400, 400), 1.0, np.float32)
     position, points = measure(mask, depth, rays, 1 / 300, OPTIONS)
-    assert position.points == len(points) < 10000
+    assert 100 < position.points == len(points) < 2000
     np.testing.assert_allclose(position.centroid, (0, 0, 1), atol=0.01)
-    np.testing.assert_allclose(position.box_max[:2], (199.5 / 300, 199.5 / 300), atol=0.02)
+    np.testing.assert_allclose(position.box_max[:2], (199.5 / 300, 199.5 / 300), atol=0.05)
 
 
 @given(

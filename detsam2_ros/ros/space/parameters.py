@@ -133,6 +133,14 @@ SPECS: tuple[ParameterSpec, ...] = (
         1.0,
     ),
     ParameterSpec(
+        'max_pixels',
+        MeasureOptions.max_pixels,
+        'Of an object whose box has more pixels, every second, third, ... row and column counts: '
+        'what it costs, and how dense its part of the point cloud is.',
+        100,
+        10000000,
+    ),
+    ParameterSpec(
         'diagnostics_period',
         1.0,
         'Time between two messages on /diagnostics.',
@@ -163,6 +171,7 @@ class SpaceParameters:
     erosion: int
     min_points: int
     min_depth_share: float
+    max_pixels: int
     diagnostics_period: float
 
     @property
@@ -183,7 +192,9 @@ class SpaceParameters:
             max_stamp_difference=round(1e9 * self.max_stamp_difference),
             max_depth_delay=self.max_depth_delay,
             check_frame_id=self.check_frame_id,
-            measure=MeasureOptions(self.erosion, self.min_points, self.min_depth_share),
+            measure=MeasureOptions(
+                self.erosion, self.min_points, self.min_depth_share, max_pixels=self.max_pixels
+            ),
         )
 
 
