@@ -22,7 +22,8 @@ from detsam2_ros.space.camera import (
 # Calibrations of real cameras, as their drivers and data sets publish them: K as fx, fy, cx, cy.
 REAL = {
     # TUM RGB-D, freiburg1: strong, and k3 of the other sign.
-    'kinect': ((640, 480), (517.3, 516.5, 318.6, 255.3), (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
+    'kinect': (
+        (640, 480), (517.3, 516.5, 318.6, 255.3), (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
     # KITTI, camera 2 before rectification.
     'kitti': (
         (1392, 512), (959.791, 956.9251, 696.0217, 224.1806),
@@ -55,9 +56,13 @@ def of_real(name: str) -> tuple[CameraModel, np.ndarray, np.ndarray]:
     (width, height), (fx, fy, cx, cy), d = REAL[name]
     matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
     model = 'plumb_bob' if len(d) < 8 else 'rational_polynomial'
-    read = read_camera(
-        info(width=width, height=height, k=matrix.ravel(), d=list(d), distortion_model=model), False)
-    return read, matrix, np.array(d)
+    fields = info(width=width, height=height, k=matrix.ravel(), d=list(d), distortion_model=model)
+    return read_camera(fields, False), matrix, np.array(d)
+
+
+def seen_by_opencv(flat: np.ndarray, matrix: np.ndarray, d: np.ndarray) -> np.ndarray:
+    points = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
+    return cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, d)[0][:, 0]
 
 
 @pytest.mark.parametrize('name', REAL)
@@ -67,7 +72,8 @@ def test_rays_are_what_opencv_undistorts(name: str) -> None:
     assert rays.dtype == np.float32 and rays.shape == (3, *model.size)
     assert (rays[2] == 1).all() or np.isnan(rays).any()
     height, width = model.size
-    pixels = np.stack(np.meshgrid(np.arange(0, width, 7), np.arange(0, height, 7)), -1).reshape(-1, 2)
+    grid = np.meshgrid(np.arange(0, width, 7), np.arange(0, height, 7))
+    pixels = np.stack(grid, -1).reshape(-1, 2)
     # Far more rounds than OpenCV's default of five, which leaves up to some hundredths of a pixel.
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 500, 1e-12)
     theirs = cv2.undistortPointsIter(
@@ -75,9 +81,7 @@ def test_rays_are_what_opencv_undistorts(name: str) -> None:
     ours = rays[:2, pixels[:, 1], pixels[:, 0]].T
     known = np.isfinite(ours).all(axis=1)
     assert known.mean() > 0.97
-    back = cv2.projectPoints(
-        np.concatenate([theirs, np.ones((len(theirs), 1))], 1), np.zeros(3), np.zeros(3), matrix, d)
-    converged = np.abs(back[0][:, 0] - pixels).max(axis=1) < 1e-3
+    converged = np.abs(seen_by_opencv(theirs, matrix, d) - pixels).max(axis=1) < 1e-3
     assert (known & converged).mean() > 0.9
     both = known & converged
     assert np.abs(ours - theirs)[both].max() * matrix[0, 0] < 0.01  # pixels
@@ -103,10 +107,9 @@ def test_projection_is_that_of_opencv(name: str) -> None:
 def test_undistorting_undoes_what_opencv_distorts(k, p, k3, rational, seed) -> None:
     d = (*k, *p, k3, *rational)
     flat = np.random.default_rng(seed).uniform(-0.5, 0.5, (50, 2))
-    shown, _ = cv2.projectPoints(
-        np.concatenate([flat, np.ones((50, 1))], 1), np.zeros(3), np.zeros(3), np.eye(3), np.array(d))
-    np.testing.assert_allclose(distort(flat, d), shown[:, 0], atol=1e-12)
-    np.testing.assert_allclose(undistort(shown[:, 0], d), flat, atol=1e-6)
+    shown = seen_by_opencv(flat, np.eye(3), np.array(d))
+    np.testing.assert_allclose(distort(flat, d), shown, atol=1e-12)
+    np.testing.assert_allclose(undistort(shown, d), flat, atol=1e-6)
 
 
 @settings(max_examples=40)

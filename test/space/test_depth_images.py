@@ -86,7 +86,10 @@ def test_what_is_refused(message: Any, reason: str, text: str) -> None:
     assert text in str(refusal.value) and '\n' not in str(refusal.value)
 
 
-@given(data=st.binary(max_size=120), form=st.sampled_from(['16UC1; png compressed ', '32FC1; compressedDepth png']))
+@given(
+    data=st.binary(max_size=120),
+    form=st.sampled_from(['16UC1; png compressed ', '32FC1; compressedDepth png']),
+)
 def test_any_bytes_are_read_or_refused(data: bytes, form: str) -> None:
     message = png_message(MM, form)
     for given_bytes in (data, message.data[:40] + data, message.data[: len(data)]):
@@ -98,7 +101,8 @@ def test_any_bytes_are_read_or_refused(data: bytes, form: str) -> None:
 def test_another_size_is_sampled_at_the_nearest_pixel() -> None:
     values = np.arange(1, 13, dtype=np.uint16).reshape(3, 4) * 1000
     half = DepthImage(0, '', values)
-    np.testing.assert_allclose(half.crop((0, 0, 8, 6), (6, 8)), np.kron(values / 1000, np.ones((2, 2))))
+    doubled = np.kron(values / 1000, np.ones((2, 2)))
+    np.testing.assert_allclose(half.crop((0, 0, 8, 6), (6, 8)), doubled)
     np.testing.assert_allclose(half.crop((3, 2, 6, 3), (6, 8)), [[6, 7, 7]])
     large = DepthImage(0, '', np.kron(values, np.ones((3, 3), np.uint16)))
     np.testing.assert_allclose(large.crop((0, 0, 4, 3), (3, 4)), values / 1000)
