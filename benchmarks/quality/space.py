@@ -4,6 +4,7 @@
 
 python -m benchmarks.quality.space                    # shipped model, held-out clips, a core
 python -m benchmarks.quality.space --write --docs     # measures nothing: the tables of the page
+python -m benchmarks.quality.space --cost [--docs]    # ms a frame and a correction
 python -m benchmarks.quality.space --picture FILE     # draws one frame of a clip
 
 The rendered table is seen by a tilted camera of 640 x 480 with true depth, 8 balls, an arm now and
@@ -30,6 +31,7 @@ from benchmarks.quality.space_picture import draw
 from detsam2_ros.client.frame import Labels, TimelineFrame
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult, load_sam2
 from detsam2_ros.results.frames import ObjectInfo
+from detsam2_ros.results.masks import mask_box
 from detsam2_ros.results.space import SpaceFrame
 from detsam2_ros.scene.scene import SceneOptions
 from detsam2_ros.scene.score import MIN_VISIBLE, pairs
@@ -80,6 +82,11 @@ def main() -> int:
         film = shown(Job('stereo', FIRST_SEED))
         draw(options.picture, film.frames[45], film.final[45], film.masks[45], film.scene.matrix)
         return 0
+    if options.cost:
+        print(text := cost())
+        if options.page is not None:
+            pages.write(options.page, {'space_cost': text})
+        return 0
     rows = runs.measured(options, Job, planned(options), run)
     texts = {'space': table(rows)}
     print(texts['space'])
@@ -94,6 +101,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument('--clips', type=int, default=4, help='clips a case')
     parser.add_argument('--limit', type=int, help='measure so many runs at most')
     parser.add_argument('--picture', type=Path, help='draw a frame into this file, no more')
+    parser.add_argument('--cost', action='store_true', help='measure times only')
     runs.add_options(parser, 'space')
     return parser.parse_args()
 
@@ -221,6 +229,52 @@ def errors(
                 off = np.subtract(position.centroid, frame.centroids[ball - 1])
                 found.append(round(float(np.linalg.norm(off)) / BALL_RADIUS, 4))
     return found
+
+
+def cost(rounds: int = 40) -> str:
+    """Return what a frame of 8 balls, and corrections of it, cost, as a markdown table."""
+    scene = TiltedScene(FIRST_SEED, length=1, arm=False, options=SceneOptions(balls=BALLS))
+    frame = next(iter(scene))
+    labels = frame.picture.labels
+    values = depth_values(frame.depth, scene, StereoNoise(), 0)
+    camera = CameraModel((480, 640), (scene.focal,) * 2, scene.centre)
+    # Each a pixel to the right of the one before, and then the first alone.
+    moved = np.roll(labels, 1, axis=1)
+    one = np.where((labels == 1) | (moved == 1), np.where(moved == 1, 1, 0), labels)
+    times: dict[str, list[float]] = {'a new frame': [], 'all masks': [], 'one of eight': []}
+    for stamp in range(rounds):
+        space = SpaceStream(SpaceOptions(check_frame_id=False))
+        space.set_camera(camera, 0.0)
+        space.add_depth(DepthImage(stamp, '', values), 0.0)
+        for revision, (name, shown_labels) in enumerate(
+            zip(times, (labels, moved, one.astype(np.uint16)), strict=True)
+        ):
+            if name == 'one of eight':  # after the first masks, not after all have moved
+                space.add_frame(_of_labels(labels, stamp, 8), 0.0)
+            known = _of_labels(shown_labels, stamp, revision)
+            begin = time.process_time()
+            space.add_frame(known, 0.0)
+            times[name].append(1000 * (time.process_time() - begin))
+    lines = [[name, f'{np.median(own):.2f}'] for name, own in times.items()]
+    return pages.markdown(('what', 'ms, median'), lines)
+
+
+def _of_labels(labels: np.ndarray, stamp: int, revision: int) -> TimelineFrame:
+    objects = []
+    for id_ in np.unique(labels[labels > 0]).tolist():
+        x0, y0, x1, y1 = map(float, mask_box(labels == id_) or (0, 0, 0, 0))
+        objects.append(ObjectInfo(id_, 0, 'ball', 1.0, (x0, y0, x1, y1), True, False))
+    return TimelineFrame(
+        stamp=stamp,
+        frame_id='',
+        stream=0,
+        index=stamp,
+        revision=revision,
+        final=False,
+        objects=tuple(objects),
+        withdrawn_ids=(),
+        _labels=Labels(labels),
+    )
 
 
 def table(rows: Sequence[runs.Line]) -> str:

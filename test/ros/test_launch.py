@@ -252,10 +252,12 @@ def test_space_is_started_beside_the_node_if_asked_for(stand_ins: None) -> None:
     name = 'detsam2.launch.py'
     assert loaded(name).start_space(Context(name)) == []
     given = {
-        'space': 'true', 'name': 'eyes', 'namespace': 'robot', 'window_size': '5',
+        'space': 'true', 'namespace': 'robot', 'window_size': '5',
         'rectified': 'true', 'depth': '/d', 'camera_info': '/i', 'sam2_model': 'demo',
     }  # fmt: skip
-    (started,) = loaded(name).start_space(Context(name, **given))
+    context = Context(name, **given)
+    context.launch_configurations['name'] = 'eyes'
+    (started,) = loaded(name).start_space(context)
     options = started.options
     assert options['executable'] == 'detsam2_space'
     assert (options['name'], options['namespace']) == ('eyes_space', 'robot')

@@ -7,9 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from detsam2_ros.ros.parameters.spec import (
     ParameterError,
@@ -215,16 +213,4 @@ def declare_space_parameters(node: Node) -> SpaceParameters:
         problems.append('detsam2 is empty; name the node whose masks are to be placed')
     if problems:
         raise ParameterError('; '.join(problems))
-    node.add_on_set_parameters_callback(_refuse)
     return SpaceParameters(**values)
-
-
-def _refuse(changes: list[Parameter]) -> SetParametersResult:
-    own = [change.name for change in changes if change.name in {spec.name for spec in SPECS}]
-    if not own:
-        return SetParametersResult(successful=True)
-    return SetParametersResult(
-        successful=False,
-        reason=f'{own[0]} is set at start only: stop the node and start it with {own[0]} in its '
-        'parameter file',
-    )
