@@ -48,6 +48,7 @@ setup(
             'detsam2_node = detsam2_ros.programs:detsam2_node',
             'detsam2_space = detsam2_ros.programs:detsam2_space',
             'detsam2_viewer = detsam2_ros.programs:detsam2_viewer',
+            'evaluate = detsam2_ros.programs:evaluate',
             'memory_bank = detsam2_ros.programs:memory_bank',
             'segment_bag = detsam2_ros.programs:segment_bag',
             'segment_video = detsam2_ros.programs:segment_video',

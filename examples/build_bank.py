@@ -17,9 +17,9 @@ from pathlib import Path
 from detsam2_ros.banks.building import build
 from detsam2_ros.banks.coverage import prune
 from detsam2_ros.banks.label_masks import LabelMasks
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import open_pictures
 from detsam2_ros.engine import Engine, EngineConfig, EngineError, FrameResult, load_sam2
+from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.video import InputError, open_source
 
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions  # noqa: E402
 from training.data import HELD_OUT, MIN_AREA  # noqa: E402
-from training.engine_score import Tally, run_clip  # noqa: E402
+from training.engine_score import Tally, run_clip, summary  # noqa: E402
 from training.network import CHECKPOINT, CONFIG, normalise, predictor  # noqa: E402
 
 YOLO_CHECKPOINT = CHECKPOINT.with_name('detsam2_demo_yolo.pt')
@@ -136,17 +136,12 @@ def _engine_clip(args: argparse.Namespace, number: int, length: int) -> Tally:
         YoloDetector(str(args.yolo)),
         EngineConfig(window_size=10, detect_interval=10, max_propagation=20, mode='window'))
     torch.set_num_threads(1 if args.workers > 1 else args.threads)  # ultralytics sets its own
-    tally = Tally()
-    run_clip(engine, held_out(number, length), tally)
-    return tally
+    return run_clip(engine, held_out(number, length))
 
 
 def score_engine(args: argparse.Namespace, clips: int, length: int) -> dict[str, float]:
     """Return engine_j, id_switches, false_objects and more: mode window, K=10, D=10, M=20."""
-    total = Tally()
-    for tally in _spread(_engine_clip, args, range(100, 100 + clips), length):
-        total += tally
-    return total.summary()
+    return summary(list(_spread(_engine_clip, args, range(100, 100 + clips), length)))
 
 
 def _spread(

@@ -27,7 +27,7 @@ from benchmarks.harness import pages, runs
 from benchmarks.quality.clips import TruthDetector, played
 from detsam2_ros.engine import Engine, EngineConfig, load_sam2
 from detsam2_ros.scene.scene import SceneFrame, SceneOptions, render
-from training.engine_score import Tally
+from training.engine_score import score
 
 # The shipped models were trained on seeds below 1,000,000.
 FIRST_SEED = 1_005_000
@@ -146,8 +146,7 @@ def run(job: Job) -> runs.Line:
         'tracked': stats.tracked_frames + stats.forward_frames + stats.associated_frames,
     }
     for revision, results in (('first', clip.first), ('final', clip.final)):
-        tally = Tally()
-        tally.add_clip(film, results)
+        tally = score(film, results)
         row[f'{revision}_iou'] = float(np.sum(tally.ious))
         row['balls'] = len(tally.ious)
         row[f'{revision}_switches'] = tally.switches

@@ -31,6 +31,8 @@ from detsam2_ros.banks.views import Mark, View, remember
 from detsam2_ros.engine import Engine, EngineConfig, FrameResult, load_sam2
 from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.quality.scoring import FOUND_IOU, count_found
+from detsam2_ros.results.masks import Mask
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
 
 MOMENTS = range(0, 120, 5)  # frames that entries are of
@@ -121,27 +123,23 @@ def scored(film: list[SceneFrame], results: list[FrameResult], kind: int) -> tup
     ious, both = [], []
     ids: dict[int, set[int]] = {}
     for frame, result in zip(film, results, strict=True):
-        free = {
-            entry.id: np.asarray(mask, bool)
-            for entry, mask in zip(result.objects, result.masks, strict=True)
-            if entry.visible
-        }
+        free = {entry.id: entry.mask for entry in result.objects if entry.visible}
         own = []
         for ball, c, seen in zip(frame.ids, frame.class_ids, frame.visible_fraction, strict=True):
             if c != kind or seen < COUNTED:
                 continue
-            truth = frame.labels == ball
-            values = {i: float((m & truth).sum() / (m | truth).sum()) for i, m in free.items()}
+            truth = Mask.of(frame.labels == ball)
+            values = {id_: truth.iou(mask) for id_, mask in free.items()}
             best = max(values, key=lambda i: values[i], default=None)
             own.append(values[best] if best is not None else 0.0)
-            if best is not None and values[best] >= 0.5:
+            if best is not None and values[best] >= FOUND_IOU:
                 ids.setdefault(int(ball), set()).add(best)
                 del free[best]
         ious += own
         if len(own) == 2:
-            both.append(min(own) >= 0.5)
+            both.append(min(own) >= FOUND_IOU)
     return (
-        float(np.mean(ious)), float(np.mean(np.array(ious) >= 0.5)), float(np.mean(both)),
+        float(np.mean(ious)), count_found(ious) / len(ious), float(np.mean(both)),
         float(np.mean([len(own) for own in ids.values()])) if ids else 0.0,
     )  # fmt: skip
 

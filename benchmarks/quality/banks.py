@@ -36,6 +36,9 @@ from detsam2_ros.engine.sam2.attended_memories import Context, select_context
 from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.sam2.steps import ImageFeatures, encode_image, track_objects
 from detsam2_ros.engine.tracking import conditioning, forward_step, reverse_pass
+from detsam2_ros.quality.overlap import iou_table
+from detsam2_ros.quality.scoring import count_found
+from detsam2_ros.results.masks import Mask
 from detsam2_ros.scene.scene import SceneFrame
 
 K, D, M = 10, 10, 20
@@ -223,13 +226,13 @@ class Bench:
                     tensor = self._model.preprocess(frame.image)[None]
                     self._seen[1][frame.index] = encode_image(self._model, tensor)[0]
                 features = self._seen[1][frame.index]
-                own: dict[int, list[np.ndarray]] = {}
+                own: dict[int, list[Mask]] = {}
                 for class_id, seen in track_objects(
                     self._model, features, contexts, cache
                 ).items():
                     (mask,) = composed(seen.logits[None], frame.labels.shape)
                     if mask.any() and float(seen.score.sigmoid()) >= job.score:
-                        own[class_id] = [mask]
+                        own[class_id] = [Mask.of(mask)]
                 found.append(own)
         sums = tallied('final', frames, found, pool.absent)
         return {**{k.replace('final', 'first'): v for k, v in sums.items()}, **sums}
@@ -256,10 +259,10 @@ def scored(
     """Score one revision of every frame; results: by place in the film."""
     found = []
     for index in range(len(film)):
-        own: dict[int, list[np.ndarray]] = {}
-        for entry, mask in zip(results[index].objects, results[index].masks, strict=True):
+        own: dict[int, list[Mask]] = {}
+        for entry in results[index].objects:
             if entry.visible:
-                own.setdefault(entry.class_id, []).append(np.asarray(mask, bool))
+                own.setdefault(entry.class_id, []).append(entry.mask)
         found.append(own)
     return tallied(name, film, found, absent)
 
@@ -267,22 +270,21 @@ def scored(
 def tallied(
     name: str,
     frames: list[SceneFrame],
-    found: list[dict[int, list[np.ndarray]]],
+    found: list[dict[int, list[Mask]]],
     absent: list[int],
 ) -> dict[str, float]:
     """Score masks by class and frame: a mask counts under its own name alone.
 
-    Found: IoU >= 0.5. Wrong: on something else. False: absent objects that show up.
+    Wrong: on something else. False: absent objects that show up.
     """
     ious, wrong, shown, objects = [], 0, 0, set()
     for frame, own in zip(frames, found, strict=True):
         for ball, kind, seen in zip(
             frame.ids, frame.class_ids, frame.visible_fraction, strict=True
         ):
-            truth = frame.labels == ball
             if seen >= MIN_VISIBLE:
                 masks = own.get(int(kind), [])
-                best = max(((m & truth).sum() / (m | truth).sum() for m in masks), default=0.0)
+                best = iou_table([Mask.of(frame.labels == ball)], masks).max(initial=0.0)
                 ious.append(float(best))
                 wrong += int(bool(masks) and best < 0.1)
         shown += sum(kind in own for kind in absent)
@@ -291,7 +293,7 @@ def tallied(
         f'{name}_iou': float(np.mean(ious)),
         f'{name}_ious': float(np.sum(ious)),
         f'{name}_balls': len(ious),
-        f'{name}_found': int(np.sum(np.array(ious) >= 0.5)),
+        f'{name}_found': count_found(ious),
         f'{name}_wrong': wrong,
         f'{name}_false': shown,
         f'{name}_absent': len(absent) * len(frames),

@@ -8,55 +8,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
-
 from benchmarks.quality.false_boxes import KINDS, TRUE, Found
 from benchmarks.quality.ghost_rules import Revision, View
 from detsam2_ros.engine import Object, ObjectState
+from detsam2_ros.quality import ghosts
+from detsam2_ros.quality.ghosts import Cover
+from detsam2_ros.quality.scoring import FOUND_IOU
 from detsam2_ros.results.masks import Mask
 from detsam2_ros.scene.scene import SceneFrame
 
-# A mask shows a ball from this IoU on, or with this share of its pixels on the ball.
-_IOU, _SHARE = 0.3, 0.5
-FOUND_IOU = 0.5
 MIN_VISIBLE = 0.3  # a ball of which less is seen need not be found
 ORIGINS = (*KINDS, TRUE, 'none')
 
 
-@dataclass(frozen=True)
-class Cover:
-    """Which mask shows which ball, one to one."""
-
-    ball_of: Mapping[int, int]  # ball by object id
-    iou_of: Mapping[int, float]  # best IoU by ball, 0 without a mask; of all visible balls
-    ghosts: frozenset[int]  # object ids whose mask shows no ball, or one that another mask shows
-
-
 def cover(frame: SceneFrame, masks: Mapping[int, Mask]) -> Cover:
-    """Pair masks with balls so that the sum of IoUs is greatest."""
-    balls = frame.ids[frame.visible]
-    ids = [id_ for id_, mask in masks.items() if mask]
-    weight, iou = np.zeros((len(ids), len(balls))), np.zeros((len(ids), len(balls)))
-    areas = np.bincount(frame.labels.ravel(), minlength=len(frame.ids) + 1)[balls]
-    for row, id_ in enumerate(ids):
-        mask = masks[id_]
-        assert mask.box is not None
-        x0, y0, x1, y1 = mask.box
-        labels = frame.labels[y0:y1, x0:x1][mask.crop()]
-        both = np.bincount(labels, minlength=len(frame.ids) + 1)[balls]
-        iou[row] = both / (len(labels) + areas - both)
-        # Of two masks that show a ball by their pixels only, the larger part counts.
-        shows = (iou[row] >= _IOU) | (both >= _SHARE * len(labels))
-        weight[row] = np.where(shows, iou[row] + 1e-6, 0.0)
-    pairs = [
-        (ids[i], int(balls[j]), float(iou[i, j]))
-        for i, j in zip(*linear_sum_assignment(weight, maximize=True), strict=True)
-        if weight[i, j] > 0
-    ]
-    ball_of = {id_: ball for id_, ball, _ in pairs}
-    best = {int(ball): 0.0 for ball in balls} | {ball: value for _, ball, value in pairs}
-    return Cover(ball_of, best, frozenset(ids) - ball_of.keys())
+    """Pair masks with the balls that they show, see `detsam2_ros.quality.ghosts`."""
+    balls = frame.ids[frame.visible].tolist()
+    return ghosts.cover({ball: Mask.of(frame.labels == ball) for ball in balls}, masks)
 
 
 @dataclass
@@ -89,15 +57,15 @@ def measure(
     film: Sequence[SceneFrame], seen: Sequence[Sequence[View]]
 ) -> tuple[Ghosts, Balls, set[int]]:
     """Compare what was to be seen of frames with the truth; also returns the ids at last."""
-    ghosts, balls, ids = Ghosts(), Balls(), set()
+    strays, balls, ids = Ghosts(), Balls(), set()
     id_of: dict[int, int] = {}
     known: set[int] = set()
     for frame, views in zip(film, seen, strict=True):
         covers = [cover(frame, {t.id: t.mask for t in view.things}) for view in views]
-        ghosts.shown |= {(id_, frame.index) for each in covers for id_ in each.ghosts}
-        ghosts.left |= {(id_, frame.index) for id_ in covers[-1].ghosts}
-        ids |= covers[-1].ball_of.keys() | covers[-1].ghosts
-        for id_, ball in covers[-1].ball_of.items():
+        strays.shown |= {(id_, frame.index) for each in covers for id_ in each.ghosts}
+        strays.left |= {(id_, frame.index) for id_ in covers[-1].ghosts}
+        ids |= covers[-1].things.keys() | covers[-1].ghosts
+        for id_, ball in covers[-1].things.items():
             balls.switches += id_of.get(ball, id_) != id_
             id_of[ball] = id_
         for ball in frame.ids[frame.visible_fraction >= MIN_VISIBLE].tolist():
@@ -105,16 +73,16 @@ def measure(
             times = [
                 view.time
                 for view, each in zip(views, covers, strict=True)
-                if each.iou_of[ball] >= FOUND_IOU
+                if each.ious[ball] >= FOUND_IOU
             ]
             balls.pairs += 1
-            balls.first_found += covers[0].iou_of[ball] >= FOUND_IOU
-            balls.ious += covers[-1].iou_of[ball]
-            if covers[-1].iou_of[ball] >= FOUND_IOU:
+            balls.first_found += covers[0].ious[ball] >= FOUND_IOU
+            balls.ious += covers[-1].ious[ball]
+            if covers[-1].ious[ball] >= FOUND_IOU:
                 balls.found += 1
                 balls.lag += times[0] - frame.index
     balls.balls = len(known)
-    return ghosts, balls, ids
+    return strays, balls, ids
 
 
 def origins(

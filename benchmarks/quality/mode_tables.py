@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.harness.pages import markdown
+from detsam2_ros.quality.scoring import FOUND_IOU
 
 COLOURS = {'window': '#2a6fbb', 'online': '#d9731a'}
 
@@ -55,8 +56,8 @@ def table(summed: dict[Key, Row], rows: list[Row]) -> str:
     frames = max(int(row['frames']) for row in rows)
     about = (
         f'Clips a case: {clips}, of {frames} frames and {int(rows[0]["balls"])} balls. IoU and '
-        'found (IoU >= 0.3): of all balls with a visible pixel, one to one. Switches: of ids, a '
-        'thousand frames. Stray: share of shown masks without a ball. Wait: frames until '
+        f'found (IoU >= {FOUND_IOU}): of all balls with a visible pixel, one to one. Switches: of '
+        'ids, a thousand frames. Stray: share of shown masks without a ball. Wait: frames until '
         'revision 0. Work: tracked frames of objects, a frame.'
     )
     cells = []

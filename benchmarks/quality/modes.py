@@ -25,7 +25,7 @@ from benchmarks.quality import mode_tables
 from benchmarks.quality.clips import TruthDetector, played
 from detsam2_ros.engine import Engine, EngineConfig, load_sam2
 from detsam2_ros.scene.scene import SceneFrame, SceneOptions, render
-from training.engine_score import Tally
+from training.engine_score import score
 
 # The shipped models were trained on seeds below 1,000,000.
 FIRST_SEED = 1_000_100
@@ -129,17 +129,16 @@ def run(job: Job) -> runs.Line:
 
 
 def scored(name: str, film: list[SceneFrame], results: dict) -> dict[str, float]:
-    """Score one revision of every frame: see `training.engine_score.Tally`."""
-    tally = Tally()
-    tally.add_clip(film, results)
+    """Score one revision of every frame: see `training.engine_score.score`."""
+    tally = score(film, results)
     return {
         f'{name}_iou': float(np.mean(tally.ious)),
         f'{name}_ious': float(np.sum(tally.ious)),
         f'{name}_balls': len(tally.ious),
-        f'{name}_found': tally.found,
+        f'{name}_found': tally.found_count,
         f'{name}_switches': tally.switches,
-        f'{name}_stray': tally.stray_frames,
-        f'{name}_shown': tally.shown_frames,
+        f'{name}_stray': tally.stray.total(),
+        f'{name}_shown': tally.shown.total(),
     }
 
 

@@ -28,12 +28,14 @@ from benchmarks.harness import pages, runs
 from benchmarks.quality.balanced import encodings
 from benchmarks.quality.clips import Played
 from benchmarks.quality.false_boxes import TRUE, ErringDetector, Errors, Found, found_in
-from benchmarks.quality.ghost_measures import FOUND_IOU, MIN_VISIBLE, Cover, cover
+from benchmarks.quality.ghost_measures import MIN_VISIBLE, cover
 from benchmarks.quality.return_scenes import Plot, Trip, clip_of
 from benchmarks.quality.scenery import Scenery
 from detsam2_ros.engine import Detections, Engine, EngineConfig, FrameResult, Stream
 from detsam2_ros.engine.sam2.memory_attention import KeyCache
 from detsam2_ros.engine.tracking.state import StreamState
+from detsam2_ros.quality.ghosts import Cover
+from detsam2_ros.quality.scoring import FOUND_IOU
 from detsam2_ros.scene.scene import SceneFrame
 
 # The shipped models were trained on seeds below 1,000,000.
@@ -219,7 +221,7 @@ def outcome(film: Sequence[SceneFrame], covers: Sequence[Cover], trip: Trip) -> 
         return 'lost'
     if after == before:
         return 'old'
-    seen = {id_ for each in earlier for id_ in (*each.ball_of, *each.ghosts)}
+    seen = {id_ for each in earlier for id_ in (*each.things, *each.ghosts)}
     return 'wrong' if after in seen else 'new'
 
 
@@ -229,9 +231,9 @@ def usual_id(
     """Return the id that a ball (counted from 0) has on most of SPAN frames; None without any."""
     ids: Counter[int] = Counter()
     for frame, each in list(zip(film, covers, strict=True))[max(first, 0) : max(first, 0) + SPAN]:
-        if frame.visible_fraction[ball] < MIN_VISIBLE or each.iou_of[ball + 1] < FOUND_IOU:
+        if frame.visible_fraction[ball] < MIN_VISIBLE or each.ious[ball + 1] < FOUND_IOU:
             continue
-        ids.update(id_ for id_, shown in each.ball_of.items() if shown == ball + 1)
+        ids.update(id_ for id_, shown in each.things.items() if shown == ball + 1)
     return ids.most_common(1)[0][0] if ids else None
 
 

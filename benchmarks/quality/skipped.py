@@ -62,7 +62,7 @@ def run(job: Job) -> runs.Line:
         **asdict(job),
         'shown': len(score.ious),
         'iou_sum': float(np.sum(score.ious)),
-        'found': score.found * len(score.ious),
+        'found': score.found_count,
         'switches': score.switches,
         'ids': len(ids),
     }

@@ -203,10 +203,8 @@ def ids_of(film: Film) -> Mapping[int, int]:
     for frame in film.frames:
         picture, labels = frame.picture, film.masks[frame.picture.index].labels
         balls = picture.ids[picture.visible_fraction >= MIN_VISIBLE]
-        ious, keys = pairs(picture.labels, balls, labels)
-        for ball, iou, key in zip(balls.tolist(), ious, keys.tolist(), strict=True):
-            if iou > 0.5:
-                votes.setdefault(ball, []).append(key)
+        for ball, key in pairs(picture.labels, balls, labels).found.items():
+            votes.setdefault(ball, []).append(key)
     return {ball: max(set(keys), key=keys.count) for ball, keys in votes.items()}
 
 

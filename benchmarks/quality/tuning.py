@@ -22,8 +22,11 @@ import torch
 from benchmarks.harness import pages, runs
 from benchmarks.harness.place import ROOT
 from benchmarks.quality.clips import played
-from detsam2_ros.engine import Engine, EngineConfig, YoloDetector, load_sam2
-from detsam2_ros.scene.scene import Scene, SceneOptions
+from detsam2_ros.engine import Engine, EngineConfig, FrameResult, YoloDetector, load_sam2
+from detsam2_ros.quality.overlap import iou_table
+from detsam2_ros.results.masks import Mask
+from detsam2_ros.scene.scene import Scene, SceneFrame, SceneOptions
+from detsam2_ros.scene.score import MIN_VISIBLE
 
 # K, D, M of the measured points: M varies, then K, then D.
 POINTS = (
@@ -80,7 +83,7 @@ class Bench:
         objects = sum(len(result.objects) for result in clip.first.values())
         stats = engine.stats()
         first, final = (
-            mean_iou(film, {index: result.masks for index, result in results.items()})
+            mean_iou(film, results)
             for results in (clip.first, clip.final)
         )
         return {
@@ -109,16 +112,14 @@ def table(points: list[runs.Line]) -> str:
     ))  # fmt: skip
 
 
-def mean_iou(truth: list, masks: dict[int, np.ndarray]) -> float:
+def mean_iou(truth: list[SceneFrame], results: dict[int, FrameResult]) -> float:
     """Return the mean over visible balls of the IoU of the mask that fits best."""
     scores = []
     for frame in truth:
-        for ball, share in zip(frame.ids, frame.visible_fraction, strict=True):
-            if share < 0.25:
-                continue
-            own = frame.labels == ball
-            each = [(own & m).sum() / max((own | m).sum(), 1) for m in masks[frame.index]]
-            scores.append(max(each, default=0.0))
+        balls = frame.ids[frame.visible_fraction >= MIN_VISIBLE].tolist()
+        shown = [thing.mask for thing in results[frame.index].objects]
+        table = iou_table([Mask.of(frame.labels == ball) for ball in balls], shown)
+        scores += table.max(axis=1, initial=0.0).tolist()
     return float(np.mean(scores))
 
 

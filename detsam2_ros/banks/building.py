@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from detsam2_ros.banks.annotations import Annotations
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture, Pictures
 from detsam2_ros.banks.views import Mark, View, remember
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES, BankEntry, MemoryBank
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.media.images import ImageFileError
+from detsam2_ros.media.notes import Notes
 from detsam2_ros.results.errors import BankError
 
 MANY_ENTRIES = 16  # of one object; every frame attends to each of them

@@ -15,17 +15,15 @@ from detsam2_ros.banks.annotations import (
     check_distinct,
     check_name,
     filled,
-    identifier,
     inside,
-    numbers,
     object_key,
-    read_table,
 )
-from detsam2_ros.banks.coco_masks import to_mask
 from detsam2_ros.banks.image_names import match_frames, match_names
-from detsam2_ros.banks.notes import BOXED, Notes
 from detsam2_ros.banks.pictures import Picture, Pictures, lookup_key
 from detsam2_ros.banks.views import Mark
+from detsam2_ros.media.coco_masks import to_mask
+from detsam2_ros.media.notes import BOXED, Notes
+from detsam2_ros.media.tables import identifier, numbers, read_table
 from detsam2_ros.media.video import InputError
 from detsam2_ros.results.detections import MAX_CLASS_ID
 

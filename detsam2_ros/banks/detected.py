@@ -7,10 +7,10 @@ from __future__ import annotations
 import numpy as np
 
 from detsam2_ros.banks.annotations import check_distinct, check_name, object_key
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture
 from detsam2_ros.banks.views import Mark
 from detsam2_ros.engine.detector.protocol import Detector
+from detsam2_ros.media.notes import Notes
 from detsam2_ros.results.detections import usable
 
 

@@ -6,21 +6,20 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from detsam2_ros.engine.bank.bank import MemoryBank
 from detsam2_ros.engine.engine import Engine
 from detsam2_ros.engine.finals import finals
+from detsam2_ros.quality import scoring
+from detsam2_ros.quality.overlap import label_iou_table
 from detsam2_ros.results.errors import BankError
 from detsam2_ros.results.frames import FrameResult
-
-FOUND_IOU = 0.5  # an object is found on a frame from this IoU on
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class Tally:
     seconds: float = 0.0  # CPU time of this process
     # By class name or label of the true object: its best IoU on each frame.
     ious: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    shown: Counter[int] = field(default_factory=Counter)  # frames that show an object, by its id
-    stray: Counter[int] = field(default_factory=Counter)  # of these, without a true object
+    objects: scoring.Tally = field(default_factory=scoring.Tally)
     keys: dict[int, str] = field(default_factory=dict)  # class names by object id
     scored: bool = True  # False: there was nothing to compare with
 
@@ -59,68 +57,43 @@ class Tally:
         self.frames += 1
         visible = {obj.id: obj.class_name for obj in result.objects if obj.visible}
         self.keys |= visible
-        self.shown.update(visible.keys())
         if truth is None:
+            self.objects.shown.update(visible.keys())
             self.scored = False
             return
         labels = [int(label) for label in np.unique(truth.labels) if label]
         ids = list(visible)
-        table = iou_table(truth.labels, labels, result.labels, ids)
+        table = label_iou_table(truth.labels, labels, result.labels, ids)
         for row, label in enumerate(labels):
             for column, id_ in enumerate(ids):
                 if truth.names.get(label, visible[id_]) != visible[id_]:
                     table[row, column] = 0.0
-        best = np.zeros(len(labels))
-        matched = set()
-        for row, column in zip(*linear_sum_assignment(-table), strict=True):
-            best[row] = table[row, column]
-            if best[row] >= FOUND_IOU:
-                matched.add(ids[column])
-        for row, label in enumerate(labels):
-            self.ious[truth.names.get(label, f'label {label}')].append(float(best[row]))
-        self.stray.update(id_ for id_ in ids if id_ not in matched)
-
-    @property
-    def false_objects(self) -> list[int]:
-        """Ids of objects that match no true object on more than half of their frames."""
-        return sorted(i for i, count in self.shown.items() if self.stray[i] > count / 2)
+        pairing = scoring.pair(table, labels, ids)
+        self.objects.add_frame(pairing)
+        for label, iou in pairing.ious.items():
+            self.ious[truth.names.get(label, f'label {label}')].append(iou)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures; None where there was nothing to compare with."""
-        every = [iou for ious in self.ious.values() for iou in ious]
-        shown, known = sum(self.shown.values()), self.scored and bool(every)
+        objects = self.objects
+        shown, known = objects.shown.total(), self.scored and bool(objects.ious)
         return {
             'frames': self.frames,
-            'objects_shown': len(self.shown),
-            'iou': float(np.mean(every)) if known else None,
-            'found': float(np.mean(np.array(every) >= FOUND_IOU)) if known else None,
-            'false_objects': len(self.false_objects) if self.scored else None,
-            'stray': sum(self.stray.values()) / shown if self.scored and shown else None,
+            'objects_shown': len(objects.shown),
+            'iou': objects.mean if known else None,
+            'found': objects.found if known else None,
+            'false_objects': len(objects.false_objects) if self.scored else None,
+            'stray': objects.stray.total() / shown if self.scored and shown else None,
             'seconds_per_frame': self.seconds / max(self.frames, 1),
             'classes': {
                 name: {
                     'frames': len(ious),
                     'iou': float(np.mean(ious)),
-                    'found': float(np.mean(np.array(ious) >= FOUND_IOU)),
+                    'found': scoring.count_found(ious) / len(ious),
                 }
                 for name, ious in sorted(self.ious.items())
             },
         }
-
-
-def iou_table(
-    truth: np.ndarray, labels: list[int], shown: np.ndarray, ids: list[int]
-) -> np.ndarray:
-    """Return the IoU of each label with each id, float [n, m]; both images integer [H, W]."""
-    table = np.zeros((len(labels), len(ids)))
-    if not table.size:
-        return table
-    areas = np.bincount(shown.ravel(), minlength=max(ids) + 1)
-    for row, label in enumerate(labels):
-        own = truth == label
-        both = np.bincount(shown[own], minlength=len(areas))[ids]
-        table[row] = both / np.maximum(own.sum() + areas[ids] - both, 1)
-    return table
 
 
 def final_results(

@@ -8,19 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL.PngImagePlugin import PngImageFile
 
 from detsam2_ros.banks.annotations import check_name, filled, object_key
 from detsam2_ros.banks.label_names import LabelName, find_names, read_names
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Picture, lookup_key
 from detsam2_ros.banks.views import Mark
 from detsam2_ros.media.folders import list_files
+from detsam2_ros.media.label_images import read_labels
+from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.video import InputError
-
-# Modes of PIL in which a pixel is one whole number; with 'P' it is an index into the palette.
-_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B', 'I;16L')
-_MAX_PIXELS = 1 << 28  # a larger picture is taken for an attack
 
 
 class LabelMasks:
@@ -132,26 +128,3 @@ class LabelMasks:
         for key in self._files.keys() - self._used:
             for _, file in self._files[key]:
                 notes.add('mask', 'no image of its name', file.name)
-
-
-def read_labels(file: Path) -> np.ndarray | None:
-    """Read a label mask, whole numbers [H, W]; returns None when the file cannot be read.
-
-    The picture may be grey with 1, 8 or 16 bits, or have a palette, of which the index counts.
-    Raises InputError for a picture in colour, since a colour stands for no object.
-    """
-    try:
-        # Not Image.open: ultralytics replaces it by a function that tries to install a HEIF
-        # decoder for every file that cannot be read.
-        with PngImageFile(file) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                return None
-            if image.mode not in _MODES:
-                raise InputError(
-                    f'label mask {file}: it is a picture in colour ({image.mode}); a pixel must '
-                    f'be the number of its object: save it as grey (8 or 16 bit) or with a palette'
-                )
-            labels = np.array(image)
-    except (OSError, ValueError, SyntaxError):
-        return None
-    return labels.astype(np.int32)

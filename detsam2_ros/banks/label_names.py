@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detsam2_ros.banks.annotations import check_id, check_name, read_lines, read_table
+from detsam2_ros.banks.annotations import check_id, check_name
+from detsam2_ros.media.tables import read_lines, read_table
 from detsam2_ros.media.video import InputError
 
 NAMES_FILES = ('names.yaml', 'names.yml', 'names.json', 'names.txt', 'objects.jsonl')

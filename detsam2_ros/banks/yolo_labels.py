@@ -18,15 +18,13 @@ from detsam2_ros.banks.annotations import (
     check_name,
     filled,
     inside,
-    numbers,
     object_key,
-    read_lines,
-    read_table,
 )
-from detsam2_ros.banks.notes import CUT, Notes
 from detsam2_ros.banks.pictures import Picture, Pictures, lookup_key
 from detsam2_ros.banks.views import Mark
 from detsam2_ros.media.folders import list_files, unicode_form
+from detsam2_ros.media.notes import CUT, Notes
+from detsam2_ros.media.tables import numbers, read_lines, read_table
 from detsam2_ros.media.video import InputError
 
 NAMES_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt', 'obj.names')

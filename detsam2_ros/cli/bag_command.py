@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from detsam2_ros import bags
 from detsam2_ros.bags.job import Watcher, check
 from detsam2_ros.bags.reading import ImageTopic
+from detsam2_ros.bags.revisions import read_revisions
 from detsam2_ros.bags.stream import TopicReport
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.engine import (
@@ -26,6 +29,9 @@ from detsam2_ros.engine import (
     MemoryBank,
     default_device,
 )
+from detsam2_ros.media.notes import Notes
+from detsam2_ros.media.video import InputError
+from detsam2_ros.quality.formats.export import FINAL, FIRST, Export
 from detsam2_ros.words import counted
 
 EXIT_FAILURES, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -36,7 +42,7 @@ def run(given: argparse.Namespace) -> int:
     logging.basicConfig(format='segment_bag: %(message)s', level=logging.WARNING)
     try:
         return _segment(given)
-    except (bags.BagError, EngineError) as error:
+    except (bags.BagError, EngineError, InputError) as error:
         print(f'segment_bag: {error}', file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
@@ -65,6 +71,7 @@ def make_job(given: argparse.Namespace, config: EngineConfig) -> bags.Job:
 def _segment(given: argparse.Namespace) -> int:
     config = command_line.engine_config(given)
     job = make_job(given, config)
+    exported = check_export(given)
     check(job)  # a typo should not wait for a model to load
     bank = MemoryBank.load(given.bank) if given.bank else None
 
@@ -73,13 +80,44 @@ def _segment(given: argparse.Namespace) -> int:
 
     with _Progress(given.quiet) as progress:
         report = bags.segment(job, load, bank, progress)
+    if exported is not None:
+        export(report, given, exported, config)
     if not given.quiet:
         print(summary(report))
-        print(f'written {given.output}')
+        print(f'written {given.output}' + (f' and {exported}' if exported else ''))
     problems = complaints(report)
     for problem in problems:
         print(f'segment_bag: {problem}', file=sys.stderr)
     return EXIT_FAILURES if problems else 0
+
+
+def check_export(given: argparse.Namespace) -> Path | None:
+    """Return the folder that --export writes, None without; raises ConfigError or InputError."""
+    if not command_line.check_export(given):
+        return None
+    if given.export_revision == FIRST and given.final_only:
+        raise ConfigError('--export-revision 0 needs the first masks: leave out --final-only')
+    folder: Path = given.output.with_name(given.output.name + '.export')
+    if folder.exists() and not given.force:
+        raise InputError(f'{folder} exists; --force replaces it')
+    return folder
+
+
+def export(
+    report: bags.BagReport, given: argparse.Namespace, folder: Path, config: EngineConfig
+) -> None:
+    """Write the masks of a finished bag in standard formats; raises BagError or InputError."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    topics = [topic.topic.removesuffix('/compressed') for topic in report.topics]
+    wanted = [f'{given.under}{topic}' for topic in topics]
+    notes = Notes()
+    sink = Export(folder, command_line.check_export(given), given.export_revision or FINAL)
+    reach = config.max_propagation + config.window_size
+    with closing(sink):
+        read_revisions(given.output, sink, notes, reach, wanted)
+    for sentence in notes.sentences():
+        logging.warning(sentence)
 
 
 def complaints(report: bags.BagReport) -> list[str]:

@@ -45,15 +45,16 @@ def run(
     summary: Summary,
     stopped: Callable[[], bool] = lambda: False,
     progress: Callable[[], None] = lambda: None,
+    hear: Callable[[list[FrameResult], int], None] = lambda results, horizon: None,
 ) -> None:
     """Push frames through a stream and hand over each frame, in order, once it is final.
 
     At most M frames wait at any time. take: gets the frames. stopped: asked before each frame.
     When it returns True, no further window is segmented, and the frames that have masks are
-    handed over. An InputError of `frames` is raised after all earlier frames are handed over.
+    handed over. hear: gets all results as they come, and the first frame that is not final. An
+    InputError of `frames` is raised after all earlier frames are handed over.
     """
-    timeline = Timeline()
-    start = time.perf_counter()
+    timeline, start = Timeline(), time.perf_counter()
     warned = False
 
     def segment(call: Callable[[], list[FrameResult]]) -> None:
@@ -66,6 +67,7 @@ def run(
                 warned = True
                 logging.warning('%s; going on, further failures are not shown', error)
         summary.add_results(results)
+        hear(results, stream.horizon)
         hand_over(timeline.add_results(results, stream.horizon))
 
     def hand_over(done: list[Settled]) -> None:

@@ -23,6 +23,7 @@ from detsam2_ros.engine import (
 )
 from detsam2_ros.engine.config_fields import QUALITIES, parameters
 from detsam2_ros.engine.detector.yolo import MIN_IMAGE_SIZE
+from detsam2_ros.quality.formats.export import FINAL, FIRST, WRITERS
 
 _SHORT = {'window_size': 'K', 'detect_interval': 'D', 'max_propagation': 'M'}
 
@@ -164,6 +165,29 @@ def add_parameters(group: Any) -> None:
         )
 
 
+def add_export(group: Any) -> None:
+    """Add the options of export in standard formats; see check_export."""
+    group.add_argument(
+        '--export', metavar='A,B', default='',
+        help=f'write the masks as {", ".join(WRITERS)} too',
+    )
+    group.add_argument(
+        '--export-revision', choices=(FIRST, FINAL),
+        help=f'the masks that --export writes: as first published ({FIRST}), or {FINAL} (default)',
+    )
+
+
+def check_export(given: argparse.Namespace) -> list[str]:
+    """Return the formats that --export names, each once; raises ConfigError."""
+    formats = list(dict.fromkeys(wanted_classes(given.export) or []))
+    for name in formats:
+        if name not in WRITERS:
+            raise ConfigError(f'--export {name}: choose among {", ".join(map(str, WRITERS))}')
+    if given.export_revision is not None and not formats:
+        raise ConfigError('--export-revision needs --export, such as --export davis')
+    return [str(name) for name in formats]
+
+
 def _add_banks(group: Any) -> None:
     group.add_argument(
         '--bank-in', type=Path, metavar='FILE', help='memory bank whose objects are searched for'
@@ -192,6 +216,11 @@ def _add_files(group: Any) -> None:
     group.add_argument('--no-overlay', action='store_true', help='no overlay video')
     group.add_argument('--no-masks', action='store_true', help='no mask images')
     group.add_argument('--no-report', action='store_true', help='no report.html')
+    group.add_argument(
+        '--revisions', action='store_true',
+        help='write the masks of every revision of each frame too, into revisions.jsonl',
+    )
+    add_export(group)
     group.add_argument(
         '--force', action='store_true', help='overwrite results in the output folder'
     )

@@ -14,13 +14,19 @@ import numpy as np
 from detsam2_ros.media.overlay import draw_overlay, enlarged, enlargement
 from detsam2_ros.media.timeline import Settled
 from detsam2_ros.media.video import CODECS, InputError, VideoWriter, write_png
+from detsam2_ros.quality.formats.export import WRITERS
+from detsam2_ros.quality.formats.revisions import REVISIONS
+from detsam2_ros.quality.formats.sidecar import sidecar_path
 
 MASKS = 'masks'
 OBJECTS = 'objects.jsonl'
 REPORT = 'report.html'
 OVERLAYS = {kind: f'overlay.{kind}' for kind in CODECS}
 # Files that a run may write; --force replaces these and leaves all other files alone.
-_OURS = (MASKS, OBJECTS, REPORT, *OVERLAYS.values())
+_OURS = (
+    MASKS, OBJECTS, REPORT, *OVERLAYS.values(), REVISIONS, *WRITERS,
+    *(sidecar_path(Path(name)).name for name in WRITERS),
+)  # fmt: skip
 
 
 class OutputFolder:

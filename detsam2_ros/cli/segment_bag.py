@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         '--compression', choices=('zstd', 'none'), default='zstd', help='of mcap; default zstd'
     )
+    command_line.add_export(top)
     top.add_argument('--force', action='store_true', help='replace the output if there is one')
     top.add_argument('-q', '--quiet', action='store_true', help='errors and warnings only')
     command_line.add_models(top.add_argument_group('models'))

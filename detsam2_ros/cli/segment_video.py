@@ -22,6 +22,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from detsam2_ros.cli import options as command_line
 from detsam2_ros.cli.loop import Interrupt, first, run
 from detsam2_ros.cli.output import OVERLAYS, REPORT, OutputFolder, check
+from detsam2_ros.cli.recording import Recording
 from detsam2_ros.cli.report import Highlight, make_highlight, write_report
 from detsam2_ros.cli.summary import Summary
 from detsam2_ros.engine import ConfigError, EngineConfig, EngineError, MemoryBank, Stream
@@ -60,6 +61,7 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
     # Cheap checks first: an error in the options should not wait for a model to load.
     config = command_line.engine_config(given)
     _check(given)
+    formats = command_line.check_export(given)
     source = open_source(given.input, given.fps)
     check(given.output, given.force, given.input)
     bank = MemoryBank.load(given.bank_in) if given.bank_in else None
@@ -86,10 +88,13 @@ def _segment(given: argparse.Namespace, watch: Callable[[Settled], None] | None)
             watch(settled)
 
     failure: InputError | None = None
-    with output, Interrupt() as interrupt, _Bar(given, summary) as bar:
+    recording = Recording(given.output, given.revisions, formats, given.export_revision)
+    recording.begin(given.input.stem or 'video', source.size_wh)
+    with output, recording, Interrupt() as interrupt, _Bar(given, summary) as bar:
         frames = first(source.frames(), given.max_frames)
         try:
-            run(frames, stream, take, summary, interrupt, bar.advance)
+            run(frames, stream, take, summary, interrupt, bar.advance, recording.hear)
+            recording.is_complete = not interrupt.asked
         except InputError as error:
             failure = error
         summary.broken_off = failure is not None or interrupt.asked

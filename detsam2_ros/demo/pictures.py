@@ -79,12 +79,9 @@ def match_colours(
     labels, truth: integer [H, W]. Returns uint16 [H, W] and the balls in it.
     """
     balls = np.unique(truth[truth > 0])
-    _, keys = pairs(truth, balls, labels)
+    keys = pairs(truth, balls, labels).partners
     free = 1 + int(labels.max(initial=0))
-    ids = {
-        int(ball): int(key) if key else free + i
-        for i, (ball, key) in enumerate(zip(balls, keys, strict=True))
-    }
+    ids = {ball: keys.get(ball, free + i) for i, ball in enumerate(balls.tolist())}
     table = np.zeros(int(truth.max(initial=0)) + 1, np.uint16)
     for ball, key in ids.items():
         table[ball] = key

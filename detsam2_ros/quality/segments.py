@@ -57,3 +57,6 @@ class RevisedVideo:
     size: tuple[int, int]  # (height, width) of the images
     revisions: tuple[Revision, ...]
     class_names: Mapping[int, str] = field(default_factory=dict)
+    # By frame, as far as known: number of the newest frame when the frame became final. A frame
+    # may become final without a revision that says so.
+    settled: Mapping[int, int] = field(default_factory=dict)

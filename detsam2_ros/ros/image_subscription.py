@@ -27,7 +27,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from detsam2_ros.ros.parameters.spec import ParameterError
+from detsam2_ros.ros.parameters.checks import ParameterError
 
 # No callback waits for inference: an image is converted in 0.5 to 10 ms and waits in the frame
 # queue. But a callback waits for the processor while a pass uses every core. Measured with 720p at

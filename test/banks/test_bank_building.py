@@ -11,10 +11,10 @@ from annotation_cases import write_image
 
 from detsam2_ros.banks.building import build, crowded
 from detsam2_ros.banks.detected import Detected
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import open_pictures
 from detsam2_ros.banks.views import Mark, View, remember
 from detsam2_ros.engine import BankError
+from detsam2_ros.media.notes import Notes
 
 RED = fakes.disc_box(20, 30, 10)
 NOWHERE = (40.0, 2.0, 60.0, 12.0)  # black: the colour model finds nothing there

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from detsam2_ros.banks.coco import CocoFile
-from detsam2_ros.banks.coco_masks import to_mask
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import open_pictures
+from detsam2_ros.media.coco_masks import to_mask
+from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.video import InputError
 
 pytest.importorskip('pycocotools', reason='polygons and run lengths need pycocotools')

@@ -27,14 +27,14 @@ def test_pairs_are_one_to_one_and_the_best_together() -> None:
     truth = labels(id1=LEFT, id2=RIGHT)
     half = (slice(2, 6), slice(12, 14))
     found = labels(id9=LEFT, id5=half)
-    ious, keys = pairs(truth, np.array([1, 2]), found)
-    assert ious.tolist() == [1.0, 0.5] and keys.tolist() == [9, 5]
+    own = pairs(truth, np.array([1, 2]), found)
+    assert own.ious == {1: 1.0, 2: 0.5} and own.partners == {1: 9, 2: 5}
     # One object over both balls is the object of one of them.
-    ious, keys = pairs(truth, np.array([1, 2]), labels(id3=(slice(2, 6), slice(2, 16))))
-    assert sorted(keys.tolist()) == [0, 3] and np.count_nonzero(ious) == 1
-    ious, keys = pairs(truth, np.array([1, 2]), labels())
-    assert ious.tolist() == [0, 0] and keys.tolist() == [0, 0]
-    assert len(pairs(truth, np.array([], int), found)[0]) == 0
+    own = pairs(truth, np.array([1, 2]), labels(id3=(slice(2, 6), slice(2, 16))))
+    assert list(own.partners.values()) == [3] and sorted(own.ious.values())[0] == 0
+    own = pairs(truth, np.array([1, 2]), labels())
+    assert own.ious == {1: 0, 2: 0} and own.partners == {}
+    assert pairs(truth, np.array([], int), found).ious == {}
 
 
 def test_id_switches_are_counted_once_each_also_across_gaps() -> None:

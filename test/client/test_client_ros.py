@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""`subscribe` and the example planner with real messages over the middleware."""
+"""`subscribe`, and examples that use it, with real messages over the middleware."""
 
 import signal
 import subprocess
@@ -24,6 +24,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_msgs import msg as messages
 from detsam2_ros.client import MaskTimeline, TimelineFrame, subscribe
+from detsam2_ros.quality.formats import read_results
 
 pytestmark = pytest.mark.ros
 
@@ -161,3 +162,36 @@ def test_planner_as_a_process(context_and_executor) -> None:
     freed = [line for line in plans if 'corrected (revision 1): 3 cells freed' in line]
     assert len(freed) == 1 and freed[0].endswith('plan changed from column 1 to column 2')
     assert freed[0] in output
+
+
+def test_record_results_as_a_process(context_and_executor, tmp_path) -> None:
+    context, executor = context_and_executor
+    sender = Sender(context, executor, '/detsam2')
+    example = Path(__file__).resolve().parents[2] / 'examples' / 'record_results.py'
+    file = tmp_path / 'revisions.jsonl'
+    parameters = [f'file:={file}', 'max_propagation:=2', 'window_size:=0']
+    process = subprocess.Popen(
+        [sys.executable, str(example), '--ros-args', *(a for p in parameters for a in ('-p', p))],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        sender.until(sender.matched, 60)
+        for i in range(4):
+            sender.send_frame(i, FIRST)
+        sender.until(lambda: file.exists() and file.read_text().count('"objects"') == 4)
+        sender.send('corrections', correction(FIRST, AFTER, 2 * STEP, 2, ids=(1, 2)))
+        sender.until(lambda: file.read_text().count('"objects"') == 5)
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and 'Traceback' not in output, output
+    assert f'4 frames in {file}' in output
+    (found,) = read_results(file)
+    assert (found.name, found.size, found.class_names) == ('revisions', (2, 4), {7: 'cup'})
+    said = [(r.frame, r.revision, r.newest, r.final) for r in found.revisions]
+    assert said[:4] == [(i, 0, i, i == 0) for i in range(4)] and said[4] == (2, 1, 3, False)
+    labels = np.zeros(found.size, np.uint16)
+    for thing in found.revisions[4].shown.segments:
+        labels[thing.mask.pixels()] = thing.id
+    np.testing.assert_array_equal(labels, AFTER)
+    assert found.settled == {0: 3}

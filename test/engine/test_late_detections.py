@@ -8,8 +8,8 @@ import fakes
 import numpy as np
 import pytest
 import torch
-from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
-from stream_cases import MODES, RED, USUAL, film, nothing_was_lost, red
+from fakes import COLOURS, ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
+from stream_cases import MODES, RED, SIZE, USUAL, film, nothing_was_lost, red
 
 from detsam2_ros.engine import Detections, EngineConfig, LateDetections, Prompt, load_sam2
 from detsam2_ros.engine.tracking.frames import Frame
@@ -156,6 +156,26 @@ def test_a_window_that_is_being_closed_is_not_disturbed():
     run.work()
     for index in range(8):
         assert iou(mask(run.latest()[index], 1), colour_mask(run.images[index], 'red')) > 0.5
+
+
+@MODES
+def test_those_that_come_while_a_window_is_closed_leave_no_room_for_its_own(mode):
+    run = Run(None, mode=mode, max_objects=3, **USUAL)
+    places = dict(zip(COLOURS, [(10, 10), (50, 10), (10, 38), (50, 38)], strict=False))
+    image = fakes.scene(*[(name, *at, 6) for name, at in places.items()], size=SIZE)
+    run.push(*[image] * 4)
+    for _ in range(4):
+        run.take(image, parts=0)
+    each = [fakes.detections([(i, disc_box(*at, 6))]) for i, at in enumerate(places.values())]
+    for found in each[:2]:  # in the window that is being closed next
+        run.stream.add_detections(5, found)
+    run.stream.step()
+    assert run.stream.backlog.begun
+    for found in each[2:]:
+        run.stream.add_detections(2, found)
+    run.work()
+    assert len(run.stream.objects) == 3
+    assert run.engine.stats().ignored_detections == 1
 
 
 @MODES

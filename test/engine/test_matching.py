@@ -3,6 +3,7 @@
 """Who is who: assignment, duplicates, ids, merging, and new objects that are older ones."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.ids import MAX_OBJECT_ID, IdAllocator
 from detsam2_ros.engine.tracking.matching import assign, assign_by_class, new_objects
-from detsam2_ros.engine.tracking.merging import MaskTrack, merged_pairs
+from detsam2_ros.engine.tracking.merging import MaskTrack, lost_to, merged_pairs
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.reidentification import same_before_birth
 from detsam2_ros.results.detections import Detections
@@ -222,6 +223,33 @@ def test_the_older_of_merged_objects_lives():
     assert merged_pairs([track(5, [1, 2], born=0), track(4, [1, 2], born=0)], 0.8) == [(4, 5)]
     assert merged_pairs([track(i, [4, 4]) for i in (3, 1, 2)], 0.8) == [(1, 2), (1, 3)]
     assert merged_pairs([], 0.8) == []
+
+
+# Places of the masks of objects 1 and 2, frame by frame; who stays, and since when.
+LOST = {
+    'nearer before': ([9, 9, 9], [1, 9, 9], (1, 1)),
+    'nearer before, the other one': ([30, 9, 9], [8, 9, 9], (2, 1)),
+    'alone before': ([9, 9, 9], [None, 9, 9], (1, 1)),
+    'alone before, the other one': ([None, -1, 9, 9], [9, 9, 9, 9], (2, 2)),
+    'alone amid': ([20, 20, 20, 20], [1, 20, None, 20], (1, 1)),
+    'not before they were apart': ([1, 5, 5, 5], [1, 1, 5, 5], (1, 2)),
+    'shared on all frames': ([9, 9], [9, 9], (2, 0)),  # prompted last
+    'never shared': ([9, 9], [1, 1], None),
+}
+
+
+@pytest.mark.parametrize(('first', 'second', 'expected'), LOST.values(), ids=LOST)
+def test_which_of_two_is_lost(first, second, expected):
+    prompts: Any = [{0: None, 4: None}, {0: None, 8: None}]
+    pair = [TrackedObject(i + 1, 0, 'cup', prompts=prompts[i]) for i in range(2)]
+    tracks = [track(1, first).masks, track(2, second).masks]
+    found = lost_to(
+        range(len(first)), lambda i, obj: tracks[pair.index(obj)][i], (pair[0], pair[1]), 0.8)
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found[0].id, found[2]) == expected and found[1] is pair[2 - expected[0]]
 
 
 def test_objects_of_two_classes_are_not_merged():

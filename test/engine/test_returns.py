@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects that were away for long and return: with their id, unless in doubt."""
 
+import fakes
 import numpy as np
 import pytest
-from fakes import ColourDetector, Run, ScriptedDetector, disc_box, scene
+from fakes import ColourDetector, Run, ScriptedDetector, disc_box, iou, mask, scene
 from stream_cases import EMPTY, SIZE, make_bank, picture
 
 from detsam2_ros.engine import Detections, Prompt, PromptError
+from detsam2_ros.engine.tracking.dormant import Look, is_back
+from detsam2_ros.engine.tracking.objects import TrackedObject
 
 pytestmark = pytest.mark.usefixtures('both_modes')
 
@@ -100,13 +103,80 @@ def test_of_two_that_look_alike_nobody_is_taken_for_the_other():
     assert run.engine.stats().recalled_objects == 0
 
 
-def test_one_class_of_different_looks():
+@pytest.mark.parametrize(('colour', 'id_'), [('red', 1), ('green', 2)])
+def test_one_class_of_different_looks(colour, id_):
+    """Either may be meant, so one look does not decide."""
+    both, back = [(0, disc_box(14, 24)), (0, disc_box(48, 24))], [(0, disc_box(30, 24))]
+    script = {0: both, 4: both, **dict.fromkeys(range(32, 60, 4), back)}
+    run = Run(ScriptedDetector(script, 4), **{**RETURNS, 'max_propagation': 16})
+    assert seen(run, *[picture('red', 'green')] * 8, *AWAY) == set()
+    assert seen(run, *[at(30, 24, colour)] * 8) == {3}
+    assert seen(run, *[at(30, 24, colour)] * 4) == {id_}
+    assert all(run.ids(index) == [id_] for index in range(32, 44))
+    assert dormant(run) == [3 - id_]
+
+
+def back_after(first: int, later: int) -> tuple[Run, set[int], set[int]]:
+    """Show red and green of one class, nothing, then red from one frame on and green later.
+
+    Returns the run, with the ids on the frame `later`, and three detections on.
+    """
+    red, green = (0, disc_box(14, 24)), (0, disc_box(48, 24))
+    script = {0: [red, green], 4: [red, green]}
+    script |= {i: [(0, disc_box(14, 40))] for i in range(first, later, 4)}
+    script |= {i: [(0, disc_box(14, 40)), (0, disc_box(48, 12))] for i in range(later, 72, 4)}
+    run = Run(ScriptedDetector(script, 4), **{**RETURNS, 'max_propagation': 16})
+    seen(run, *[picture('red', 'green')] * 8, *[EMPTY] * (first - 8))
+    run.push(*[at(14, 40)] * (later - first))
+    both = scene(('red', 14, 40), ('green', 48, 12), size=SIZE)
+    at_first = seen(run, *[both] * 4)
+    return run, at_first, seen(run, *[both] * 8)
+
+
+def test_several_of_a_class_that_return_together():
+    """Each is found at its own place: three looks decide."""
+    run, at_first, in_the_end = back_after(32, 32)
+    assert at_first == {3, 4} and in_the_end == {1, 2}
+    assert run.ids(32) == [1, 2] and dormant(run) == []
+
+
+def test_who_is_found_at_one_that_often_looked_like_it_is_not_meant_elsewhere():
+    run, at_first, in_the_end = back_after(32, 40)
+    assert at_first == {1, 2} == in_the_end
+    assert run.engine.stats().objects == 3  # red alone was new at first
+
+
+def test_when_nobody_else_is_away_one_look_decides():
+    green = (0, disc_box(48, 24))
+    both, back = [(0, disc_box(14, 24)), green], [(0, disc_box(30, 40)), green]
+    script = {0: both, 4: both, **dict.fromkeys(range(8, 32, 4), [green]), 32: back}
+    run = Run(ScriptedDetector(script, 4), **RETURNS)
+    seen(run, *[picture('red', 'green')] * 8, *[at(48, 24, 'green')] * 24)
+    assert dormant(run) == [1]
+    assert seen(run, *[scene(('red', 30, 40), ('green', 48, 24), size=SIZE)] * 4) == {1, 2}
+
+
+def test_a_living_one_that_is_out_of_sight_may_be_meant_too():
     both = [(0, disc_box(14, 24)), (0, disc_box(48, 24))]
-    script = {0: both, 4: both, 32: [(0, disc_box(30, 24))], 36: [(0, disc_box(30, 24))]}
-    for colour, id_ in (('red', 1), ('green', 2)):
-        run = Run(ScriptedDetector(script, 4), **RETURNS)
-        assert seen(run, *[picture('red', 'green')] * 8, *AWAY) == set()
-        assert seen(run, *[at(30, 24, colour)] * 8) == {id_}
+    alone = [(0, disc_box(48, 24))]
+    script = {0: both, 4: both, 8: alone, 12: alone, 16: alone, 20: [(0, disc_box(30, 40))]}
+    run = Run(ScriptedDetector(script, 4), **RETURNS)
+    # Red is dormant when it returns, and green has been out of sight for two frames.
+    seen(run, *[picture('red', 'green')] * 8, *[at(48, 24, 'green')] * 10, *[EMPTY] * 2)
+    assert dormant(run) == [1]
+    assert seen(run, *[at(30, 40)] * 4) == {3}
+
+
+@pytest.mark.parametrize(('looks', 'back'), [
+    ('a', False), ('aa', False), ('aaa', True), ('aab', False), ('aabaaa', True), ('aa-a', True),
+    ('aa-', False), ('aa?a', False), ('aa?aaa', True), ('A', True), ('aA', True), ('bA', True),
+])
+def test_looks(looks, back):
+    """Contested ones in lower case; -: nobody was found, ?: in doubt."""
+    away = {name: TrackedObject(1, 0, name) for name in 'ab'}
+    thing = TrackedObject(2, 0, 'thing')
+    found = [None if c == '-' else Look(away.get(c.lower()), not c.isupper()) for c in looks]
+    assert [is_back(thing, each) for each in found][-1] == back
 
 
 def test_who_is_not_recognised_at_first_is_later():
@@ -176,6 +246,55 @@ def test_ids_of_dormant_objects_are_not_given_again(monkeypatch):
     assert seen(run, *AWAY, *[at(14, 24, 'blue')] * 8) == {3}
     assert seen(run, *[at(14, 24, 'yellow')] * 8) == {2}  # not 1, after 3
     assert seen(run, *AWAY, *[at(50, 12)] * 8) == {1}
+
+
+# ---- two of one look
+def alike(*discs: tuple[str, int, int]) -> np.ndarray:
+    """Draw discs of two colours that are apart, and of one between them that is near both."""
+    colours = {'red': (255, 0, 0), 'orange': (255, 110, 0), 'between': (255, 55, 0)}
+    image = scene(size=SIZE)
+    for name, x, y in discs:
+        image[fakes.colour_mask(at(x, y), 'red')] = colours[name]
+    return image
+
+
+TWO = [(0, disc_box(14, 24)), (0, disc_box(48, 24))]
+# The red one goes, and the other one comes to look like either.
+LOST = [*[alike(('red', 14, 24), ('orange', 48, 24))] * 8, *[alike(('between', 48, 24))] * 4]
+
+
+def test_one_that_is_lost_to_another_is_dormant():
+    script = {0: TWO, 4: TWO, 8: TWO[1:], 12: [*TWO[1:], (0, disc_box(20, 40))]}
+    run = Run(ScriptedDetector(script, 4), **RETURNS)
+    run.push(*LOST)
+    assert dormant(run) == [1] and [obj.id for obj in run.stream.objects] == [2]
+    assert [run.ids(index) for index in range(12)] == [[1, 2]] * 8 + [[2]] * 4
+    assert not any(result.withdrawn_ids for result in run.results)
+    back = alike(('red', 20, 40), ('orange', 48, 24))
+    assert seen(run, *[back] * 4) == {1, 2} and dormant(run) == []
+    assert iou(mask(run.latest()[15], 1), fakes.colour_mask(at(20, 40), 'red')) > 0.8
+    expected = [[1, 2]] * 8 + [[2]] * 4 + [[1, 2]] * 4
+    assert [sorted(run.ids(index)) for index in range(16)] == expected
+
+
+def test_a_lost_one_vanishes_from_frames_that_come_while_that_is_found():
+    run = Run(ScriptedDetector({0: TWO, 4: TWO, 8: TWO[1:], 12: TWO[1:]}, 4), **RETURNS)
+    for image in [*LOST, *LOST[-1:] * 3]:
+        run.take(image, parts=0)
+    run.work()
+    run.flush()
+    assert [run.ids(index) for index in range(15)] == [[1, 2]] * 8 + [[2]] * 7
+    assert dormant(run) == [1] and not run.stream._state.has_unread_prompts
+
+
+def test_what_was_taken_for_two_halves_is_merged():
+    """Detected apart once, and never again."""
+    script = {0: TWO, 4: TWO[1:], 8: TWO[1:]}
+    run = Run(ScriptedDetector(script, 4), **RETURNS)
+    run.push(*LOST)
+    run.flush()
+    assert dormant(run) == [] and [obj.id for obj in run.stream.objects] == [1]
+    assert run.ids(11) == [1]
 
 
 # ---- by hand, and in banks
@@ -282,6 +401,7 @@ def test_one_that_is_taken_for_two_leaves_the_other_dormant(monkeypatch):
     assert dormant(run) == [1, 2]
     run.push(*[at(30, 24)] * 8)  # new on the first of two detection frames
     monkeypatch.setattr(
-        'detsam2_ros.engine.tracking.window_pass.recalled', lambda *given: {0: given[-1][0]})
+        'detsam2_ros.engine.tracking.window_pass.recalled',
+            lambda *given: {0: Look(given[4][0], contested=False)})
     assert seen(run, *[at(30, 24)] * 8) == {1}
     assert dormant(run) == [2] and run.engine.stats().recalled_objects == 1

@@ -18,6 +18,7 @@ from benchmarks.harness import pages
 from benchmarks.quality import bank_tables, banks
 from benchmarks.quality.bank_scenes import pick
 from benchmarks.quality.clips import played
+from detsam2_ros.results.masks import Mask
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,7 +87,7 @@ def test_a_mask_counts_under_its_own_class():
     frame = argparse.Namespace(
         ids=np.array([7]), class_ids=np.array([2]), visible_fraction=np.array([1.0]), labels=labels
     )
-    right, wrong = labels == 7, labels == 0
+    right, wrong = Mask.of(labels == 7), Mask.of(labels == 0)
     told = banks.tallied('x', [frame] * 3, [{2: [right]}, {2: [wrong], 5: [right]}, {}], [5])
     assert (told['x_ious'], told['x_found'], told['x_wrong'], told['x_balls']) == (1.0, 1, 1, 3)
     assert (told['x_false'], told['x_absent'], told['x_false_objects']) == (1, 3, 1)

@@ -67,8 +67,9 @@ def found(**kinds: tuple[int, int, int, int]) -> Found:
     ('masks', 'ball_of', 'ghosts'),
     [
         ({7: (0, 0, 10, 10), 8: (20, 20, 30, 30)}, {7: 1, 8: 2}, set()),
-        # Half a ball shows it; so does a mask that the ball fills by a third.
-        ({7: (0, 0, 10, 4), 8: (20, 20, 35, 40)}, {7: 1, 8: 2}, set()),
+        # Half a ball shows it; so does a mask that the ball fills by half.
+        ({7: (0, 0, 10, 4), 8: (20, 20, 30, 40)}, {7: 1, 8: 2}, set()),
+        ({8: (20, 20, 35, 40)}, {}, {8}),  # the ball fills a third of it
         ({7: (10, 0, 20, 10)}, {}, {7}),
         ({7: (0, 0, 10, 10), 8: (2, 2, 9, 9)}, {7: 1}, {8}),  # a double
         ({8: (0, 6, 10, 20)}, {}, {8}),  # IoU 0.2, and less than half of it on the ball
@@ -79,7 +80,7 @@ def test_a_mask_of_no_ball_or_of_one_that_another_mask_shows_is_a_ghost(
     masks: dict[int, Any], ball_of: dict[int, int], ghosts: set[int]
 ) -> None:
     result = cover(scene(0, 1, 2), {id_: mask(*box) for id_, box in masks.items()})
-    assert (result.ball_of, result.ghosts) == (ball_of, ghosts)
+    assert (result.things, result.ghosts) == (ball_of, ghosts)
 
 
 def test_ghosts_that_were_taken_back_are_told_from_those_left() -> None:

@@ -214,6 +214,10 @@ NEVER = {
     'space': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
     'ros.space': ('torch', 'detsam2_ros.engine', 'detsam2_ros.runtime', 'detsam2_ros.scene'),
     'viewer': ('torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
+    'quality': (
+        *ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.runtime', 'detsam2_ros.banks',
+        'detsam2_ros.cli', 'detsam2_ros.ros',
+    ),
     'media': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.cli'),
     'scene': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.media'),
     'banks': (*ROS_PACKAGES, 'detsam2_ros.cli', 'detsam2_ros.ros', 'detsam2_ros.runtime'),
@@ -224,8 +228,9 @@ NEVER = {
 OF_NOBODY = 'detsam2_ros.demo'  # only the demo itself imports it
 NO_TORCH = (
     'results.frames', 'results.detections', 'messages.result_fields', 'messages.pixels', 'client',
-    'space.stream', 'ros.space.node', 'viewer.main', 'viewer.follow',
-    'media.overlay', 'media.video',
+    'space.stream', 'ros.space.node',
+    'client.recorder', 'viewer.main', 'viewer.follow', 'media.overlay', 'media.video',
+    'quality.evaluation', 'quality.revisions', 'quality.formats', 'cli.evaluate.main',
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ PROGRAMS = {  # name: module and arguments
     'segment_video': ('detsam2_ros.cli.segment_video', 'none.mp4', '-o', 'none'),
     'segment_bag': ('detsam2_ros.cli.segment_bag', 'none.mcap', '-o', 'none'),
     'memory_bank': ('detsam2_ros.cli.memory_bank', 'inspect', 'none'),
+    'evaluate': ('detsam2_ros.cli.evaluate', 'none', '--truth', 'none'),
     'detsam2': ('detsam2_ros.ros.node',),
     'demo_camera': ('detsam2_ros.demo.camera',),
 }
@@ -40,6 +41,11 @@ def interrupted(command: Sequence[str], module: str) -> tuple[int, list[str]]:
 @pytest.mark.parametrize('program', ['segment_video', 'segment_bag', 'memory_bank'])
 def test_ctrl_c_during_imports_is_quiet(program: str, module: str) -> None:
     assert interrupted(PROGRAMS[program], module) == (130, [f'{program}: interrupted'])
+
+
+@pytest.mark.parametrize('module', ['numpy', 'scipy.optimize'])
+def test_ctrl_c_during_imports_is_quiet_without_torch(module: str) -> None:
+    assert interrupted(PROGRAMS['evaluate'], module) == (130, ['evaluate: interrupted'])
 
 
 @pytest.mark.ros

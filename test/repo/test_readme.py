@@ -141,7 +141,8 @@ ROOMS = {str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob('__init
 
 def test_every_room_is_on_the_map() -> None:
     on_map = {room for rooms, _ in map_of_rooms() for room in rooms}
-    assert on_map == ROOMS - {'.', 'cli/memory_bank', 'demo/recorder'}  # rooms within rooms
+    within = {'cli/evaluate', 'cli/memory_bank', 'demo/recorder'}  # rooms within rooms
+    assert on_map == ROOMS - {'.'} - within
 
 
 @pytest.mark.parametrize(('rooms', 'text'), map_of_rooms())

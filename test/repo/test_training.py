@@ -359,7 +359,8 @@ def test_shipped_sam2_segments_held_out_balls():
 def test_engine_score_counts_switches_and_strays():
     from types import SimpleNamespace as Simple
 
-    from training.engine_score import Tally
+    from detsam2_ros.results.masks import Mask
+    from training.engine_score import score, summary
 
     def frame(index, visible):
         labels = np.zeros((16, 16), np.uint16)
@@ -368,7 +369,7 @@ def test_engine_score_counts_switches_and_strays():
         return Simple(index=index, labels=labels, ids=[1], visible=[visible])
 
     def result(object_id, mask):
-        return Simple(objects=[Simple(id=object_id, visible=True)], masks=mask[None])
+        return Simple(objects=[Simple(id=object_id, visible=True, mask=Mask.of(mask))])
 
     frames = [frame(0, True), frame(1, True), frame(2, False), frame(3, True)]
     good = frames[0].labels == 1
@@ -376,12 +377,13 @@ def test_engine_score_counts_switches_and_strays():
         0: result(5, good),
         1: result(6, good),  # the ball changes its id
         2: result(6, good),  # shown although hidden
-        3: Simple(objects=[], masks=np.zeros((0, 16, 16), bool)),  # missed
+        3: Simple(objects=[]),  # missed
     }
-    tally = Tally()
-    tally.add_clip(frames, results)
-    summary = tally.summary()
-    assert summary['engine_j'] == pytest.approx(2 / 3)
-    assert summary['id_switches'] == 1 and summary['objects'] == 2
-    assert summary['false_objects'] == 0 and summary['stray_share'] == pytest.approx(1 / 3)
-    assert summary['hidden_still_shown'] == 1
+    clip = score(frames, results)
+    one = summary([clip])
+    assert one['engine_j'] == one['engine_found'] == pytest.approx(2 / 3)
+    assert one['id_switches'] == 1 and one['objects'] == 2
+    assert one['false_objects'] == 0 and one['stray_share'] == pytest.approx(1 / 3)
+    assert one['hidden_still_shown'] == 1
+    # Two clips have objects of their own, whatever their ids.
+    assert summary([clip, clip]) == one | {'id_switches': 2, 'objects': 4}

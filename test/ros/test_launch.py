@@ -265,7 +265,7 @@ def test_space_is_started_beside_the_node_if_asked_for(stand_ins: None) -> None:
     parameters = options['parameters'][1].items()
     own = {k: v.args[0] if isinstance(v, Recorded) else v for k, v in parameters}
     assert own == {'detsam2': 'eyes', 'window_size': 5, 'rectified': True}
-    from detsam2_ros.ros.space.parameters import SPECS
+    from detsam2_ros.ros.space.table import SPECS
 
     assert set(own) <= {spec.name for spec in SPECS}
     shared = {*loaded(name).SHARED, *loaded(name).OF_SPACE}

@@ -77,10 +77,10 @@ def start_led(start: Any, **parameters: Any) -> tuple[RunningNode, Detector]:
     namespace = f'/led{start_led.count}'  # type: ignore[attr-defined]
     start_led.count += 1  # type: ignore[attr-defined]
     node = start(
-        detector='topic', namespace=namespace, confirm_detections=0,  # detections come once
+        detector='topic', namespace=namespace,
         qos_overrides={f'{namespace}/detsam2/{topic}': {'subscription': dict(LOSSLESS)}
                        for topic in ('image', 'detections')},
-        **parameters)
+        **{'confirm_detections': 0, **parameters})  # by default detections come once
     detector = Detector(node)
     wait_until(detector.publisher.get_subscription_count, 'subscription of the node')
     return node, detector
@@ -131,6 +131,37 @@ def test_late_ones_correct_the_past(start, mode):
         for colour in ('red', 'green'):
             assert labels[fakes.colour_mask(image, colour)].any(), (i, colour)
     assert set(node.camera.objects.messages[-1].class_names) == {'red', 'green'}
+
+
+@pytest.mark.parametrize('mode', ['window', 'online'])
+def test_a_ghost_of_another_node_is_withdrawn(start, mode):
+    """Cyan is found once and never again, although it is in view; red is found again."""
+    node, detector = start_led(
+        start, mode=mode, confirm_detections=2, withdraw_detections=2, max_propagation=16)
+    images = steady_scene(28, 'red', 'cyan')
+    for i, image in enumerate(images):
+        stamp = (i + 1) * SECOND
+        if i % 4 == 0:
+            names = ('red', 'cyan') if i == 0 else ('red',)
+            boxes = [(c, fakes.colour_box(image, c), 0.9) for c in names]
+            detector.say(stamp, boxes)
+            detector.settle(waiting=1)
+        node.camera.send(image, stamp)
+        node.wait_taken()
+    node.finish()
+    # In mode online a frame is published before its detections are used.
+    first = node.camera.objects.messages[0 if mode == 'window' else 1]
+    states = dict(zip(first.class_names, first.states, strict=True))
+    assert states == {'red': first.TENTATIVE, 'cyan': first.TENTATIVE}
+    ghost = first.ids[list(first.class_names).index('cyan')]
+    shown = {m.frame_index for m in node.camera.objects.messages if ghost in m.ids}
+    corrections = node.camera.corrections.messages
+    assert {m.frame_index for m in corrections if ghost in m.withdrawn_ids} >= shown
+    for i in range(len(images)):
+        frame = node.camera.timeline.at((i + 1) * SECOND)
+        assert [thing.class_name for thing in frame.objects if thing.visible] == ['red'], i
+    last = node.camera.objects.messages[-1]
+    assert list(last.states) == [last.CONFIRMED]
 
 
 def test_each_message_without_a_frame_is_counted_by_reason(start):

@@ -124,7 +124,8 @@ def test_who_returns_keeps_the_id_unless_removed_or_reset(start, tmp_path, mode)
         answer = node.call(
             SaveMemoryBank, 'save_memory_bank', path='bank', dormant=dormant, overwrite=True)
         if not answer.success:
-            assert 'there is nothing to save' in answer.message
+            assert answer.message.startswith('nothing to save'), answer
+            assert ('1 dormant object would be saved; set dormant' in answer.message) != dormant
             return 0
         bank = MemoryBank.load(tmp_path / 'bank.safetensors')
         assert answer.success and answer.object_count == len(bank.objects()), answer

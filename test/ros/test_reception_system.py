@@ -44,7 +44,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             graph = Graph('watcher')
             stack.callback(graph.close)
             process = NodeProcess(
-                Path(tempfile.mkdtemp(dir=tmp_path)), command=[sys.executable, '-m', 'detsam2_ros.ros.node'],
+                Path(tempfile.mkdtemp(dir=tmp_path)),
+                command=[sys.executable, '-m', 'detsam2_ros.ros.node'],
                 parameters={'detector_model': '', 'device': 'cpu', 'queue_size': 1, **parameters},
                 arguments=['-r', f'~/image:={TOPIC}'])
             stack.callback(process.kill)

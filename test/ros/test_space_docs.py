@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-rclpy = pytest.importorskip('rclpy')
+pytest.importorskip('rclpy')
 pytest.importorskip('visualization_msgs')
 
+import rclpy
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 

@@ -98,7 +98,7 @@ def test_dashes_lie_on_the_edges() -> None:
 
 
 class Stand:
-    """Stands for a message of vision_msgs where that is not installed: its fields as it has them."""
+    """Stands for a message of vision_msgs where that is not installed, with its fields."""
 
     def __init__(self, **fields):
         self.results = []

@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 from detsam2_ros.banks.annotations import Annotations
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import open_pictures
 from detsam2_ros.banks.views import Mark
+from detsam2_ros.media.notes import Notes
 from detsam2_ros.scene.scene import CLASS_NAMES, render
 
 SIZE = (60, 40)  # width, height

@@ -17,7 +17,6 @@ from detsam2_ros.banks.coco import CocoFile
 from detsam2_ros.banks.coverage import prune
 from detsam2_ros.banks.detected import Detected
 from detsam2_ros.banks.label_masks import LabelMasks
-from detsam2_ros.banks.notes import Notes
 from detsam2_ros.banks.pictures import Pictures, open_pictures
 from detsam2_ros.banks.yolo_labels import YoloLabels
 from detsam2_ros.cli.memory_bank.common import (
@@ -30,6 +29,7 @@ from detsam2_ros.cli.memory_bank.common import (
 )
 from detsam2_ros.cli.options import add_image_size, check_detector, wanted_classes
 from detsam2_ros.engine import ConfigError, YoloDetector, default_device
+from detsam2_ros.media.notes import Notes
 
 
 def add_parser(subparsers: Any) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detsam2_ros.banks.annotations import read_table
 from detsam2_ros.banks.evaluate import FrameImage, Truth
 from detsam2_ros.media.folders import list_files
+from detsam2_ros.media.tables import read_table
 from detsam2_ros.media.video import InputError, open_source
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene
 from detsam2_ros.words import counted

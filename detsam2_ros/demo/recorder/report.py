@@ -15,7 +15,8 @@ import numpy as np
 from detsam2_ros.client import TimelineFrame
 from detsam2_ros.demo.pictures import PHASE_COLOURS
 from detsam2_ros.demo.recorder.frames import Recorded
-from detsam2_ros.scene.score import MATCH_IOU, MIN_VISIBLE, Score, pairs
+from detsam2_ros.quality.scoring import FOUND_IOU
+from detsam2_ros.scene.score import MIN_VISIBLE, Score, pairs
 
 _INK, _FAINT, _GREY, _GREEN = '#20242a', '#d9dce1', '#8a919c', '#1e8454'
 
@@ -62,10 +63,10 @@ class Phase:
         self, frame: Recorded, last: TimelineFrame, truth: np.ndarray, balls: np.ndarray
     ) -> None:
         names = {obj.id: obj.class_name for obj in last.objects}
-        for ball, iou, key in zip(balls.tolist(), *pairs(truth, balls, last.labels), strict=True):
-            if iou >= MATCH_IOU and ball in frame.names:
+        for ball, key in pairs(truth, balls, last.labels).found.items():
+            if ball in frame.names:
                 self.found += 1
-                self.named += names.get(int(key)) == frame.names[ball]
+                self.named += names.get(key) == frame.names[ball]
 
     def numbers(self) -> dict[str, Any]:
         """Return the numbers, ready for json; those without a value are None."""
@@ -131,7 +132,7 @@ class Report:
             'image_interval_p50_s': _percentile(steps, 50),
             'image_interval_p95_s': _percentile(steps, 95),
             'least_visible': MIN_VISIBLE,
-            'found_from_iou': MATCH_IOU,
+            'found_from_iou': FOUND_IOU,
             'total': self.total.numbers(),
             'phases': {name: phase.numbers() for name, phase in self.phases.items()},
         }

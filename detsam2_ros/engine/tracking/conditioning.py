@@ -13,7 +13,7 @@ from detsam2_ros.engine.sam2.attended_memories import Context, select_context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.prompts import decode_boxes
 from detsam2_ros.engine.sam2.steps import encode_memories, encode_memory, track_objects
-from detsam2_ros.engine.tracking.dormant import recalled
+from detsam2_ros.engine.tracking.dormant import Look, is_back, recalled
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.matching import assign, assign_by_class, new_objects
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
@@ -73,7 +73,12 @@ class Conditioner:
                 obj.match(frame.index, float(frame.detections.scores[i]), self.tools.config)
                 rows[i] = -1
         confirmed = self._confirmed(frame.detections, rows, boxes)
-        self._condition(frame, frame.detections, rows, starts, confirmed)
+        unseen = [
+            obj for row, obj in enumerate(self.objects)
+            if obj.confirmed and obj.prompts and row not in rows and not boxes[row].any()
+        ]  # fmt: skip
+        back = self._recalled(frame, frame.detections, starts, unseen)
+        self._condition(frame, frame.detections, rows, starts, confirmed, back)
 
     def _confirmed(
         self, detections: Detections, rows: np.ndarray, boxes: np.ndarray
@@ -155,17 +160,20 @@ class Conditioner:
         rows: np.ndarray,
         starts: Sequence[int],
         confirmed: set[TrackedObject],
+        back: dict[int, Look],
     ) -> None:
         """Prompt matched and new objects on a frame; no pass needs to read confirmed ones."""
         tools = self.tools
         prompted = [(int(i), self.objects[rows[i]]) for i in np.flatnonzero(rows >= 0)]
-        back = self._recalled(frame, detections, starts)
         for i in starts:
             if len(self.objects) >= tools.config.max_objects:
                 tools.stats.add(ignored_detections=1)
                 continue
-            obj = back.get(i) or self._new_object(int(detections.class_ids[i]), frame.index)
-            if i in back:
+            obj = self._new_object(int(detections.class_ids[i]), frame.index)
+            look = back.get(i)
+            if is_back(obj, look):
+                assert look is not None and look.obj is not None
+                obj = look.obj
                 self.dormant.remove(obj)
                 tools.stats.add(recalled_objects=1)
             self.objects.append(obj)
@@ -186,14 +194,20 @@ class Conditioner:
         tools.stats.add(conditioned_frames=len(prompted), confirmed_detections=len(confirmed))
 
     def _recalled(
-        self, frame: Frame, detections: Detections, starts: Sequence[int]
-    ) -> dict[int, TrackedObject]:
-        """Return which of the detections that start an object are which dormant one."""
+        self,
+        frame: Frame,
+        detections: Detections,
+        starts: Sequence[int],
+        unseen: Sequence[TrackedObject],
+    ) -> dict[int, Look]:
+        """Return which of the detections that start an object look like which dormant one."""
         if not self.dormant or not starts:
             return {}
         rows = np.array(starts)
         boxes, classes = detections.boxes[rows], detections.class_ids[rows]
-        found = recalled(self.tools, frame, boxes, classes, self.dormant)
+        found = recalled(
+            self.tools, frame, boxes, classes, self.dormant, self.objects, unseen
+        )
         return {int(rows[i]): obj for i, obj in found.items()}
 
     def _new_object(self, class_id: int, frame: int) -> TrackedObject:

@@ -4,13 +4,14 @@
 
 A retired object keeps its conditioning memories. Where a detection would start a new object of
 its class, it is looked for with these on that one frame; and again where that new one is detected
-later, as long as every frame that shows it can change. A wrong id is worse than a new one.
+later, as long as every frame that shows it can change. A wrong id is worse than a new one: where
+others of the class are away too, one look does not decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +25,17 @@ from detsam2_ros.results.masks import box_iou
 # Logits of presence by which one is found clearly better. With the shipped model things that look
 # different lie 8 apart, and twins up to 4.
 _CLEARLY = 6.0
+# So often, where another one may be meant. Which of two twins is found better changes from one
+# look to the next: on 4 of 10 clips one was clearly better twice, on none three times.
+_LOOKS = 3
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found where a thing is."""
+
+    obj: TrackedObject | None  # the dormant object that is clearly there; None: in doubt
+    contested: bool = True  # others of its class are away, and may be meant
 
 
 def asleep(
@@ -48,42 +60,76 @@ def recalled(
     boxes: np.ndarray,
     class_ids: np.ndarray,
     dormant: Sequence[TrackedObject],
-) -> dict[int, TrackedObject]:
-    """Return which things on a frame are which dormant objects, by row.
+    living: Sequence[TrackedObject] = (),
+    unseen: Sequence[TrackedObject] = (),
+) -> dict[int, Look]:
+    """Look for dormant objects where things are on a frame; returns what was found, by row.
 
-    A dormant object is found where a thing of its class is, with a presence probability of at
-    least recall_score, and clearly better than any other dormant one of the class, which may look
-    alike and be meant. boxes: float32 [n, 4] xyxy pixels. class_ids: int [n].
+    A dormant object is there when a thing of its class is, with a presence probability of at
+    least recall_score, and clearly better than any other of the class that is away, which may
+    look alike and be meant. One that is found at another detection is not better here, but leaves
+    a doubt, unless the living object there has often looked like it. boxes: float32 [n, 4] xyxy
+    pixels. class_ids: int [n]. unseen: living objects that the frame does not show.
     """
     asked = [obj for obj in dormant if obj.class_id in class_ids]
     if not asked:
         return {}
     config = tools.config
+    away = [*asked, *(obj for obj in unseen if obj.class_id in class_ids)]
+    places, logits = _searched(tools, frame, away)
+    classes = np.array([obj.class_id for obj in away])
+    here = (box_iou(boxes, places) >= config.match_iou) & (class_ids[:, None] == classes)
+    elsewhere = np.zeros(len(away), bool)  # at some detection of the class
+    if frame.detections:
+        found = box_iou(frame.detections.boxes, places) >= config.match_iou
+        elsewhere = (found & (frame.detections.class_ids[:, None] == classes)).any(axis=0)
+    claimed = {serial for serial, looks in (obj.looks_like for obj in living) if looks > 1}
+    known = elsewhere & np.array([obj.serial in claimed for obj in away])
+    sure = 1 / (1 + np.exp(-logits)) >= config.recall_score
+    looks = {}
+    for row in range(len(boxes)):
+        if (here[row] & (logits > 0)).any():
+            looks[row] = Look(None)
+        for one in np.flatnonzero(here[row, : len(asked)] & sure[: len(asked)]):
+            others = (classes == class_ids[row]) & (np.arange(len(away)) != one)
+            rival = logits[others & (here[row] | ~elsewhere)].max(initial=-np.inf)
+            if here[:, one].sum() == 1 and logits[one] - rival >= _CLEARLY:
+                looks[row] = Look(asked[one], bool((others & ~(known & ~here[row])).any()))
+    return looks
+
+
+def _searched(
+    tools: Toolbox, frame: Frame, objects: Sequence[TrackedObject]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Look for objects on a frame by their conditioned memories alone.
+
+    Returns boxes, float32 [n, 4] xyxy, zeros unseen, and logits of presence, float [n].
+    """
     with tools.stats.clock('associate'):
         contexts = {
             row: select_context(
-                tools.model, obj.memory(config), {}, frame.index, frame.index + 1, reverse=False
+                tools.model, obj.memory(tools.config), {}, frame.index, frame.index + 1,
+                reverse=False,
             )
-            for row, obj in enumerate(asked)
-        }
+            for row, obj in enumerate(objects)
+        }  # fmt: skip
         found = track_objects(tools.model, frame.encoded, contexts)
-        overlap = box_iou(boxes, tools.resizer.boxes_of_rows(found, len(asked)))
-    tools.stats.add(associated_frames=len(asked))
-    logits = np.array([float(found[row].score) for row in range(len(asked))])
-    presence = 1 / (1 + np.exp(-logits))
-    answer = {}
-    for row, obj in enumerate(asked):
-        rivals = [
-            logits[other]
-            for other, own in enumerate(asked)
-            if own is not obj and own.class_id == obj.class_id
-        ]
-        there = [
-            i
-            for i in range(len(boxes))
-            if class_ids[i] == obj.class_id and overlap[i, row] >= config.match_iou
-        ]
-        sure = presence[row] >= config.recall_score
-        if sure and len(there) == 1 and logits[row] - max(rivals, default=-np.inf) >= _CLEARLY:
-            answer[there[0]] = obj
-    return answer
+        boxes = tools.resizer.boxes_of_rows(found, len(objects))
+    tools.stats.add(associated_frames=len(objects))
+    return boxes, np.array([float(found[row].score) for row in range(len(objects))])
+
+
+def is_back(thing: TrackedObject, look: Look | None) -> bool:
+    """Note what a look at a young object found; returns whether it is that dormant object.
+
+    Nothing found neither speaks for anybody nor against.
+    """
+    if look is None:
+        return False
+    if look.obj is None:
+        thing.looks_like = (-1, 0)
+        return False
+    serial, looks = thing.looks_like
+    looks = looks + 1 if serial == look.obj.serial else 1
+    thing.looks_like = (look.obj.serial, looks)
+    return not look.contested or looks >= _LOOKS

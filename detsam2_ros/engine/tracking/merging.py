@@ -1,14 +1,26 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Two objects that came to share one mask are one: which pairs, and on which frames."""
+"""Objects that came to share one mask: two that are one thing, or one that is lost.
+
+Where both were detected apart, they are two things of one look, and tracking has lost one of them
+to the other's place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+
+from detsam2_ros.engine.sam2.resize import MaskResizer
 from detsam2_ros.engine.tracking.objects import TrackedObject
-from detsam2_ros.results.masks import Mask
+from detsam2_ros.results.masks import Box, Mask, box_iou
+
+# Two things: prompted on so many frames with boxes that overlap less than this. One frame does
+# not tell, a detector may see one thing as two halves.
+_APART_FRAMES, _APART_IOU = 2, 0.2
 
 # An object's mask on a frame; None where it was not looked for.
 MaskLookup = Callable[[int, TrackedObject], Mask | None]
@@ -56,6 +68,48 @@ def shared_frames(
     return shared
 
 
+def detected_apart(a: TrackedObject, b: TrackedObject, resizer: MaskResizer) -> bool:
+    """Tell whether two objects were found in two places on the same frames."""
+    both = sorted(a.prompts.keys() & b.prompts.keys())
+    if len(both) < _APART_FRAMES:
+        return False
+    one, other = (
+        resizer.boxes(torch.stack([obj.prompts[at].logits for at in both])) for obj in (a, b)
+    )
+    apart = np.diag(box_iou(one, other)) < _APART_IOU
+    return int(apart.sum()) >= _APART_FRAMES
+
+
+def lost_to(
+    frames: Iterable[int],
+    lookup: MaskLookup,
+    pair: tuple[TrackedObject, TrackedObject],
+    merge_iou: float,
+) -> tuple[TrackedObject, TrackedObject, int] | None:
+    """Return which of two objects stays at a shared mask, which is lost, and since which frame.
+
+    The one whose mask was there before stays, or was nearer. Without any mask before, it is the
+    one that was prompted last. frames: those in reach. None where the two share no mask.
+    """
+    first, place, alone = None, None, None
+    for index in sorted(frames, reverse=True):
+        one, other = (lookup(index, obj) for obj in pair)
+        if one and other and _agree(one, other, merge_iou):
+            first, place = index, one.box
+        elif first is not None and one and other:
+            assert place is not None and one.box is not None and other.box is not None
+            stays = int(_distance(other.box, place) < _distance(one.box, place))
+            return pair[stays], pair[1 - stays], first
+        elif first is not None and alone is None and (one or other):
+            alone = int(bool(other))
+    if first is None:
+        return None
+    if alone is None:
+        newest = [max(obj.prompts, default=-1) for obj in pair]
+        alone = int(newest[1] > newest[0])
+    return pair[alone], pair[1 - alone], first
+
+
 def merged_pairs(tracks: Sequence[MaskTrack], merge_iou: float) -> list[tuple[int, int]]:
     """Find objects that came to share one mask; returns (id that lives, id that goes) pairs.
 
@@ -100,3 +154,8 @@ def _agree(a: Mask, b: Mask, min_iou: float) -> bool:
         return False
     iou = a.iou(b)
     return iou > 0 and iou >= min_iou
+
+
+def _distance(a: Box, b: Box) -> float:
+    """Return how far the centres of two boxes lie apart, in pixels."""
+    return float(np.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3])) / 2

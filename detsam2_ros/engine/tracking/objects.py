@@ -91,6 +91,8 @@ class TrackedObject:
     matched: frozenset[int] = frozenset()
     detected_area: int = 0  # pixels of its mask on one of these, at most, as passes found it
     confirmed: bool = False  # it is there; see tentative.py
+    # Serial of the dormant object that it was found to be, and on how many looks in a row.
+    looks_like: tuple[int, int] = (-1, 0)
     serial: int = field(default_factory=_serials.__next__)  # the same for all drafts of one object
 
     def draft(self, newest: int | None = None) -> TrackedObject:

@@ -192,7 +192,7 @@ class PassRunner:
             sure = run.confirmed_ids() | {obj.id for obj in state.dormant}
             for index, masks in run.masks.items():
                 frame, final = state.frames[index], index < horizon
-                gone = self._vanished(run, final and decides)
+                gone = self._vanished(run, index, final and decides)
                 result = revise(tools, frame, masks, gone, final, sure)
                 if result is not None:
                     results[index] = result
@@ -218,12 +218,14 @@ class PassRunner:
         dormant = [obj for obj in self._holder.state.dormant if obj.serial in left]
         return asleep(dormant, run.retired, run.tools.config.max_dormant_objects)
 
-    def _vanished(self, run: WindowPass, decided: bool) -> Vanished:
-        """Return which ids vanish from a frame; decided: tentative ones do.
+    def _vanished(self, run: WindowPass, index: int, decided: bool) -> Vanished:
+        """Return which ids vanish from frame `index`; decided: tentative ones do.
 
         No later pass can take these back, and the next one may find that they stand for nothing.
         """
         state, other = self._holder.state, set(run.merged_ids)
+        other |= {id_ for id_, first in run.lost_since.items() if index >= first}
+        other |= {id_ for id_, span in state.lost.items() if index in span}
         if decided:
             other |= {obj.id for obj in run.objects if obj.id is not None and not obj.confirmed}
         return Vanished(
@@ -253,8 +255,11 @@ class PassRunner:
         )
         # Ids that went into others still show on frames that came since; the next pass cleans up.
         shown = state.shown_ids()
+        lost = {id_: range(at, state.next_index) for id_, at in run.lost_since.items()}
+        lost |= {id_: span for id_, span in state.lost.items() if id_ not in lost}
         return replace(
             state,
+            lost={id_: span for id_, span in lost.items() if span.stop > horizon},
             merged_or_removed_ids=(state.merged_or_removed_ids | run.merged_ids) & shown,
             withdrawn_ids=(state.withdrawn_ids | run.withdrawn_ids) & shown,
         )

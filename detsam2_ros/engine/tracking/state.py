@@ -40,6 +40,8 @@ class StreamState:
     # Ids that went into others, or were removed, and still show on frames in reach.
     merged_or_removed_ids: frozenset[int] = frozenset()
     withdrawn_ids: frozenset[int] = frozenset()  # the same, of ids that stood for nothing
+    # By id: frames on which a lost object shows at another one's place, until they are final.
+    lost: Mapping[int, range] = field(default_factory=dict)
     cache: KeyCache = field(default_factory=KeyCache)  # of forward tracking; saves time only
 
     def with_frames(self, frames: Iterable[Frame]) -> StreamState:
@@ -85,19 +87,19 @@ class StreamState:
     @property
     def has_unread_prompts(self) -> bool:
         """Whether frames in reach wait for a pass: prompted since, or with objects removed."""
-        published = [frame.published for frame in self.frames.values() if frame.published]
+        published = {i: frame.published for i, frame in self.frames.items() if frame.published}
         if not published:
             return False
         if any(index in self.frames for tracked in self.objects for index in tracked.unread):
             return True
         gone = self.merged_or_removed_ids | self.withdrawn_ids
-        if not gone:  # the usual case, asked several times a frame
+        if not gone and not self.lost:  # the usual case, asked several times a frame
             return False
         return any(
             shown.visible
-            for frame in published
+            for index, frame in published.items()
             for shown in frame.objects.values()
-            if shown.id in gone
+            if shown.id in gone or index in self.lost.get(shown.id, ())
         )
 
     def id_assigner(self) -> IdAssigner:

@@ -17,11 +17,16 @@ import torch
 from detsam2_ros.engine.config import frames_to_be_sure
 from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.conditioning import Conditioner
-from detsam2_ros.engine.tracking.dormant import recalled
+from detsam2_ros.engine.tracking.dormant import is_back, recalled
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.engine.tracking.ids import IdAssigner
-from detsam2_ros.engine.tracking.merging import shared_frames, shared_masks
+from detsam2_ros.engine.tracking.merging import (
+    detected_apart,
+    lost_to,
+    shared_frames,
+    shared_masks,
+)
 from detsam2_ros.engine.tracking.objects import ConditioningFrame, TrackedObject
 from detsam2_ros.engine.tracking.reidentification import same_before_birth
 from detsam2_ros.engine.tracking.reverse_pass import PassInput, Steps, StopRule, reverse_steps
@@ -47,7 +52,8 @@ class WindowPass:
     # The stream's; after `steps` without those that are back.
     dormant: list[TrackedObject] = field(default_factory=list)
     merged_ids: set[int] = field(default_factory=set)  # ids that went into others
-    retired: list[TrackedObject] = field(default_factory=list)  # unseen for too long
+    retired: list[TrackedObject] = field(default_factory=list)  # unseen for too long, or lost
+    lost_since: dict[int, int] = field(default_factory=dict)  # ids of lost ones: the first frame
     withdrawn_ids: set[int] = field(default_factory=set)  # ids that stood for nothing
     masks: dict[int, FrameMasks] = field(default_factory=dict)  # what was found, by frame index
     _absorbed: dict[int, TrackedObject] = field(default_factory=dict)  # by serial: into which
@@ -87,6 +93,7 @@ class WindowPass:
         live: the stream's objects as of now.
         """
         self._rejoin(live)
+        self._make_room({obj.serial for obj in live})
         for obj in self.objects:
             seen = [index for index, found in self.masks.items() if found.visible(obj)]
             ids.note(obj, seen, obj.id is not None or self._surely_seen(obj))
@@ -226,10 +233,17 @@ class WindowPass:
             logits = torch.stack([obj.prompts[frame.index].logits for obj in young])
             boxes = self.tools.resizer.boxes(logits)
             classes = np.array([obj.class_id for obj in young])
-            for row, older in recalled(self.tools, frame, boxes, classes, self.dormant).items():
-                self.dormant = [obj for obj in self.dormant if obj is not older]
-                young[row].retrack(self.newest)
-                recognised[young[row]] = older.draft()
+            unseen = [obj for obj in self.objects if self._is_unseen(obj, frame.index)]
+            found = recalled(
+                self.tools, frame, boxes, classes, self.dormant, self.objects, unseen
+            )
+            for row, own in enumerate(young):
+                if is_back(own, found.get(row)):
+                    older = found[row].obj
+                    assert older is not None
+                    self.dormant = [obj for obj in self.dormant if obj is not older]
+                    own.retrack(self.newest)
+                    recognised[own] = older.draft()
         self.objects += recognised.values()
         self.tools.stats.add(recalled_objects=len(recognised))
         yield from self._unite([(older, own) for own, older in recognised.items()], tracked)
@@ -241,6 +255,11 @@ class WindowPass:
         """
         young = obj.born is not None and self.oldest <= obj.born < index
         return young and index in obj.prompts and not obj.by_hand and not obj.bank
+
+    def _is_unseen(self, obj: TrackedObject, index: int) -> bool:
+        """Tell whether a frame does not show a confirmed object."""
+        known = obj.confirmed and bool(obj.prompts) and index not in obj.prompts
+        return known and not self._mask(index, obj)
 
     def _unite(
         self,
@@ -287,6 +306,20 @@ class WindowPass:
                 if draft is None and self._is_online:
                     own.retrack(obj.last_seen)
 
+    def _make_room(self, live: set[int]) -> None:
+        """Let go of what the window started where others came to the stream meanwhile.
+
+        There are max_objects at most, and nobody has heard of these yet. live: serials of the
+        stream's objects.
+        """
+        surplus = max(len(self.objects) - self.tools.config.max_objects, 0)
+        started = [obj for obj in self.objects if obj.serial not in live]
+        for obj in started[len(started) - surplus :]:
+            self.objects.remove(obj)
+            back = obj.id is not None  # it was dormant
+            self.dormant += [obj] if back else []
+            self.tools.stats.add(ignored_detections=len(obj.prompts), recalled_objects=-int(back))
+
     def _absorb(self, older: TrackedObject, younger: TrackedObject, frames: set[int]) -> None:
         """Make one object of two; the older's id lives."""
         older.absorb(younger, frames)
@@ -296,13 +329,32 @@ class WindowPass:
             self.merged_ids.add(younger.id)
 
     def _merge(self) -> None:
-        """Make one object of those that came to share one mask; the older id lives."""
+        """Make one object of those that came to share one mask; the older id lives.
+
+        Two that were detected apart stay two: one of them is lost, and may return.
+        """
         limit, window = self.tools.config.merge_iou, [frame.index for frame in self.window]
         for pair in shared_masks(self.objects, window, self._mask, limit):
+            if detected_apart(*pair, self.tools.resizer):
+                self._lose(pair)
+                continue
             frames = shared_frames(self.masks, self._mask, pair, limit)
             older, younger = pair
             later = {at for at in younger.prompts if at > self.newest}
             self._absorb(older, younger, frames | later)
+
+    def _lose(self, pair: tuple[TrackedObject, TrackedObject]) -> None:
+        """Retire the one of two objects that is lost to the other's place."""
+        found = lost_to(self.masks, self._mask, pair, self.tools.config.merge_iou)
+        if found is None:
+            return
+        stays, lost, first = found
+        stays.follow(lost, {at for at in lost.prompts if at >= first})
+        lost.prompts = {at: prompt for at, prompt in lost.prompts.items() if at < first}
+        self.objects.remove(lost)
+        self.retired.append(lost)
+        assert lost.id is not None
+        self.lost_since[lost.id] = first
 
     def _mask(self, index: int, obj: TrackedObject) -> Mask | None:
         """Return an object's mask on a frame: as found, else as published; None out of reach."""
@@ -329,7 +381,7 @@ class WindowPass:
     def _retire(self) -> None:
         """Let go of objects that were not seen for long."""
         limit = self.newest - self.tools.config.max_lost_frames
-        self.retired = [
+        self.retired += [
             obj for obj in self.objects if obj.id is not None and obj.last_seen <= limit
         ]
         self.objects = [obj for obj in self.objects if obj not in self.retired]

@@ -23,10 +23,8 @@ from rclpy.parameter import Parameter
 
 from detsam2_ros.engine import ConfigError, EngineConfig
 from detsam2_ros.engine.detector.yolo import MIN_IMAGE_SIZE
-from detsam2_ros.ros.parameters.quality import QualityFollower
-from detsam2_ros.ros.parameters.spec import (
+from detsam2_ros.ros.parameters.checks import (
     ParameterError,
-    ParameterSpec,
     camera_problems,
     checked,
     convert,
@@ -35,6 +33,8 @@ from detsam2_ros.ros.parameters.spec import (
     plain,
     type_of,
 )
+from detsam2_ros.ros.parameters.quality import QualityFollower
+from detsam2_ros.ros.parameters.spec import ParameterSpec
 from detsam2_ros.ros.parameters.table import BY_QUALITY, PARAMETERS, RUNTIME
 
 __all__ = [

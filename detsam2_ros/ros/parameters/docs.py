@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from detsam2_ros.engine.config_fields import QUALITIES
 from detsam2_ros.ros.parameters.spec import ParameterSpec, Value
 from detsam2_ros.ros.parameters.table import RUNTIME, SECTIONS
-from detsam2_ros.ros.space.parameters import SPECS
+from detsam2_ros.ros.space.table import SPECS
 
 _MADE_BY = 'python -m detsam2_ros.ros.parameters.docs'
 

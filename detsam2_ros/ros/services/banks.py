@@ -106,6 +106,9 @@ class BankServices(ServiceBase):
                 f"'{request.path}' exists already; set overwrite, or name another file")
         most = request.max_entries_per_object or 2**31
         bank = session.export_bank(camera, most, request.new_only, request.dormant)
+        if not bank.entries:
+            asleep = session.export_bank(camera, most, request.new_only, dormant=True).objects()
+            raise RequestError(_nothing_to_save(request.new_only, len(asleep)))
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -160,3 +163,12 @@ class BankServices(ServiceBase):
         session.worker.reset()
         response.message = 'the streams restart before the next frame; memory banks stay in use'
         response.success = True
+
+
+def _nothing_to_save(new_only: bool, dormant: int) -> str:
+    besides = ' besides what the memory bank in use holds' if new_only else ''
+    if dormant:
+        return (
+            f'nothing to save: no living object remembers anything{besides}, but '
+            f'{counted(dormant, "dormant object")} would be saved; set dormant')
+    return f'nothing to save: no object has a conditioned memory{besides}'

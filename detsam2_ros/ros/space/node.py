@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from detsam2_ros.ros.arguments import exit_status, unused_parameter_files
 from detsam2_ros.ros.bond import ManagerBond, check_bondpy
 from detsam2_ros.ros.managed_node import PRIMARY_STATES, ManagedNode
-from detsam2_ros.ros.parameters.spec import ParameterError
+from detsam2_ros.ros.parameters.checks import ParameterError
 from detsam2_ros.ros.space.camera import SpaceCamera
 from detsam2_ros.ros.space.diagnostics import SpaceDiagnostics
 from detsam2_ros.ros.space.parameters import declare_space_parameters
