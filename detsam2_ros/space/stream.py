@@ -148,9 +148,11 @@ class SpaceStream:
     def add_frame(self, frame: TimelineFrame, now: float) -> list[Placed]:
         """Take a frame of a MaskTimeline, new or changed; returns the frames to publish."""
         if frame.stream != self._masks_stream:
+            last = self._settle(float('inf'))
             self._number += 1
             self._masks_stream = frame.stream
             self._frames, self._decided = {}, None
+            return [*last, *self.add_frame(frame, now)]
         if not self._frames:
             self._refuse_misfits(frame)
         held = self._frames.get(frame.stamp)

@@ -231,10 +231,13 @@ def test_a_restart_is_another_stream() -> None:
     (placed,) = stream.add_frame(frame_of(CUP, 0, 0, stream=1), 0.0)  # a bag that loops
     assert (placed.frame.stream, placed.frame.revision) == (1001, 0)
     assert positions(placed.frame)[1].valid
+    stream.add_frame(frame_of(CUP, 9 * STEP, 9, stream=1), 0.0)  # waits for its depth
+    placed = stream.add_frame(frame_of(CUP, 0, 0, stream=2), 0.0)
+    assert [(p.frame.stream, p.frame.index) for p in placed] == [(1001, 9), (1002, 0)]
     stream.end()
     stream.add_depth(flat_depth(0), 0.0)
     (placed,) = stream.add_frame(frame_of(CUP, 0, 0), 0.0)
-    assert placed.frame.stream == 1002
+    assert placed.frame.stream == 1003
     check(stream)
 
 
