@@ -31,9 +31,8 @@ def draw(
     noise = np.random.default_rng(0)
     values = stereo_depth(frame.depth, matrix[0, 0], StereoNoise(), noise) / 1000
     shown = middle.imshow(np.where(values > 0, values, np.nan), cmap='viridis_r')
-    middle.set_facecolor('black')
     figure.colorbar(shown, ax=middle, label='depth, m')
-    middle.set_title('depth as the camera delivers it (black: none)', fontsize=10)
+    middle.set_title('depth as the camera delivers it (white: none)', fontsize=10)
     for axes in (left, middle):
         axes.set_axis_off()
     _above(right, frame, space)

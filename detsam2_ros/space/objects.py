@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -54,14 +55,20 @@ def measure_frame(
     labels = frame.labels
     by_id, points = {}, {}
     for thing in frame.objects:
-        mask, box = _mask(labels, thing)
-        held = before.get(thing.id) if before is not None else None
+        box = _box(thing, labels.shape)
         if box is None:
+            by_id[thing.id] = Measured(None, _UNSEEN)
+            continue
+        x0, y0, x1, y1 = box
+        pixels = labels[y0:y1, x0:x1] == thing.id
+        mask = Mask.of_crop((len(labels), labels.shape[1]), y0, x0, pixels)
+        held = before.get(thing.id) if before is not None else None
+        if not mask:
             by_id[thing.id] = Measured(None, _UNSEEN)
         elif held is not None and held.mask == mask and not want_points:
             by_id[thing.id] = held
         else:
-            position, cloud = _measured(labels, thing.id, box, depth, view, options)
+            position, cloud = _measured(pixels, box, depth, view, options)
             by_id[thing.id] = Measured(mask, position)
             if want_points and position.valid:
                 points[thing.id] = cloud
@@ -88,30 +95,23 @@ def placed(thing: ObjectInfo, position: Position) -> Object3D:
     )
 
 
-def _mask(labels: np.ndarray, thing: ObjectInfo) -> tuple[Mask | None, Box | None]:
-    """Return an object's mask, and its box within the image; None where it has no pixels.
-
-    Where masks overlap, the label image shows only one: the box may be larger than the pixels.
-    """
-    if thing.box is None or not thing.visible:
-        return None, None
-    height, width = labels.shape
-    x0, y0, x1, y1 = (int(side) for side in np.nan_to_num(thing.box, posinf=1e6, neginf=0.0))
-    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-    if x0 >= x1 or y0 >= y1:
-        return None, None
-    mask = Mask.of_crop((height, width), y0, x0, labels[y0:y1, x0:x1] == thing.id)
-    return (mask, mask.box) if mask else (None, None)
+def _box(thing: ObjectInfo, shape: tuple[int, ...]) -> Box | None:
+    """Return the box of an object inside an image of a shape; None where it has none."""
+    if thing.box is None or not thing.visible or not all(map(math.isfinite, thing.box)):
+        return None
+    x0, y0, x1, y1 = map(int, thing.box)
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
 def _measured(
-    labels: np.ndarray, id_: int, box: Box, depth: DepthImage, view: CameraView,
-    options: MeasureOptions,
-) -> tuple[Position, np.ndarray]:  # fmt: skip
+    pixels: np.ndarray, box: Box, depth: DepthImage, view: CameraView, options: MeasureOptions
+) -> tuple[Position, np.ndarray]:
     x0, y0, x1, y1 = box
+    height, width = view.model.size
     return measure(
-        labels[y0:y1, x0:x1] == id_,
-        depth.crop(box, labels.shape),
+        pixels,
+        depth.crop(box, (height, width)),
         view.rays[:, y0:y1, x0:x1],
         view.pixel,
         options,
