@@ -221,8 +221,9 @@ def test_hostile_messages_are_counted_and_explained(start: Start) -> None:
         sent('32FC1'), sent(width=2**32 - 1, step=2**32 - 1), other, wide,
         depth_message(good, 0), depth_message(good, 0),
     ]  # fmt: skip
-    for message in hostile:
+    for count, message in enumerate(hostile, 2):  # one by one: the queue holds ten
         side.depth.publish(message)
+        node.process.status(lambda s, n=str(count): s['depth_received'] == n)
     status = node.process.check_books(1 + len(hostile))
     assert {k: v for k, v in status.items() if k.startswith('depth_unused_')} == {
         'depth_unused_unsupported_encoding': '2', 'depth_unused_malformed_image': '5',
