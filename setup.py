@@ -46,6 +46,7 @@ setup(
             'demo_camera = detsam2_ros.programs:demo_camera',
             'demo_recorder = detsam2_ros.programs:demo_recorder',
             'detsam2_node = detsam2_ros.programs:detsam2_node',
+            'detsam2_space = detsam2_ros.programs:detsam2_space',
             'detsam2_viewer = detsam2_ros.programs:detsam2_viewer',
             'evaluate = detsam2_ros.programs:evaluate',
             'memory_bank = detsam2_ros.programs:memory_bank',

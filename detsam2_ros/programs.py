@@ -66,6 +66,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 demo_camera = _program('demo_camera', 'detsam2_ros.demo.camera')
 demo_recorder = _program('demo_recorder', 'detsam2_ros.demo.recorder.node')
 detsam2_node = _program('detsam2', 'detsam2_ros.ros.node', 'run')
+detsam2_space = _program('detsam2_space', 'detsam2_ros.ros.space.node')
 detsam2_viewer = _program('detsam2_viewer', 'detsam2_ros.viewer.main')
 evaluate = _program('evaluate', 'detsam2_ros.cli.evaluate.main')
 memory_bank = _program('memory_bank', 'detsam2_ros.cli.memory_bank.main')

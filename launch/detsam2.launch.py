@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Start the detsam2 node on one or several cameras.
+"""Start the detsam2 node on one or several cameras, and detsam2_space beside it if asked to.
 
 An argument that names a parameter of the node overrides the parameter file only when it is given:
 '' stands for "not given". `ros2 launch detsam2_ros detsam2.launch.py --show-args` lists them all.
@@ -43,6 +43,9 @@ OVERRIDES: dict[str, type] = {
     'max_propagation': int,
     'memory_bank_directory': str,
 }
+# Those of them that the node detsam2_space has too, and those that it alone has.
+SHARED = ('autostart', 'bond', 'use_sim_time', 'window_size', 'max_propagation')
+OF_SPACE: dict[str, type] = {'depth_transport': str, 'rectified': bool}
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -139,6 +142,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value='',
             description='M: how many frames back from the newest one a pass corrects.',
         ),
+        *space_arguments(),
         DeclareLaunchArgument(
             'memory_bank_directory',
             default_value='',
@@ -173,6 +177,38 @@ def arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
+def space_arguments() -> list[DeclareLaunchArgument]:
+    """Declare what is about the node detsam2_space."""
+    return [
+        DeclareLaunchArgument(
+            'space',
+            default_value='false',
+            description="'true': start detsam2_space too, which says where the objects are.",
+        ),
+        DeclareLaunchArgument(
+            'depth',
+            default_value='',
+            description='Depth topic, registered to the image; with several cameras one for each, '
+            "as in 'image'. '' = ~/depth, or ~/CAMERA/depth, of detsam2_space.",
+        ),
+        DeclareLaunchArgument(
+            'camera_info',
+            default_value='',
+            description="Calibration of the image, as 'depth'.",
+        ),
+        DeclareLaunchArgument(
+            'depth_transport',
+            default_value='',
+            description="'raw', 'compressed' or 'compressedDepth', the latter two as PNG.",
+        ),
+        DeclareLaunchArgument(
+            'rectified',
+            default_value='',
+            description="'true': image and depth are rectified, so P of camera_info holds.",
+        ),
+    ]
+
+
 def listed(text: str) -> list[str]:
     """Split a comma separated argument."""
     return [part.strip() for part in text.split(',') if part.strip()]
@@ -194,10 +230,14 @@ def converted(name: str, text: str, kind: type) -> Any:
     return text
 
 
-def remappings(cameras: list[str], given: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Connect the node's inputs, images raw and compressed; raises ValueError with a sentence."""
+def remappings(
+    cameras: list[str],
+    given: Mapping[str, str],
+    names: tuple[str, ...] = ('image', 'detections'),
+) -> list[tuple[str, str]]:
+    """Connect a node's inputs, images raw and compressed; raises ValueError with a sentence."""
     pairs = []
-    for name in ('image', 'detections'):
+    for name in names:
         topics = listed(given[name])
         inputs = [f'~/{camera}/{name}' for camera in cameras] or [f'~/{name}']
         if topics and len(topics) != len(inputs):
@@ -212,6 +252,42 @@ def remappings(cameras: list[str], given: Mapping[str, str]) -> list[tuple[str, 
     return pairs
 
 
+def overrides(given: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return the parameters that arguments override, those that are given."""
+    cameras = listed(given['cameras'])
+    found: dict[str, Any] = {'cameras': cameras} if cameras else {}
+    for name, kind in kinds.items():
+        if given[name]:
+            value = converted(name, given[name], kind)
+            # Text stays text, also where it looks like a number.
+            found[name] = ParameterValue(value, value_type=str) if kind is str else value
+    return found
+
+
+def start_space(context: LaunchContext) -> list[LifecycleNode]:
+    """Make the node detsam2_space, if asked to."""
+    given = context.launch_configurations
+    if not converted('space', given['space'], bool):
+        return []
+    kinds = {**{name: OVERRIDES[name] for name in SHARED}, **OF_SPACE}
+    own = {'detsam2': ParameterValue(given['name'], value_type=str), **overrides(given, kinds)}
+    return [
+        LifecycleNode(
+            package='detsam2_ros',
+            executable='detsam2_space',
+            name=f'{given["name"]}_space',
+            namespace=given['namespace'],
+            parameters=[ParameterFile(Path(given['params_file']).expanduser()), own],
+            remappings=remappings(listed(given['cameras']), given, ('depth', 'camera_info')),
+            ros_arguments=['--log-level', given['log_level']],
+            respawn=converted('respawn', given['respawn'], bool),
+            respawn_delay=2.0,
+            output='screen',
+            emulate_tty=True,
+        )
+    ]
+
+
 def start_node(context: LaunchContext) -> list[LifecycleNode]:
     """Make the node from the arguments, once their values are known."""
     given = context.launch_configurations
@@ -220,19 +296,13 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
         # launch_ros only warns, and the node would run with the defaults.
         raise FileNotFoundError(f"launch argument 'params_file': there is no file {params_file}")
     cameras = listed(given['cameras'])
-    overrides: dict[str, Any] = {'cameras': cameras} if cameras else {}
-    for name, kind in OVERRIDES.items():
-        if given[name]:
-            value = converted(name, given[name], kind)
-            # Text stays text, also where it looks like a number.
-            overrides[name] = ParameterValue(value, value_type=str) if kind is str else value
     return [
         LifecycleNode(
             package='detsam2_ros',
             executable='detsam2_node',
             name=given['name'],
             namespace=given['namespace'],
-            parameters=[ParameterFile(params_file), overrides],
+            parameters=[ParameterFile(params_file), overrides(given, OVERRIDES)],
             remappings=remappings(cameras, given),
             ros_arguments=['--log-level', given['log_level']],
             respawn=converted('respawn', given['respawn'], bool),
@@ -252,5 +322,6 @@ def generate_launch_description() -> LaunchDescription:
             *arguments(),
             SetEnvironmentVariable(TRANSPORTS, transports),
             OpaqueFunction(function=start_node),
+            OpaqueFunction(function=start_space),
         ]
     )

@@ -87,9 +87,9 @@ class Filmed(Clip):
         radius = self.radius * self._view.zoom
         return frame, Scenery(self._view, tuple(self._structures()), radius, self.plan.half)
 
-    def _background(self, view: View) -> np.ndarray:
+    def background(self, view: View) -> np.ndarray:
         self._view = view
-        return super()._background(view)
+        return super().background(view)
 
     def _occlude(self, image: np.ndarray, labels: np.ndarray, view: View, pose: Pose) -> None:
         self._poses.append(pose)

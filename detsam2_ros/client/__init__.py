@@ -7,10 +7,19 @@ can feed a timeline too. `subscribe` connects a timeline to the topics of a runn
 """
 
 from detsam2_ros.client.frame import TimelineFrame
-from detsam2_ros.client.subscription import MaskSubscription, subscribe
+from detsam2_ros.client.space_timeline import SpaceTimeline
+from detsam2_ros.client.subscription import (
+    MaskSubscription,
+    SpaceSubscription,
+    subscribe,
+    subscribe_space,
+)
 from detsam2_ros.client.timeline import MaskTimeline
 from detsam2_ros.results.frames import ObjectInfo, ObjectState
+from detsam2_ros.results.space import Object3D, Position, Reason, SpaceFrame
 
 __all__ = [
-    'MaskSubscription', 'MaskTimeline', 'ObjectInfo', 'ObjectState', 'TimelineFrame', 'subscribe',
+    'MaskSubscription', 'MaskTimeline', 'Object3D', 'ObjectInfo', 'ObjectState', 'Position',
+    'Reason', 'SpaceFrame', 'SpaceSubscription', 'SpaceTimeline', 'TimelineFrame', 'subscribe',
+    'subscribe_space',
 ]  # fmt: skip

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from detsam2_ros.results.frames import ObjectInfo, ObjectState
+from detsam2_ros.results.space import Object3D
+
+Thing = TypeVar('Thing', ObjectInfo, Object3D)
 
 
 @dataclass
@@ -23,7 +27,11 @@ class ObjectFates:
     _withdrawn: dict[int, int] = field(default_factory=dict)
 
     def note(
-        self, index: int, objects: Iterable[ObjectInfo], withdrawn: Collection[int], newest: int
+        self,
+        index: int,
+        objects: Iterable[ObjectInfo | Object3D],
+        withdrawn: Collection[int],
+        newest: int,
     ) -> None:
         """Take what a message on frame `index` says; newest: index of the newest frame known."""
         for thing in objects:
@@ -41,7 +49,7 @@ class ObjectFates:
         """Return which of the ids are withdrawn, ascending."""
         return tuple(sorted(self._withdrawn.keys() & set(ids)))
 
-    def of(self, objects: Iterable[ObjectInfo]) -> tuple[ObjectInfo, ...]:
+    def of(self, objects: Iterable[Thing]) -> tuple[Thing, ...]:
         """Return objects as known now: without those withdrawn, with the state of today."""
         return tuple(
             replace(thing, state=ObjectState.CONFIRMED) if thing.id in self._confirmed else thing

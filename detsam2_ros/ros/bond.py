@@ -14,7 +14,7 @@ from typing import Any, Final
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 
-from detsam2_ros.ros.parameters.declare import ParameterError
+from detsam2_ros.ros.parameters.checks import ParameterError
 
 try:
     from bondpy import bondpy

@@ -78,8 +78,8 @@ class Camera:
         self._reach = parameters.engine.max_propagation + parameters.engine.window_size
         self._reported: set[str] = set()
         self.images = ImageSubscription(
-            node, self._prefix, self._compressed, parameters.image_reliability, self._on_image,
-            MutuallyExclusiveCallbackGroup())
+            node, self._prefix + 'image', parameters.image_transport,
+            parameters.image_reliability, self._on_image, MutuallyExclusiveCallbackGroup())
         self.silence = SilenceWatch(node, self._prefix + 'image', self.images, accounts)
         self._publishers: list[Any] = []
         self.detections: DetectionTopic | None = None  # with detector: topic

@@ -27,7 +27,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from detsam2_ros.ros.parameters.declare import ParameterError
+from detsam2_ros.ros.parameters.checks import ParameterError
 
 # No callback waits for inference: an image is converted in 0.5 to 10 ms and waits in the frame
 # queue. But a callback waits for the processor while a pass uses every core. Measured with 720p at
@@ -38,6 +38,7 @@ DEPTH = 10
 OVERLAP_SECONDS = 2.0
 
 AUTO: Final = 'auto'
+RAW: Final = 'raw'
 _POLICIES = {  # what qos_overrides may ask for besides
     policy.name.lower(): policy
     for policy in (
@@ -50,23 +51,24 @@ _Taken: TypeAlias = tuple[Any, Any]  # a message, and what the middleware says o
 class ImageSubscription:
     """Takes the images of one topic; any thread may call a method.
 
-    prefix: of the camera's topics. reliability: the parameter image_reliability. on_image: called
-    with each message, one at a time and in order, also over a change of the subscription. group:
-    of this subscription alone, mutually exclusive.
+    name: of the node's own topic, such as ~/image. transport: raw, or that of image_transport
+    whose topic lies below. reliability: the parameter image_reliability. on_image: called with
+    each message, one at a time and in order, also over a change of the subscription. group: of
+    this subscription alone, mutually exclusive.
     """
 
     def __init__(
-        self, node: LifecycleNode, prefix: str, compressed: bool, reliability: str,
+        self, node: LifecycleNode, name: str, transport: str, reliability: str,
         on_image: Callable[[Any], None], group: CallbackGroup,
     ):  # fmt: skip
-        self.message_type = CompressedImage if compressed else Image
+        self.message_type = Image if transport == RAW else CompressedImage
         self.type_name = 'sensor_msgs/msg/' + self.message_type.__name__
         self.wanted = self.decided_by = ''
         self.changed_at = 0.0  # seconds, monotonic; of the last change of the reliability
         self.lost = 0  # images that the middleware knows to be lost on their way
         self._node = node
         self._log = node.get_logger()
-        self._name = _compressed_name(node, prefix) if compressed else prefix + 'image'
+        self._name = name if transport == RAW else _name_below(node, name, transport)
         self.topic = node.resolve_topic_name(self._name)  # full, after remapping
         self._parameter = reliability
         self._on_image = on_image
@@ -200,17 +202,17 @@ class ImageSubscription:
         self._node.destroy_subscription(before)
 
 
-def _compressed_name(node: LifecycleNode, prefix: str) -> str:
+def _name_below(node: LifecycleNode, name: str, transport: str) -> str:
     """Return the topic of compressed images, as image_transport forms it.
 
-    The name of the images after remapping, and /compressed behind it; a rule for the topic
-    image/compressed itself wins.
+    The name of the images after remapping, and the transport behind it; a rule for the topic with
+    both wins.
     """
-    own = prefix + 'image/compressed'
+    own = f'{name}/{transport}'
     resolved = node.resolve_topic_name(own)
     if resolved != node.resolve_topic_name(own, only_expand=True):
         return own
-    return node.resolve_topic_name(prefix + 'image') + '/compressed'
+    return f'{node.resolve_topic_name(name)}/{transport}'
 
 
 def is_reliable(qos: QoSProfile) -> bool:

@@ -18,16 +18,9 @@ from typing import Any, NoReturn
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import (
-    LifecycleNode,
-    LifecycleNodeMixin,
-    LifecycleState,
-    TransitionCallbackReturn,
-)
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
@@ -38,6 +31,7 @@ from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
 from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
 from detsam2_ros.ros.logs import route_logs, unroute_logs
+from detsam2_ros.ros.managed_node import PRIMARY_STATES, ManagedNode
 from detsam2_ros.ros.parameters.advice import undecided_objects
 from detsam2_ros.ros.parameters.declare import (
     NodeParameters,
@@ -69,11 +63,9 @@ objects and corrects past frames.
 
 Topics and services: docs/interfaces.md. Or: ros2 launch detsam2_ros detsam2.launch.py --show-args
 """
-# Between two of these states a transition runs, and the node takes no other transition.
-PRIMARY_STATES = ('unconfigured', 'inactive', 'active', 'finalized')
 
 
-class DetSam2Node(LifecycleNode):
+class DetSam2Node(ManagedNode):
     """Segments the images of its cameras; topics, services and parameters: docs/interfaces.md.
 
     engine_factory: makes the engine from the parameters, on the inference thread.
@@ -81,10 +73,7 @@ class DetSam2Node(LifecycleNode):
     """
 
     def __init__(self, engine_factory: EngineFactory = build_engine, **kwargs: Any):
-        # Reentrant: get_state must answer while a transition loads models. LifecycleNode itself
-        # takes no callback group, but its constructor is no more than these two calls.
-        Node.__init__(self, 'detsam2', **kwargs)
-        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        super().__init__('detsam2', **kwargs)
         self.ended = StopFlag()  # set it to end a transition that waits for models
         self.inference_ended = True  # False when a shutdown could not wait for it
         self._factory = engine_factory
@@ -236,21 +225,6 @@ class DetSam2Node(LifecycleNode):
             f'{transition} failed: {type(error).__name__}: {error}')
         self.get_logger().error(self._problem)
 
-    def _LifecycleNodeMixin__change_state(  # noqa: N802
-        self, transition_id: int,
-    ) -> TransitionCallbackReturn:
-        """Refuse a transition that the state does not allow.
-
-        From Kilted on rclpy refuses it itself; Jazzy's raises, which would end the process.
-        """
-        try:
-            own = super()._LifecycleNodeMixin__change_state  # type: ignore[misc]
-            return own(transition_id)
-        except rclpy_implementation.RCLError:
-            state = self._state_machine.current_state[1]
-            self.get_logger().error(f'the state {state} does not allow transition {transition_id}')
-            return TransitionCallbackReturn.ERROR
-
     # ---- parameters and diagnostics ------------------------------------------------------------
 
     def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -289,7 +263,7 @@ class DetSam2Node(LifecycleNode):
         self.ended.set()
         # A transition that a service started goes first; it sees that the node ends.
         deadline = time.monotonic() + FLUSH_SECONDS + STOP_SECONDS
-        while (state := self._state_machine.current_state[1]) not in PRIMARY_STATES:
+        while (state := self.lifecycle_state) not in PRIMARY_STATES:
             if time.monotonic() > deadline:
                 self.inference_ended = False
                 break

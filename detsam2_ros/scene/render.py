@@ -70,7 +70,7 @@ class Clip:
             self.motion.step()
         view = self.shake.step()
         poses = self.occluders.step(self.motion)
-        image = self._background(view)
+        image = self.background(view)
         depth = self.motion.depth()
         there = np.flatnonzero(depth < 1)
         centres = view.points(self.motion.pos)
@@ -78,7 +78,7 @@ class Clip:
         totals = np.zeros(len(depth), np.int64)
         for ball in there:
             if depth[ball] == 0:
-                self._shade(image, centres[ball])
+                self.shade(image, centres[ball])
         corners, reach = np.zeros((len(depth), 2), np.int64), 0
         if len(there):
             patches = self._patches(view, there, centres, depth)
@@ -91,7 +91,8 @@ class Clip:
         image = self.exposure.expose(image)
         return self._truth(index, image, labels, corners, reach, totals)
 
-    def _background(self, view: View) -> np.ndarray:
+    def background(self, view: View) -> np.ndarray:
+        """Draw the table without balls, uint8 [H, W, 3]."""
         # The table was drawn at `short` pixels per unit around its own centre.
         matrix = view.matrix() / (self.short, self.short, 1)
         middle = np.array([self.table.shape[1] - 1, self.table.shape[0] - 1]) / 2
@@ -116,7 +117,8 @@ class Clip:
             1 - 0.65 * depth[there],
         )
 
-    def _shade(self, image: np.ndarray, centre: np.ndarray) -> None:
+    def shade(self, image: np.ndarray, centre: np.ndarray) -> None:
+        """Draw the shadow of a ball whose centre is at a pixel."""
         size = self.shadow.shape[0]
         x, y = centre + self.shadow_offset - size // 2
         left, top = math.floor(x), math.floor(y)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from client_cases import STEP, compressed, correction, labels_of, masks, objects
+from client_cases import STEP, compressed, correction, fill, labels_of, masks, objects
 
 pytest.importorskip('rclpy')
 pytest.importorskip('detsam2_msgs.msg')
@@ -30,16 +30,6 @@ pytestmark = pytest.mark.ros
 
 FIRST = labels_of(0, 0, 1, 1, 0, 0, 1, 1)
 AFTER = labels_of(0, 1, 1, 1, 0, 0, 2, 1)
-
-
-def fill(message, source: SimpleNamespace):
-    """Copy a plain object into a real message, field by field."""
-    for name, value in vars(source).items():
-        if isinstance(value, SimpleNamespace):
-            fill(getattr(message, name), value)
-        else:
-            setattr(message, name, value)
-    return message
 
 
 class Sender:

@@ -20,8 +20,8 @@ MAX_ARGUMENTS = 7
 NOT_OURS = {'.git', '.venv', 'build', 'install', 'log', 'out', 'demo_out', 'runs', '__pycache__'}
 ROS_PACKAGES = {
     'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'detsam2_msgs', 'diagnostic_msgs',
-    'launch', 'launch_ros', 'lifecycle_msgs', 'rcl_interfaces', 'rclpy', 'sensor_msgs', 'std_msgs',
-    'std_srvs', 'vision_msgs',
+    'geometry_msgs', 'launch', 'launch_ros', 'lifecycle_msgs', 'rcl_interfaces', 'rclpy',
+    'sensor_msgs', 'std_msgs', 'std_srvs', 'vision_msgs', 'visualization_msgs',
 }  # fmt: skip
 
 
@@ -211,6 +211,8 @@ NEVER = {
     'runtime': (*ROS_PACKAGES, 'detsam2_ros.ros', 'torch'),
     'messages': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
     'client': ('torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
+    'space': (*ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
+    'ros.space': ('torch', 'detsam2_ros.engine', 'detsam2_ros.runtime', 'detsam2_ros.scene'),
     'viewer': ('torch', 'detsam2_ros.engine', 'detsam2_ros.ros'),
     'quality': (
         *ROS_PACKAGES, 'torch', 'detsam2_ros.engine', 'detsam2_ros.runtime', 'detsam2_ros.banks',
@@ -226,6 +228,7 @@ NEVER = {
 OF_NOBODY = 'detsam2_ros.demo'  # only the demo itself imports it
 NO_TORCH = (
     'results.frames', 'results.detections', 'messages.result_fields', 'messages.pixels', 'client',
+    'space.stream', 'ros.space.node',
     'client.recorder', 'viewer.main', 'viewer.follow', 'media.overlay', 'media.video',
     'quality.evaluation', 'quality.revisions', 'quality.formats', 'cli.evaluate.main',
 )  # fmt: skip

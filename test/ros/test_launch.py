@@ -248,12 +248,40 @@ def test_a_wrong_argument_is_named(stand_ins: None, given: dict[str, str], told:
         node(**given)
 
 
+def test_space_is_started_beside_the_node_if_asked_for(stand_ins: None) -> None:
+    name = 'detsam2.launch.py'
+    assert loaded(name).start_space(Context(name)) == []
+    given = {
+        'space': 'true', 'namespace': 'robot', 'window_size': '5',
+        'rectified': 'true', 'depth': '/d', 'camera_info': '/i', 'sam2_model': 'demo',
+    }  # fmt: skip
+    context = Context(name, **given)
+    context.launch_configurations['name'] = 'eyes'
+    (started,) = loaded(name).start_space(context)
+    options = started.options
+    assert options['executable'] == 'detsam2_space'
+    assert (options['name'], options['namespace']) == ('eyes_space', 'robot')
+    assert options['remappings'] == [('~/depth', '/d'), ('~/camera_info', '/i')]
+    parameters = options['parameters'][1].items()
+    own = {k: v.args[0] if isinstance(v, Recorded) else v for k, v in parameters}
+    assert own == {'detsam2': 'eyes', 'window_size': 5, 'rectified': True}
+    from detsam2_ros.ros.space.table import SPECS
+
+    assert set(own) <= {spec.name for spec in SPECS}
+    shared = {*loaded(name).SHARED, *loaded(name).OF_SPACE}
+    assert shared - {'use_sim_time'} <= {spec.name for spec in SPECS}
+
+
 def test_rviz_shows_what_the_node_publishes() -> None:
     config = yaml.safe_load((ROOT / 'config' / 'detsam2.rviz').read_text(encoding='utf-8'))
     displays = config['Visualization Manager']['Displays']
     topics = {d['Topic']['Value']: d for d in displays if 'Topic' in d}
-    assert set(topics) == {'/detsam2/overlay', '/detsam2/masks'}
+    assert set(topics) == {
+        '/detsam2/overlay', '/detsam2/masks', '/detsam2_space/points', '/detsam2_space/markers'}
     reliability = {name: d['Topic']['Reliability Policy'] for name, d in topics.items()}
     # An overlay is published best effort: a reliable display would get none.
     assert reliability['/detsam2/overlay'] == 'Best Effort'
-    assert {d['Class'] for d in topics.values()} == {'rviz_default_plugins/Image'}
+    assert {name: d['Class'].partition('/')[2] for name, d in topics.items()} == {
+        '/detsam2/overlay': 'Image', '/detsam2/masks': 'Image',
+        '/detsam2_space/points': 'PointCloud2', '/detsam2_space/markers': 'MarkerArray',
+    }

@@ -3,6 +3,7 @@
 """Messages for tests of the client, as plain objects with the fields of the real ones."""
 
 from types import SimpleNamespace as Message
+from typing import Any
 
 import numpy as np
 
@@ -85,3 +86,13 @@ def compressed(message: Message) -> Message:
 def labels_of(*pixels: int, width: int = 4) -> np.ndarray:
     """Make a label image of rows of `width` pixels."""
     return np.array(pixels, np.uint16).reshape(-1, width)
+
+
+def fill(message: Any, source: Message) -> Any:
+    """Copy a plain object into a real message, field by field."""
+    for name, value in vars(source).items():
+        if isinstance(value, Message):
+            fill(getattr(message, name), value)
+        else:
+            setattr(message, name, value)
+    return message

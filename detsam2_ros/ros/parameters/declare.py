@@ -18,20 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from detsam2_ros.engine import ConfigError, EngineConfig
 from detsam2_ros.engine.detector.yolo import MIN_IMAGE_SIZE
-from detsam2_ros.ros.parameters.quality import QualityFollower
-from detsam2_ros.ros.parameters.table import (
-    BY_QUALITY,
-    PARAMETERS,
-    RUNTIME,
-    ParameterSpec,
-    Value,
+from detsam2_ros.ros.parameters.checks import (
+    ParameterError,
+    camera_problems,
+    checked,
+    convert,
+    declare,
+    fix,
+    plain,
+    type_of,
 )
+from detsam2_ros.ros.parameters.quality import QualityFollower
+from detsam2_ros.ros.parameters.spec import ParameterSpec
+from detsam2_ros.ros.parameters.table import BY_QUALITY, PARAMETERS, RUNTIME
 
 __all__ = [
     'PARAMETERS',
@@ -44,14 +48,6 @@ __all__ = [
     'read_parameters',
 ]
 
-_TYPES = {
-    bool: Parameter.Type.BOOL,
-    int: Parameter.Type.INTEGER,
-    float: Parameter.Type.DOUBLE,
-    str: Parameter.Type.STRING,
-    tuple: Parameter.Type.STRING_ARRAY,
-}
-_CAMERA = re.compile(r'[a-z][a-z0-9]*(_[a-z0-9]+)*')
 _DEVICE = re.compile(r'auto|cpu|cuda(:[0-9]+)?')
 # The node's own names under ~/, of topics and of services.
 _TAKEN = {
@@ -62,14 +58,9 @@ _TAKEN = {
     'get_transition_graph', 'get_parameters', 'set_parameters', 'set_parameters_atomically',
     'list_parameters', 'describe_parameters', 'get_parameter_types', 'get_type_description',
 }  # fmt: skip
-_INT64_MAX = 2**63 - 1
 QUEUE_BY_MODE = {'online': 2, 'window': 20}  # frames; what queue_size 0 stands for
 # There is no public way to ask which values were given; '' is none of a number.
 _NOT_GIVEN = ''
-
-
-class ParameterError(ValueError):
-    """Parameters that the node cannot run with; the message names them and the way out."""
 
 
 @dataclass(frozen=True)
@@ -145,26 +136,20 @@ def declare_parameters(node: Node) -> None:
     quality = ''
     given_by_itself: set[str] = set()  # of those whose default goes by quality
     for spec in PARAMETERS.values():
-        # rclpy refuses `0` for a float and an empty YAML list in sentences of its own: accept any
-        # type first, then fix the type.
         by_quality = spec.name in BY_QUALITY
-        default = _NOT_GIVEN if by_quality else _plain(spec.default)
-        given: Any = node.declare_parameter(
-            spec.name, default, ParameterDescriptor(dynamic_typing=True)
-        ).value
+        default = _NOT_GIVEN if by_quality else plain(spec.default)
+        given = declare(node, spec, default)
         if by_quality and given == _NOT_GIVEN:
             given = spec.default_of(quality)
         elif by_quality:
             given_by_itself.add(spec.name)
         try:
-            value = _checked(spec, given)
+            value = fix(node, spec, given)
         except ParameterError as error:
             problems.append(str(error))
             continue
         if spec.name == 'quality':  # declared before those that it gives a default
             quality = str(value)
-        parameter = Parameter(spec.name, _type(spec), _plain(value))
-        node.set_descriptor(spec.name, _descriptor(spec), parameter.get_parameter_value())
     if problems:
         raise ParameterError('; '.join(problems))
     _warn_about_misspelt_names(node)
@@ -227,12 +212,12 @@ def _together(given: Mapping[str, Any]) -> NodeParameters:
     problems = []
     for name, spec in PARAMETERS.items():
         try:
-            values[name] = _checked(spec, given[name])
+            values[name] = checked(spec, given[name])
         except ParameterError as error:
             problems.append(str(error))
     if problems:
         raise ParameterError('; '.join(problems))
-    problems += _camera_problems(values['cameras'])
+    problems += camera_problems(values['cameras'], _TAKEN)
     if not _DEVICE.fullmatch(values['device']):
         problems.append(
             f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {values['device']!r}"
@@ -255,22 +240,6 @@ def _together(given: Mapping[str, Any]) -> NodeParameters:
     return NodeParameters(engine=engine, **values)
 
 
-def _camera_problems(cameras: tuple[str, ...]) -> list[str]:
-    problems = []
-    for name in cameras:
-        if not _CAMERA.fullmatch(name):
-            problems.append(
-                f'cameras: {name!r} cannot be part of a topic name; use lower-case letters, '
-                f'digits and single underscores, a letter first'
-            )
-        elif name in _TAKEN:
-            problems.append(f'cameras: {name!r} is a name of the node itself; use another one')
-    twice = sorted({name for name in cameras if cameras.count(name) > 1})
-    if twice:
-        problems.append(f'cameras: {", ".join(map(repr, twice))} is there more than once')
-    return problems
-
-
 def _path_problems(directory: str, bank: str) -> list[str]:
     problems = []
     if directory and not Path(directory).expanduser().is_absolute():
@@ -286,91 +255,13 @@ def _path_problems(directory: str, bank: str) -> list[str]:
     return problems
 
 
-def _checked(spec: ParameterSpec, given: Any) -> Value:
-    """Return a value in the type of its parameter; raises ParameterError that names it."""
-    value = _convert(spec, given)
-    if type(value) is not type(spec.default):
-        raise ParameterError(f'{spec.name} must be {_WANTED[spec.type_name]}, got {given!r}')
-    if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
-        raise ParameterError(f'{spec.name} must be {_WANTED[spec.type_name]}, got {given!r}')
-    if isinstance(value, (int, float)) and spec.minimum is not None:
-        maximum = _INT64_MAX if spec.maximum is None else spec.maximum
-        if not spec.minimum <= value <= maximum:  # NaN is refused here too
-            text = spec.range_text if spec.maximum is None else f'in {spec.range_text}'
-            raise ParameterError(f'{spec.name} must be {text}, got {given!r}')
-    if spec.choices and value not in spec.choices:
-        raise ParameterError(f'{spec.name} must be one of {spec.range_text}, got {given!r}')
-    return value  # type: ignore[no-any-return]
-
-
-_WANTED = {
-    'bool': 'true or false',
-    'integer': 'a whole number',
-    'double': 'a number',
-    'string': "a string (in YAML, put '' around what looks like a number)",
-    'string list': 'a list of strings such as [a, b]',
-}
-
-
-def _convert(spec: ParameterSpec, given: Any) -> Any:
-    """Convert values that YAML cannot express otherwise; return any other value unchanged."""
-    if isinstance(spec.default, float) and isinstance(given, int) and not isinstance(given, bool):
-        return float(given)
-    if isinstance(spec.default, tuple):
-        if given is None:  # an empty YAML list has no type, so that rclpy gives no value
-            return ()
-        if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):
-            items = [str(v) if type(v) is int else v for v in given]
-            return () if items == [''] else tuple(items)
-    return given
-
-
 def _converted(changes: list[Parameter]) -> list[Parameter]:
     """Convert values that are about to be set, before rclpy compares types."""
     converted = []
     for change in changes:
         spec = PARAMETERS.get(change.name)
-        value = None if spec is None else _convert(spec, change.value)
+        value = None if spec is None else convert(spec, change.value)
         if spec is not None and type(value) is type(spec.default):
-            change = Parameter(spec.name, _type(spec), _plain(value))
+            change = Parameter(spec.name, type_of(spec), plain(value))
         converted.append(change)
     return converted
-
-
-def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(
-        name=spec.name,
-        type=_type(spec).value,
-        description=spec.description,
-        read_only=spec.read_only,
-        additional_constraints=_constraints(spec),
-    )
-    if spec.minimum is not None:
-        if isinstance(spec.default, float):
-            assert spec.maximum is not None
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(spec.minimum), to_value=float(spec.maximum))
-            ]
-        else:
-            maximum = _INT64_MAX if spec.maximum is None else int(spec.maximum)
-            descriptor.integer_range = [
-                IntegerRange(from_value=int(spec.minimum), to_value=maximum)
-            ]
-    return descriptor
-
-
-def _constraints(spec: ParameterSpec) -> str:
-    parts = [f'one of {spec.range_text}'] if spec.choices else []
-    if spec.unit:
-        parts.append(f'in {spec.unit}')
-    if spec.read_only:
-        parts.append('set at start only')
-    return '; '.join(parts)
-
-
-def _type(spec: ParameterSpec) -> Parameter.Type:
-    return _TYPES[type(spec.default)]
-
-
-def _plain(value: Value) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -4,15 +4,19 @@
 
 python -m detsam2_ros.ros.parameters.docs markdown > docs/parameters.md
 python -m detsam2_ros.ros.parameters.docs yaml > config/detsam2.yaml
+python -m detsam2_ros.ros.parameters.docs space    # the table of docs/space.md
 """
 
 from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Sequence
 
 from detsam2_ros.engine.config_fields import QUALITIES
-from detsam2_ros.ros.parameters.table import RUNTIME, SECTIONS, ParameterSpec, Value
+from detsam2_ros.ros.parameters.spec import ParameterSpec, Value
+from detsam2_ros.ros.parameters.table import RUNTIME, SECTIONS
+from detsam2_ros.ros.space.table import SPECS
 
 _MADE_BY = 'python -m detsam2_ros.ros.parameters.docs'
 
@@ -66,14 +70,14 @@ def markdown() -> str:
     """Return docs/parameters.md."""
     parts = [_INTRODUCTION]
     for title, specs in SECTIONS:
-        rows = '\n'.join(_row(spec) for spec in specs)
-        parts.append(
-            f'## {title}\n\n'
-            '| name | type | default | range | while running | description |\n'
-            f'|---|---|---|---|---|---|\n{rows}\n'
-        )
+        parts.append(f'## {title}\n\n{_table(specs)}\n')
     parts.append(_NOTES)
     return '\n'.join(parts)
+
+
+def space() -> str:
+    """Return the table of docs/space.md: the parameters of the node detsam2_space."""
+    return _table(SPECS) + '\n'
 
 
 def yaml() -> str:
@@ -102,6 +106,12 @@ def yaml() -> str:
                     f'  # balanced; exact: {_yaml_value(spec.default)}'
                 )
     return '\n'.join(parts) + '\n'
+
+
+def _table(specs: Sequence[ParameterSpec]) -> str:
+    rows = '\n'.join(_row(spec) for spec in specs)
+    head = '| name | type | default | range | while running | description |\n'
+    return f'{head}|---|---|---|---|---|---|\n{rows}'
 
 
 def _row(spec: ParameterSpec) -> str:
@@ -135,7 +145,7 @@ def _wrapped(text: str, used: int) -> str:
 
 def main() -> int:
     """Print the file that the command line names."""
-    files = {'markdown': markdown, 'yaml': yaml}
+    files = {'markdown': markdown, 'yaml': yaml, 'space': space}
     if len(sys.argv) != 2 or sys.argv[1] not in files:
         print(f'usage: {_MADE_BY} {"|".join(files)}', file=sys.stderr)
         return 2

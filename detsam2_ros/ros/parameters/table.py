@@ -4,51 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from detsam2_ros.engine import EngineConfig
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
 from detsam2_ros.engine.config_fields import QUALITIES, parameters
-
-Value = bool | int | float | str | tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """A parameter of the node; its type is that of the default (a tuple: list of strings)."""
-
-    name: str
-    default: Value
-    description: str
-    minimum: int | float | None = None  # of a number, inclusive; None: no bound
-    maximum: int | float | None = None
-    choices: tuple[str, ...] = ()  # of a string; empty: any string
-    read_only: bool = True  # set at start only
-    unit: str = ''
-    balanced: Value | None = None  # the default with quality balanced; None: the same
-
-    def default_of(self, quality: str) -> Value:
-        """Return the default with a quality, one of QUALITIES."""
-        return self.default if quality == 'exact' or self.balanced is None else self.balanced
-
-    @property
-    def type_name(self) -> str:
-        """The type as ROS 2 tools write it."""
-        if isinstance(self.default, tuple):
-            return 'string list'
-        return {bool: 'bool', int: 'integer', float: 'double', str: 'string'}[type(self.default)]
-
-    @property
-    def range_text(self) -> str:
-        """The allowed values; empty when any value of the type is allowed."""
-        if self.choices:
-            return ', '.join(self.choices)
-        if self.minimum is None:
-            return ''
-        unit = f' {self.unit}' if self.unit else ''
-        if self.maximum is None:
-            return f'>= {self.minimum:g}{unit}'
-        return f'{self.minimum:g}..{self.maximum:g}{unit}'
+from detsam2_ros.ros.parameters.spec import ParameterSpec
 
 
 def _engine_specs() -> list[ParameterSpec]:

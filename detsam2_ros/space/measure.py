@@ -1,0 +1,190 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The measure of one object: from the depth inside its mask to a position, or to none.
+
+The centroid is the mean of the points of the visible surface: of the object's side that faces the
+camera, a point for each pixel of the mask. Of a ball that is nearer to the camera than its centre,
+by two thirds of the radius. A pixel without depth, and one at the mask's rim, counts with the
+depth of the nearest pixel that was measured: so holes do not pull the centroid to one side. Where
+depth shows another surface the mask is wrong, and its pixels do not count; save right beside the
+object's own depth, where a depth camera mixes both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from detsam2_ros.results.space import Point, Position, Reason
+
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+_TO_SIGMA = 1.4826  # from the median absolute deviation, of normal noise
+# Shares of the object's own width. Two surfaces are apart where no depth lies in between over the
+# first; what differs by the second from one pixel to the next, in the median, is no surface.
+_GAP, _ROUGH = 0.5, 0.25
+# The nearer surface is the object's if it has this share of the points: what is wrongly inside a
+# mask mostly lies behind. With less it is noise, or something that hides a corner of the object.
+_NEAR_SHARE = 0.25
+_MIN_DEVIATION = 0.1  # share of the object's width
+_BLEEDING = 3  # pixels beside the object's own depth where that of others is no news
+_FEW = 0.1  # share of the depths; so few of another surface say nothing of the mask
+_ROUNDS = 2  # of the cut: the first median and deviation still know of what is cut
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is enough, and what is too much."""
+
+    erosion: int = 1  # pixels that the mask loses all around
+    min_points: int = 20  # fewer are no surface
+    min_share: float = 0.15  # of the eroded mask that must have depth
+    cut: float = 3.0  # deviations from the median along the ray beyond which a point is cut
+    max_pixels: int = 1000  # of a box; of a larger one, every second, third, ... row and column
+
+
+def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Take so many pixels off all sides of a mask, bool [h, w]; the crop's edge is a side too.
+
+    A mask that would vanish loses fewer.
+    """
+    small: np.ndarray = mask.view(np.uint8)
+    for _ in range(pixels):
+        less: np.ndarray = cv2.erode(
+            small, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        )
+        if np.count_nonzero(less) * 3 < np.count_nonzero(small):
+            break
+        small = less
+    return small.view(bool)
+
+
+def stride_of(shape: tuple[int, ...], max_pixels: int) -> int:
+    """Return which rows and columns of a crop count, so that not many more pixels do."""
+    return max(1, round((shape[0] * shape[1] / max_pixels) ** 0.5))
+
+
+def measure(
+    mask: np.ndarray,
+    depth: np.ndarray,
+    rays: np.ndarray,
+    pixel: float,
+    options: MeasureOptions,
+) -> tuple[Position, np.ndarray]:
+    """Measure an object; returns its position and its points, float32 [n, 3], none if not valid.
+
+    mask: bool [h, w]. depth: float32 [h, w], metres, NaN = none. rays: float32 [3, h, w], of
+    CameraModel.rays. All of the same pixels. pixel: how far apart neighbouring rays are at a depth
+    of 1.
+    """
+    inside = eroded(mask, options.erosion)
+    stride = stride_of(mask.shape, options.max_pixels)
+    if stride > 1:
+        some = slice(stride // 2, None, stride)  # as far from either edge
+        mask, inside, depth, rays = (each[..., some, some] for each in (mask, inside, depth, rays))
+    known = inside & np.isfinite(depth + rays[0])
+    z, count = depth[known], int(np.count_nonzero(inside))
+    share = len(z) / count if count else 0.0
+    if len(z) < options.min_points or share < options.min_share:
+        return Position(Reason.TOO_LITTLE_DEPTH, points=len(z), depth_share=share), _NONE
+    width = count**0.5 * stride * pixel
+    keep = _surface(z, width, options)
+    kept = z[keep]
+    # Points follow each other row by row, so most are beside the one before.
+    if len(kept) < options.min_points or (
+        _middle(np.abs(kept[1:] - kept[:-1])) > _ROUGH * width * _middle(kept)
+    ):
+        return Position(Reason.NO_SURFACE, points=len(kept), depth_share=share), _NONE
+    points = np.stack([plane[known][keep] * kept for plane in rays])
+    return (
+        Position(
+            Reason.VALID,
+            centroid=_point(_centroid(mask, known, z, keep, rays, _BLEEDING / stride)),
+            box_min=_point(points.min(axis=1)),
+            box_max=_point(points.max(axis=1)),
+            spread=_point(points.std(axis=1)),
+            points=len(kept),
+            depth_share=share,
+        ),
+        points.T,
+    )
+
+
+_NONE = np.zeros((0, 3), np.float32)
+
+
+def _centroid(
+    mask: np.ndarray,
+    known: np.ndarray,
+    z: np.ndarray,
+    keep: np.ndarray,
+    rays: np.ndarray,
+    bleeding: float,
+) -> np.ndarray:
+    """Return the mean point of the surface, float64 [3].
+
+    known: bool [h, w], the pixels that were measured. z, keep: of these, their depth and whether
+    it is of the object. bleeding: _BLEEDING, in pixels that count.
+    """
+    good = known.copy()
+    good[known] = keep
+    away, own = _nearest(good)
+    counts = mask & np.isfinite(rays[0])
+    if np.count_nonzero(keep) < (1 - _FEW) * len(keep):
+        _, any_ = _nearest(known)
+        counts &= keep[any_] | (away <= bleeding)
+    depth = z[keep][own[counts]]
+    return np.array([np.mean(plane[counts] * depth, dtype=np.float64) for plane in rays])
+
+
+def _nearest(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each pixel how far the nearest one that is there is, and which, row by row."""
+    away, label = cv2.distanceTransformWithLabels(
+        (~there).view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    number = np.zeros(int(label.max()) + 1, np.intp)
+    number[label[there]] = np.arange(np.count_nonzero(there))
+    return away, number[label]
+
+
+def _point(values: np.ndarray) -> Point:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+def _middle(values: np.ndarray) -> float:
+    """Return the median, the upper one of two; 0 of nothing."""
+    half = len(values) // 2
+    return float(np.partition(values, half)[half]) if len(values) else 0.0
+
+
+def _surface(z: np.ndarray, width: float, options: MeasureOptions) -> np.ndarray:
+    """Return which depths are of the object's own surface, bool [n].
+
+    width: of the object at a depth of 1.
+    """
+    ordered = _own(np.sort(z), width)
+    for _ in range(_ROUNDS):
+        middle = float(ordered[len(ordered) // 2])
+        # Where depth comes in steps, most of a surface may lie on one.
+        deviation = _TO_SIGMA * _middle(np.abs(ordered - middle))
+        deviation = max(deviation, _MIN_DEVIATION * width * middle)
+        reach = options.cut * deviation
+        first, last = np.searchsorted(ordered, [middle - reach, middle + reach])
+        ordered = ordered[first:last]
+    return (z >= ordered[0]) & (z <= ordered[-1])
+
+
+def _own(ordered: np.ndarray, width: float) -> np.ndarray:
+    """Return the depths of the object itself, where there are surfaces at several.
+
+    ordered: depths, ascending.
+    """
+    ends = np.flatnonzero(ordered[1:] - ordered[:-1] > _GAP * width * ordered[:-1]) + 1
+    if not len(ends):
+        return ordered
+    bounds = [0, *ends.tolist(), len(ordered)]
+    parts = [ordered[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    large = [part for part in parts if len(part) >= _NEAR_SHARE * len(ordered)]
+    return large[0] if large else max(parts, key=len)

@@ -1,0 +1,343 @@
+# Copyright 2026 detsam2_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""One camera: its frames meet their depth images, and past frames are measured anew.
+
+A frame waits for the depth image with its very stamp. Once a newer one came, or the frame has
+waited for long enough, the nearest within max_stamp_difference serves; without one the frame is
+published without positions. What comes later, a better depth image or better masks, makes a
+correction as long as the frame is in reach. Any one thread at a time may call a stream.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detsam2_ros.client.frame import TimelineFrame
+from detsam2_ros.results.space import Reason, SpaceFrame
+from detsam2_ros.space.books import Books, Unused
+from detsam2_ros.space.camera import CameraModel, CameraView
+from detsam2_ros.space.depth import DepthImage
+from detsam2_ros.space.measure import MeasureOptions
+from detsam2_ros.space.objects import FrameMeasure, Measured, measure_frame, without_depth
+
+_REMEDY = 'remap camera_info to that of the segmented image'
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """How frames and depth images meet."""
+
+    reach: int = 50  # frames back from the newest that corrections come for: M + K
+    waiting: int = 60  # depth images that wait for their frame at most
+    max_stamp_difference: int = 0  # nanoseconds; 0: the very stamp only
+    max_depth_delay: float = 0.5  # seconds that a frame waits for its depth image
+    check_frame_id: bool = True  # of the depth image against that of the masks
+    measure: MeasureOptions = MeasureOptions()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A frame to publish: a new one, or a correction (revision above 0)."""
+
+    frame: SpaceFrame
+    points: dict[int, np.ndarray] | None  # by id, float32 [n, 3]; None unless asked for
+
+
+@dataclass
+class _Held:
+    """A frame in reach."""
+
+    masks: TimelineFrame
+    arrived: float  # seconds, monotonic
+    revision: int = -1  # as published; -1: not yet
+    depth: int | None = None  # stamp of the depth image that serves
+    camera: CameraView | None = None
+    measured: dict[int, Measured] = field(default_factory=dict)
+
+    @property
+    def is_published(self) -> bool:
+        return self.revision >= 0
+
+    def distance(self) -> float:
+        """Return how far its depth image is, nanoseconds; infinite without one."""
+        return float('inf') if self.depth is None else abs(self.depth - self.masks.stamp)
+
+
+@dataclass
+class _Depth:
+    image: DepthImage
+    used: bool = False
+
+
+class SpaceStream:
+    """Takes frames, depth images and calibrations of one camera; gives frames in space.
+
+    number: of its first stream, greater than that of any stream before, also of a process that
+    has ended; it counts up with each restart.
+    """
+
+    def __init__(self, options: SpaceOptions, number: int = 0):
+        self.options = options
+        self.books = Books()
+        self.refusal = ''  # of the newest depth image; '' if it could be used
+        self.camera_refusal = ''  # of the calibration, for the newest frame measured
+        self.want_points = False
+        self._number = number
+        self._masks_stream = 0
+        self._camera: CameraView | None = None
+        self._frames: dict[int, _Held] = {}  # by stamp, ascending
+        self._depths: dict[int, _Depth] = {}  # by stamp, in the order of arrival
+        self._newest_depth: int | None = None  # stamp
+        self._decided: int | None = None  # stamp of the newest published frame
+
+    @property
+    def camera(self) -> CameraModel | None:
+        """The calibration that holds for new frames."""
+        return self._camera.model if self._camera else None
+
+    @property
+    def held_frames(self) -> int:
+        """How many frames are in reach."""
+        return len(self._frames)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory the depth images take."""
+        return sum(depth.image.values.nbytes for depth in self._depths.values())
+
+    # ---- in ------------------------------------------------------------------------------------
+
+    def set_camera(self, model: CameraModel, now: float) -> list[Placed]:
+        """Take a calibration, for frames measured from now on; returns frames to publish."""
+        if self._camera is None or self._camera.model != model:
+            self._camera = CameraView.of(model)
+        return self._settle(now)
+
+    def refuse_depth(self, reason: Unused, why: str) -> None:
+        """Count a depth image that could not be read."""
+        self.books.received += 1
+        self.books.unused[reason] += 1
+        self.refusal = why
+
+    def add_depth(self, image: DepthImage, now: float) -> list[Placed]:
+        """Take a depth image; returns the frames to publish. now: seconds, monotonic."""
+        self.books.received += 1
+        if image.stamp in self._depths:
+            self.books.unused[Unused.REPEATED_STAMP] += 1
+            return []
+        newest = next(reversed(self._frames.values())).masks if self._frames else None
+        if misfit := self._misfit(image, newest):
+            self.refusal = misfit
+            self.books.unused[Unused.OTHER_CAMERA] += 1
+            return []
+        self.refusal = ''
+        if self._is_late(image.stamp):
+            self.books.unused[Unused.LATE] += 1
+            return []
+        self.books.waiting += 1
+        self._depths[image.stamp] = _Depth(image)
+        self._newest_depth = image.stamp
+        placed = [*self._settle(now), *self._improve(image.stamp)]
+        self._drop_depths()
+        return placed
+
+    def add_frame(self, frame: TimelineFrame, now: float) -> list[Placed]:
+        """Take a frame of a MaskTimeline, new or changed; returns the frames to publish."""
+        if frame.stream != self._masks_stream:
+            last = self._settle(float('inf'))
+            self._number += 1
+            self._masks_stream = frame.stream
+            self._frames, self._decided = {}, None
+            return [*last, *self.add_frame(frame, now)]
+        if not self._frames:
+            self._refuse_misfits(frame)
+        held = self._frames.get(frame.stamp)
+        if held is not None:
+            held.masks = frame
+            placed = [self._publish(held)] if held.is_published else []
+            return [*placed, *self._settle(now)]
+        if self._frames and frame.stamp < next(iter(self._frames)):
+            self.books.out_of_reach += 1
+            return []
+        self._frames[frame.stamp] = _Held(frame, now)
+        if len(self._frames) > 1:
+            self._frames = dict(sorted(self._frames.items()))
+        placed = self._settle(now)
+        while len(self._frames) > self.options.reach:
+            stamp = next(iter(self._frames))
+            if not self._frames[stamp].is_published:
+                placed.append(self._publish(self._frames[stamp]))
+            del self._frames[stamp]
+        self._drop_depths()
+        return placed
+
+    def look(self, now: float) -> list[Placed]:
+        """Return the frames whose depth has not come in time; call it some times a second."""
+        placed = self._settle(now)
+        self._drop_depths()
+        return placed
+
+    def end(self) -> list[Placed]:
+        """Publish what waits: nothing more will come. Frames and depth images are dropped.
+
+        What comes after it is another stream, whose masks count their restarts from 0.
+        """
+        placed = self._settle(float('inf'))
+        for depth in self._depths.values():
+            self._drop(depth)
+        self._frames, self._depths, self._decided, self._newest_depth = {}, {}, None, None
+        self._number, self._masks_stream = self._number + 1, 0
+        return placed
+
+    # ---- which depth image serves which frame --------------------------------------------------
+
+    def _refuse_misfits(self, masks: TimelineFrame) -> None:
+        """Refuse the depth images that came before the first masks and do not fit them."""
+        for stamp, depth in list(self._depths.items()):
+            misfit = self._misfit(depth.image, masks)
+            if misfit and not depth.used:
+                self.refusal = misfit
+                self.books.waiting -= 1
+                self.books.unused[Unused.OTHER_CAMERA] += 1
+                del self._depths[stamp]
+
+    def _misfit(self, image: DepthImage, masks: TimelineFrame | None) -> str | None:
+        if masks is None:
+            return None
+        frame_id = masks.frame_id if self.options.check_frame_id else None
+        return image.misfit(masks.labels.shape, frame_id)
+
+    def _is_late(self, stamp: int) -> bool:
+        if len(self._frames) < self.options.reach:
+            return False
+        return stamp < next(iter(self._frames)) - self.options.max_stamp_difference
+
+    def _settle(self, now: float) -> list[Placed]:
+        """Publish, in order, the frames whose depth image is known, or will not come."""
+        placed = []
+        for held in [held for held in self._frames.values() if not held.is_published]:
+            stamp = held.masks.stamp
+            if stamp not in self._depths:
+                overtaken = self._newest_depth is not None and self._newest_depth > stamp
+                if not (overtaken and self._camera) and (
+                    now - held.arrived < self.options.max_depth_delay
+                ):
+                    break
+            elif self._camera is None and now - held.arrived < self.options.max_depth_delay:
+                break
+            held.depth = self._nearest(stamp)
+            self._decided = stamp
+            placed.append(self._publish(held))
+        return placed
+
+    def _nearest(self, stamp: int) -> int | None:
+        if stamp in self._depths:
+            return stamp
+        near = min(self._depths, key=lambda other: abs(other - stamp), default=None)
+        if near is None or abs(near - stamp) > self.options.max_stamp_difference:
+            return None
+        return near
+
+    def _improve(self, stamp: int) -> Iterator[Placed]:
+        """Measure published frames anew that a depth image serves better than theirs."""
+        for held in self._frames.values():
+            distance = abs(stamp - held.masks.stamp)
+            if held.is_published and distance < held.distance() and (
+                distance <= self.options.max_stamp_difference
+            ):
+                held.depth, held.measured = stamp, {}
+                yield self._publish(held)
+
+    def _drop_depths(self) -> None:
+        """Drop depth images that no frame in reach uses, and none to come can use."""
+        serving = {held.depth for held in self._frames.values()}
+        pending = any(not held.is_published for held in self._frames.values())
+        idle = [stamp for stamp in self._depths if stamp not in serving]
+        for number, stamp in enumerate(idle, 1):
+            depth = self._depths[stamp]
+            passed = self._decided is not None and (
+                stamp + self.options.max_stamp_difference < self._decided
+            )
+            too_many = len(idle) - number >= self.options.waiting
+            if (passed and not pending) or (depth.used and passed) or too_many:
+                self._drop(depth)
+                del self._depths[stamp]
+
+    def _drop(self, depth: _Depth) -> None:
+        if depth.used:
+            return
+        self.books.waiting -= 1
+        stamp, reach = depth.image.stamp, self.options.max_stamp_difference
+        near = any(abs(stamp - other) <= reach for other in self._frames)
+        self.books.unused[Unused.SUPERSEDED if near else Unused.UNMATCHED] += 1
+
+    def _fits(self, camera: CameraModel, masks: TimelineFrame) -> bool:
+        """Tell whether a calibration is of the camera of the masks; notes why not."""
+        height, width = masks.labels.shape
+        self.camera_refusal = ''
+        if camera.size != (height, width):
+            self.camera_refusal = (
+                f'camera_info is of images of {camera.size[1]}x{camera.size[0]}, the masks are '
+                f'{width}x{height}: {_REMEDY}'
+            )
+        elif self.options.check_frame_id and camera.frame_id != masks.frame_id:
+            self.camera_refusal = (
+                f"camera_info has the frame '{camera.frame_id[:60]}', the masks have "
+                f"'{masks.frame_id[:60]}': {_REMEDY}; or set check_frame_id to false if both are "
+                'one'
+            )
+        return not self.camera_refusal
+
+    # ---- out -----------------------------------------------------------------------------------
+
+    def _publish(self, held: _Held) -> Placed:
+        """Measure a frame with what is known now, and count it."""
+        begin = time.perf_counter()
+        found = self._measured(held)
+        self.books.seconds += time.perf_counter() - begin
+        held.measured = dict(found.by_id)
+        held.revision += 1
+        visible = [o for o in found.objects if o.position.reason is not Reason.NOT_VISIBLE]
+        if held.revision:
+            self.books.corrections += 1
+        else:
+            self.books.frames += 1
+            self.books.without_depth += held.depth is None
+            self.books.objects += len(visible)
+            self.books.valid_objects += sum(thing.valid for thing in visible)
+        masks = held.masks
+        frame = SpaceFrame(
+            stamp=masks.stamp,
+            frame_id=masks.frame_id,
+            stream=self._number,
+            index=masks.index,
+            revision=held.revision,
+            mask_revision=masks.revision,
+            final=masks.final,
+            depth_stamp=held.depth,
+            objects=found.objects,
+            withdrawn_ids=masks.withdrawn_ids,
+        )
+        asked = self.want_points and not held.revision
+        return Placed(frame, dict(found.points) if asked else None)
+
+    def _measured(self, held: _Held) -> FrameMeasure:
+        if held.camera is None or not held.measured:
+            held.camera = self._camera
+        if held.depth is None:
+            return without_depth(held.masks, Reason.NO_DEPTH_IMAGE)
+        depth = self._depths[held.depth]
+        if held.camera is None or not self._fits(held.camera.model, held.masks):
+            return without_depth(held.masks, Reason.NO_CAMERA_INFO)
+        if not depth.used:
+            depth.used = True
+            self.books.used += 1
+            self.books.waiting -= 1
+        return measure_frame(
+            held.masks, depth.image, held.camera, self.options.measure,
+            held.measured, self.want_points and not held.is_published,
+        )  # fmt: skip
