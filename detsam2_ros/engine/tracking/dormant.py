@@ -54,6 +54,16 @@ def asleep(
     return (*dormant, *new)[-most:] if most else ()
 
 
+def may_be_back(obj: TrackedObject, index: int, oldest: int) -> bool:
+    """Tell whether an object may be a dormant one that a prompt on frame `index` shows.
+
+    It is young, that is, no frame before `oldest` shows it, and nobody said who it is. On its
+    first frame it was looked for.
+    """
+    young = obj.born is not None and oldest <= obj.born < index
+    return young and index in obj.prompts and not obj.by_hand and not obj.bank
+
+
 def recalled(
     tools: Toolbox,
     frame: Frame,

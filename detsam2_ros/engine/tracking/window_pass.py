@@ -17,7 +17,7 @@ import torch
 from detsam2_ros.engine.config import frames_to_be_sure
 from detsam2_ros.engine.sam2.steps import MaskPrediction
 from detsam2_ros.engine.tracking.conditioning import Conditioner
-from detsam2_ros.engine.tracking.dormant import is_back, recalled
+from detsam2_ros.engine.tracking.dormant import is_back, may_be_back, recalled
 from detsam2_ros.engine.tracking.following import followed, lost
 from detsam2_ros.engine.tracking.frame_masks import FrameMasks
 from detsam2_ros.engine.tracking.frames import Frame
@@ -238,7 +238,7 @@ class WindowPass:
             frame = self.frames[index]
             young = [
                 obj for obj in self.objects
-                if obj not in recognised and self._may_be_dormant(obj, frame.index)
+                if obj not in recognised and may_be_back(obj, index, self.oldest)
             ]  # fmt: skip
             if not young or not self.dormant:
                 continue
@@ -259,14 +259,6 @@ class WindowPass:
         self.objects += recognised.values()
         self.tools.stats.add(recalled_objects=len(recognised))
         yield from self._unite([(older, own) for own, older in recognised.items()], tracked)
-
-    def _may_be_dormant(self, obj: TrackedObject, index: int) -> bool:
-        """Tell whether an object is young and prompted on a frame, and nobody said who it is.
-
-        It was looked for on its first frame.
-        """
-        young = obj.born is not None and self.oldest <= obj.born < index
-        return young and index in obj.prompts and not obj.by_hand and not obj.bank
 
     def _is_unseen(self, obj: TrackedObject, index: int) -> bool:
         """Tell whether a frame does not show a confirmed object."""
