@@ -111,9 +111,12 @@ def _unused(path: Path, node: str) -> str:
 
 
 def _nodes(content: Mapping[Any, Any], above: str = '') -> Iterator[str]:
-    """Yield the full names, with * and **, of the nodes that a file has parameters for."""
+    """Yield the full names, with * and **, of the nodes that a file has parameters for.
+
+    Or has none, and says so: ros2 launch writes such a file.
+    """
     for key, value in content.items():
-        if key == 'ros__parameters' and value:
+        if key == 'ros__parameters':
             yield above
         elif isinstance(value, Mapping):
             yield from _nodes(value, f'{above}/{str(key).strip("/")}')

@@ -176,6 +176,7 @@ def test_record_results_as_a_process(context_and_executor, tmp_path) -> None:
     )  # fmt: skip
     try:
         sender.until(sender.matched, 60)
+        time.sleep(1.0)  # for its subscriptions to match the publishers here
         for i in range(4):
             sender.send_frame(i, FIRST)
         sender.until(lambda: file.exists() and file.read_text().count('"objects"') == 4)

@@ -49,6 +49,7 @@ def test_the_programs_ask(program: str) -> None:
     ('detsam2: {ros__parameters: {mode: window}}', 'only some for /detsam2'),
     ('/*/other: {ros__parameters: {mode: window}}', 'only some for /*/other'),
     ('/**: {ros__parameters: {mode: window}}', None),
+    ('/**: {ros__parameters: {}}', None),  # of ros2 launch, where nothing is set
     ('/**/detsam2: {ros__parameters: {mode: window}}', None),
     ('/*/detsam2: {ros__parameters: {mode: window}}', None),
     ('robot: {detsam2: {ros__parameters: {mode: window}}}', None),
