@@ -46,7 +46,7 @@ def test_positions_follow_what_becomes_of_a_ghost(start, tmp_path: Path, mode: s
         for box in ('masks', 'objects', 'corrections'):
             publisher = f'{node.name}/{box}'
             wait_until(lambda p=publisher: node.graph.node.count_subscribers(p) == 2, publisher)
-        process.settle(1.0)  # the graph knows of them before the publishers do
+        process.settle(3.0)  # the graph knows of them before the publishers do
         info = camera_info(height=HEIGHT, width=WIDTH)
         info.k = [FOCAL, 0.0, WIDTH / 2, 0.0, FOCAL, HEIGHT / 2, 0.0, 0.0, 1.0]
         process.calibrate(side, info, lambda s: s['camera_info'] != '0')
