@@ -7,8 +7,8 @@ import pytest
 from fakes import ColourDetector, Run, ScriptedDetector, disc_box, scene
 from stream_cases import EMPTY, SIZE, make_bank, picture
 
-from detsam2_ros.engine import Detections, Prompt, PromptError
-from detsam2_ros.engine.tracking.dormant import Look, is_back
+from detsam2_ros.engine import Detections, EngineConfig, Prompt, PromptError
+from detsam2_ros.engine.tracking.dormant import Look, asleep, is_back
 from detsam2_ros.engine.tracking.objects import TrackedObject
 
 pytestmark = pytest.mark.usefixtures('both_modes')
@@ -204,6 +204,15 @@ def test_the_longest_unseen_goes_first():
     assert dormant(run) == [2, 3]
     assert seen(run, *[at(14, 24, 'red')] * 8) == {4}
     assert seen(run, *[EMPTY] * 12, *[at(14, 24, 'blue')] * 8) == {3}
+
+
+def test_it_keeps_the_memories_that_it_reads():
+    run = Run(ColourDetector(COLOURS), **RETURNS)
+    run.push(*[at(14, 24)] * 12)
+    (obj,) = run.stream._state.objects
+    assert len(obj.prompts) == 3
+    (kept,) = asleep((), [obj], EngineConfig(max_conditioned_memories=2))
+    assert list(kept.prompts) == obj.attended(2) and len(obj.prompts) == 3
 
 
 def test_nothing_is_searched_without_an_unmatched_detection():

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.sam2.attended_memories import select_context
 from detsam2_ros.engine.sam2.steps import track_objects
 from detsam2_ros.engine.tracking.frames import Frame
@@ -39,18 +40,21 @@ class Look:
 
 
 def asleep(
-    dormant: Sequence[TrackedObject], retired: Iterable[TrackedObject], most: int
+    dormant: Sequence[TrackedObject], retired: Iterable[TrackedObject], config: EngineConfig
 ) -> tuple[TrackedObject, ...]:
-    """Return the dormant objects and some that have just retired, at most so many.
+    """Return the dormant objects and some that have just retired, at most max_dormant_objects.
 
-    A retired object that was never confirmed is not among them; nor is one that a bank knows,
-    which is looked for on every frame.
+    They keep the conditioned memories that they read. A retired object that was never confirmed is
+    not among them; nor is one that a bank knows, which is looked for on every frame.
     """
     new = []
     for obj in retired:
         if obj.confirmed and obj.prompts and not obj.bank:
             obj = replace(obj.draft(), tracked_memories={}, matched=frozenset(), bank=BankView())
+            attended = obj.attended(config.max_conditioned_memories)
+            obj.prompts = {at: obj.prompts[at] for at in attended}
             new.append(obj)
+    most = config.max_dormant_objects
     return (*dormant, *new)[-most:] if most else ()
 
 

@@ -216,7 +216,7 @@ class PassRunner:
         """Return who is dormant after a pass; other steps may have recalled some meanwhile."""
         left = {obj.serial for obj in run.dormant}
         dormant = [obj for obj in self._holder.state.dormant if obj.serial in left]
-        return asleep(dormant, run.retired, run.tools.config.max_dormant_objects)
+        return asleep(dormant, run.retired, run.tools.config)
 
     def _vanished(self, run: WindowPass, index: int, decided: bool) -> Vanished:
         """Return which ids vanish from frame `index`; decided: tentative ones do.
