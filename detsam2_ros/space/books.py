@@ -15,6 +15,7 @@ class Unused(Enum):
     SUPERSEDED = 'superseded'  # the frames near it had a nearer one
     UNMATCHED = 'unmatched'  # no frame was near enough to it
     LATE = 'late'  # its frame is out of reach
+    RESTARTED = 'restarted'  # of a run that has ended: the stamps of the masks went back
     REPEATED_STAMP = 'repeated_stamp'  # one with this stamp is held
     UNSUPPORTED = 'unsupported_encoding'
     MALFORMED = 'malformed_image'

@@ -71,6 +71,7 @@ class _Held:
 class _Depth:
     image: DepthImage
     used: bool = False
+    unused: Unused | None = None  # as counted; None while it waits
 
 
 class SpaceStream:
@@ -91,6 +92,8 @@ class SpaceStream:
         self._camera: CameraView | None = None
         self._frames: dict[int, _Held] = {}  # by stamp, ascending
         self._depths: dict[int, _Depth] = {}  # by stamp, in the order of arrival
+        # Those since time last went back: if masks restart, they are of the new run.
+        self._ahead: dict[int, _Depth] = {}
         self._newest_depth: int | None = None  # stamp
         self._decided: int | None = None  # stamp of the newest published frame
 
@@ -107,7 +110,8 @@ class SpaceStream:
     @property
     def held_bytes(self) -> int:
         """How much memory the depth images take."""
-        return sum(depth.image.values.nbytes for depth in self._depths.values())
+        held = {id(d): d.image.values for d in (*self._depths.values(), *self._ahead.values())}
+        return sum(values.nbytes for values in held.values())
 
     # ---- in ------------------------------------------------------------------------------------
 
@@ -126,21 +130,23 @@ class SpaceStream:
     def add_depth(self, image: DepthImage, now: float) -> list[Placed]:
         """Take a depth image; returns the frames to publish. now: seconds, monotonic."""
         self.books.received += 1
-        if image.stamp in self._depths:
-            self.books.unused[Unused.REPEATED_STAMP] += 1
-            return []
         newest = next(reversed(self._frames.values())).masks if self._frames else None
         if misfit := self._misfit(image, newest):
             self.refusal = misfit
             self.books.unused[Unused.OTHER_CAMERA] += 1
             return []
         self.refusal = ''
-        if self._is_late(image.stamp):
-            self.books.unused[Unused.LATE] += 1
-            return []
+        depth = _Depth(image)
         self.books.waiting += 1
-        self._depths[image.stamp] = _Depth(image)
+        self._note_ahead(depth)
         self._newest_depth = image.stamp
+        if image.stamp in self._depths:
+            self._discard(depth, Unused.REPEATED_STAMP)
+            return []
+        if self._is_late(image.stamp):
+            self._discard(depth, Unused.LATE)
+            return []
+        self._depths[image.stamp] = depth
         placed = [*self._settle(now), *self._improve(image.stamp)]
         self._drop_depths()
         return placed
@@ -151,6 +157,8 @@ class SpaceStream:
             last = self._settle(float('inf'))
             self._number += 1
             self._masks_stream = frame.stream
+            if self._frames and frame.stamp <= next(reversed(self._frames)):
+                self._restart_depths(frame.stamp)
             self._frames, self._decided = {}, None
             return [*last, *self.add_frame(frame, now)]
         if not self._frames:
@@ -189,7 +197,8 @@ class SpaceStream:
         placed = self._settle(float('inf'))
         for depth in self._depths.values():
             self._drop(depth)
-        self._frames, self._depths, self._decided, self._newest_depth = {}, {}, None, None
+        self._frames, self._depths, self._ahead = {}, {}, {}
+        self._decided, self._newest_depth = None, None
         self._number, self._masks_stream = self._number + 1, 0
         return placed
 
@@ -201,9 +210,9 @@ class SpaceStream:
             misfit = self._misfit(depth.image, masks)
             if misfit and not depth.used:
                 self.refusal = misfit
-                self.books.waiting -= 1
-                self.books.unused[Unused.OTHER_CAMERA] += 1
+                self._discard(depth, Unused.OTHER_CAMERA)
                 del self._depths[stamp]
+                self._ahead.pop(stamp, None)
 
     def _misfit(self, image: DepthImage, masks: TimelineFrame | None) -> str | None:
         if masks is None:
@@ -215,6 +224,31 @@ class SpaceStream:
         if len(self._frames) < self.options.reach:
             return False
         return stamp < next(iter(self._frames)) - self.options.max_stamp_difference
+
+    def _note_ahead(self, depth: _Depth) -> None:
+        """Note a depth image that may be of a new run, whose masks have not come yet."""
+        stamp, newest = depth.image.stamp, self._newest_depth
+        if newest is not None and stamp < newest:
+            self._ahead = {stamp: depth}
+        elif self._ahead and stamp != newest:
+            self._ahead[stamp] = depth
+            if len(self._ahead) > self.options.waiting:
+                self._ahead = {}  # one image came out of order, no more
+
+    def _restart_depths(self, stamp: int) -> None:
+        """Drop the depth images of a run that has ended: time went back to a stamp."""
+        ahead, self._ahead = self._ahead, {}
+        if ahead and next(iter(ahead)) > stamp + self.options.max_stamp_difference:
+            ahead = {}  # from before: the first depth of the new run is about as old as its frame
+        for depth in self._depths.values():
+            if ahead.get(depth.image.stamp) is not depth:
+                self._discard(depth, Unused.RESTARTED)
+        for depth in ahead.values():
+            if depth.unused is not None:
+                self.books.unused[depth.unused] -= 1
+                self.books.waiting += 1
+                depth.unused = None
+        self._depths, self._newest_depth = ahead, next(reversed(ahead), None)
 
     def _settle(self, now: float) -> list[Placed]:
         """Publish, in order, the frames whose depth image is known, or will not come."""
@@ -268,12 +302,15 @@ class SpaceStream:
                 del self._depths[stamp]
 
     def _drop(self, depth: _Depth) -> None:
-        if depth.used:
-            return
-        self.books.waiting -= 1
         stamp, reach = depth.image.stamp, self.options.max_stamp_difference
         near = any(abs(stamp - other) <= reach for other in self._frames)
-        self.books.unused[Unused.SUPERSEDED if near else Unused.UNMATCHED] += 1
+        self._discard(depth, Unused.SUPERSEDED if near else Unused.UNMATCHED)
+
+    def _discard(self, depth: _Depth, reason: Unused) -> None:
+        if not depth.used and depth.unused is None:
+            depth.unused = reason
+            self.books.waiting -= 1
+            self.books.unused[reason] += 1
 
     def _fits(self, camera: CameraModel, masks: TimelineFrame) -> bool:
         """Tell whether a calibration is of the camera of the masks; notes why not."""

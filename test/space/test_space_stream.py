@@ -228,16 +228,54 @@ def test_a_restart_is_another_stream() -> None:
     for i in range(3):
         stream.add_depth(flat_depth(i * STEP), 0.0)
         stream.add_frame(frame_of(CUP, i * STEP, i), 0.0)
-    (placed,) = stream.add_frame(frame_of(CUP, 0, 0, stream=1), 0.0)  # a bag that loops
+    assert stream.add_frame(frame_of(CUP, 0, 0, stream=1), 0.0) == []  # a bag that loops
+    (placed,) = stream.add_depth(flat_depth(0, 3.0), 0.0)
     assert (placed.frame.stream, placed.frame.revision) == (1001, 0)
-    assert positions(placed.frame)[1].valid
+    assert positions(placed.frame)[1].centroid[2] == pytest.approx(3.0)
     stream.add_frame(frame_of(CUP, 9 * STEP, 9, stream=1), 0.0)  # waits for its depth
-    placed = stream.add_frame(frame_of(CUP, 0, 0, stream=2), 0.0)
-    assert [(p.frame.stream, p.frame.index) for p in placed] == [(1001, 9), (1002, 0)]
+    (placed,) = stream.add_frame(frame_of(CUP, 0, 0, stream=2), 0.0)
+    assert (placed.frame.stream, placed.frame.index) == (1001, 9)
+    (placed,) = stream.add_depth(flat_depth(0), 0.0)
+    assert (placed.frame.stream, placed.frame.index) == (1002, 0)
     stream.end()
     stream.add_depth(flat_depth(0), 0.0)
     (placed,) = stream.add_frame(frame_of(CUP, 0, 0), 0.0)
     assert placed.frame.stream == 1003
+    check(stream)
+
+
+@pytest.mark.parametrize('reach', [8, 50])
+@pytest.mark.parametrize('lead', [0, 1, 3])
+@pytest.mark.parametrize('shift', [0, 5])
+def test_after_a_restart_only_depth_of_the_new_run_counts(reach, lead, shift) -> None:
+    """Stamps repeat, or nearly so, and depth comes before the masks that show the restart."""
+    stream = stream_of(reach=reach, max_stamp_difference=20, waiting=60)
+    for i in range(20):
+        stream.add_depth(flat_depth(i * STEP, 1.0), 0.0)
+        stream.add_frame(frame_of(CUP, i * STEP, i), 0.0)
+    placed = []
+    for i in range(15 + lead):
+        placed += stream.add_depth(flat_depth(i * STEP + shift, 3.0), 1.0)
+        check(stream)
+        if i >= lead:
+            index = i - lead
+            placed += stream.add_frame(frame_of(CUP, index * STEP + shift, index, stream=1), 1.0)
+            check(stream)
+    placed = [p.frame for p in placed if p.frame.stream == 1001]
+    assert [frame.index for frame in placed] == list(range(15))
+    assert [positions(f)[1].centroid[2] for f in placed] == pytest.approx([3.0] * 15)
+
+
+def test_depth_out_of_order_before_a_restart_is_not_of_the_new_run() -> None:
+    stream = stream_of(max_stamp_difference=20)
+    for stamp in (0, 2, 1):
+        stream.add_depth(flat_depth(stamp * STEP, 1.0), 0.0)
+    for i in range(3):
+        stream.add_frame(frame_of(CUP, i * STEP, i), 0.0)
+    stream.add_depth(flat_depth(3 * STEP), 0.0)
+    for i in range(2):
+        assert stream.add_frame(frame_of(CUP, i * STEP, i, stream=1), 0.0) == []
+    assert stream.books.unused == {Unused.RESTARTED: 1}
     check(stream)
 
 
