@@ -41,7 +41,7 @@ class MeasureOptions:
     min_points: int = 20  # fewer are no surface
     min_share: float = 0.15  # of the eroded mask that must have depth
     cut: float = 3.0  # deviations from the median along the ray beyond which a point is cut
-    max_pixels: int = 1000  # of a box; of a larger one, every second, third, ... row and column
+    max_pixels: int = 1000  # of a mask; of a larger one, every second, third, ... row and column
 
 
 def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -60,9 +60,16 @@ def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
     return small.view(bool)
 
 
-def stride_of(shape: tuple[int, ...], max_pixels: int) -> int:
-    """Return which rows and columns of a crop count, so that not many more pixels do."""
-    return max(1, round((shape[0] * shape[1] / max_pixels) ** 0.5))
+def rows_that_count(inside: np.ndarray, max_pixels: int) -> slice:
+    """Return which rows and columns of a mask count, so that not many more pixels do."""
+    count = int(np.count_nonzero(inside))
+    stride = max(1, round((count / max_pixels) ** 0.5))
+    while True:
+        some = slice(stride // 2, None, stride)  # as far from either edge
+        # A thin mask may lie between the rows.
+        if stride == 1 or np.count_nonzero(inside[some, some]) * stride**2 * 2 >= count:
+            return some
+        stride -= 1
 
 
 def measure(
@@ -79,9 +86,8 @@ def measure(
     of 1.
     """
     inside = eroded(mask, options.erosion)
-    stride = stride_of(mask.shape, options.max_pixels)
-    if stride > 1:
-        some = slice(stride // 2, None, stride)  # as far from either edge
+    some = rows_that_count(inside, options.max_pixels)
+    if (stride := some.step) > 1:
         mask, inside, depth, rays = (each[..., some, some] for each in (mask, inside, depth, rays))
     known = inside & np.isfinite(depth + rays[0])
     z, count = depth[known], int(np.count_nonzero(inside))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measure of one object: values, and what it does where depth is bad."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,12 +117,34 @@ def test_a_large_object_is_sampled() -> None:
     np.testing.assert_allclose(position.box_max[:2], (199.5 / 300, 199.5 / 300), atol=0.05)
 
 
+@pytest.mark.parametrize('points', [
+    [(20, 20), (420, 420)], [(20, 20), (20, 420), (420, 420)], [(20, 101), (460, 101)],
+    [(101, 20), (101, 460)], [(20, 400), (200, 30), (440, 350)],
+])  # fmt: skip
+@pytest.mark.parametrize('width', [3, 6, 14])
+def test_poles_and_cables(points: list[tuple[int, int]], width: int) -> None:
+    """Thin masks in large boxes: what counts is how many pixels the mask has, not its box."""
+    labels = np.zeros((480, 480), np.uint8)
+    cv2.polylines(labels, [np.array(points, np.int32)], False, 1, width)
+    x, y, wide, high = cv2.boundingRect(labels)
+    mask = np.ascontiguousarray(labels[y : y + high, x : x + wide] > 0)
+    rays = CameraView.of(CameraModel((high, wide), (600.0, 600.0), (0.0, 0.0))).rays
+    for few in (200, 1000):
+        position, _ = measure(
+            mask, np.ones(mask.shape, np.float32), rays, 1 / 600,
+            MeasureOptions(max_pixels=few))
+        assert position.valid and position.centroid[2] == pytest.approx(1)
+        rows, columns = np.nonzero(mask)
+        middle = np.array([columns.mean(), rows.mean()]) / 600
+        np.testing.assert_allclose(position.centroid[:2], middle, atol=0.012)
+
+
 @given(
-    near=st.floats(0.3, 5.0), gap=st.floats(0.5, 10.0), share=st.floats(0.3, 1.0),
+    near=st.floats(0.3, 5.0), gap=st.floats(0.5, 10.0), share=st.floats(0.4, 1.0),
     missing=st.floats(0.0, 0.6), seed=st.integers(0, 99),
 )  # fmt: skip
 def test_never_the_background(near, gap, share, missing, seed) -> None:
-    """With 30 % of the object in its mask, wherever, the position is the object's or none."""
+    """With 40 % of the object in its mask, wherever, the position is the object's or none."""
     rng = np.random.default_rng(seed)
     depth = np.where(rng.random(MASK.shape) < share, near, near + gap * near)
     depth = depth + rng.normal(0, 0.003 * near, MASK.shape)

@@ -115,7 +115,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         'max_pixels',
         MeasureOptions.max_pixels,
-        'Of an object whose box has more pixels, every second, third, ... row and column counts: '
+        'Of an object whose mask has more pixels, every second, third, ... row and column counts: '
         'what it costs, and how dense its part of the point cloud is.',
         100,
         10000000,
