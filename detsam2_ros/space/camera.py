@@ -16,10 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from detsam2_ros.results.masks import Box
+
 PLUMB_BOB, RATIONAL = 'plumb_bob', 'rational_polynomial'
 _LENGTHS = {PLUMB_BOB: (4, 5), RATIONAL: (8,)}  # of D; none at all means no distortion
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _NEWTON_STEPS, _EXACT = 12, 1e-9
+_TILE = 64  # pixels, a side
 _CALIBRATE = 'calibrate the camera, or remap camera_info to that of the segmented image'
 
 
@@ -38,11 +41,15 @@ class CameraModel:
     rotation: tuple[float, ...] = _IDENTITY  # R, row by row
     frame_id: str = ''  # of the optical frame
 
-    def rays(self) -> np.ndarray:
-        """Return the ray of each pixel, float32 [3, H, W]; NaN where the distortion has none."""
-        height, width = self.size
-        x = (np.arange(width) - self.centre[0]) / self.focal[0]
-        y = (np.arange(height) - self.centre[1]) / self.focal[1]
+    def rays(self, box: Box | None = None) -> np.ndarray:
+        """Return the ray of each pixel, float32 [3, H, W]; NaN where the distortion has none.
+
+        box: of the pixels; None means all.
+        """
+        x0, y0, x1, y1 = box or (0, 0, self.size[1], self.size[0])
+        width, height = x1 - x0, y1 - y0
+        x = (np.arange(x0, x1) - self.centre[0]) / self.focal[0]
+        y = (np.arange(y0, y1) - self.centre[1]) / self.focal[1]
         flat = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         if self.distortion:
             flat = undistort(flat, self.distortion)
@@ -61,17 +68,32 @@ class CameraModel:
         return flat * self.focal + self.centre
 
 
-@dataclass(frozen=True, eq=False)
 class CameraView:
-    """A camera with the rays of its pixels, which take some time to make."""
+    """A camera with the rays of its pixels, made tile by tile as they are asked for.
 
-    model: CameraModel
-    rays: np.ndarray  # of CameraModel.rays
+    With distortion they take up to a second for a whole image, and a calibration may claim any
+    size. Any one thread at a time may call a view.
+    """
 
-    @classmethod
-    def of(cls, model: CameraModel) -> CameraView:
-        """Make the rays of a camera."""
-        return cls(model, model.rays())
+    def __init__(self, model: CameraModel):
+        self.model = model
+        self._rays: np.ndarray | None = None  # float32 [3, H, W]
+        self._made: set[tuple[int, int]] = set()  # tiles: y, x
+
+    def rays(self, box: Box) -> np.ndarray:
+        """Return CameraModel.rays of a box inside the image, float32 [3, h, w]: a view."""
+        height, width = self.model.size
+        x0, y0, x1, y1 = box
+        if self._rays is None:
+            self._rays = np.empty((3, height, width), np.float32)
+        for y in range(y0 // _TILE * _TILE, y1, _TILE):
+            for x in range(x0 // _TILE * _TILE, x1, _TILE):
+                if (y, x) in self._made:
+                    continue
+                right, bottom = min(x + _TILE, width), min(y + _TILE, height)
+                self._rays[:, y:bottom, x:right] = self.model.rays((x, y, right, bottom))
+                self._made.add((y, x))
+        return self._rays[:, y0:y1, x0:x1]
 
     @property
     def pixel(self) -> float:

@@ -107,12 +107,10 @@ def _box(thing: ObjectInfo, shape: tuple[int, ...]) -> Box | None:
 def _measured(
     pixels: np.ndarray, box: Box, depth: DepthImage, view: CameraView, options: MeasureOptions
 ) -> tuple[Position, np.ndarray]:
-    x0, y0, x1, y1 = box
-    height, width = view.model.size
     return measure(
         pixels,
-        depth.crop(box, (height, width)),
-        view.rays[:, y0:y1, x0:x1],
+        depth.crop(box, view.model.size),
+        view.rays(box),
         view.pixel,
         options,
     )

@@ -118,7 +118,7 @@ class SpaceStream:
     def set_camera(self, model: CameraModel, now: float) -> list[Placed]:
         """Take a calibration, for frames measured from now on; returns frames to publish."""
         if self._camera is None or self._camera.model != model:
-            self._camera = CameraView.of(model)
+            self._camera = CameraView(model)
         return self._settle(now)
 
     def refuse_depth(self, reason: Unused, why: str) -> None:

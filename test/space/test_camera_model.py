@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from detsam2_ros.space.camera import (
     CameraModel,
     CameraRefused,
+    CameraView,
     distort,
     read_camera,
     undistort,
@@ -85,6 +86,14 @@ def test_rays_are_what_opencv_undistorts(name: str) -> None:
     assert (known & converged).mean() > 0.9
     both = known & converged
     assert np.abs(ours - theirs)[both].max() * matrix[0, 0] < 0.01  # pixels
+
+
+@pytest.mark.parametrize('box', [(0, 0, 640, 480), (63, 64, 65, 129), (600, 470, 640, 480)])
+def test_a_view_makes_the_rays_of_a_box(box: tuple[int, int, int, int]) -> None:
+    model, _, _ = of_real('kinect')
+    view, (x0, y0, x1, y1) = CameraView(model), box
+    for _ in range(2):
+        np.testing.assert_allclose(view.rays(box), model.rays()[:, y0:y1, x0:x1], rtol=1e-6)
 
 
 @pytest.mark.parametrize('name', REAL)

@@ -19,7 +19,7 @@ from detsam2_ros.space.measure import MeasureOptions, eroded, measure
 from detsam2_ros.space.objects import measure_frame
 
 MASK = np.ones((24, 24), bool)
-RAYS = VIEW.rays[:, 20:44, 30:54]
+RAYS = VIEW.rays((30, 20, 54, 44))
 OPTIONS = MeasureOptions()
 
 
@@ -109,7 +109,7 @@ def test_erosion_keeps_a_thin_mask() -> None:
 
 def test_a_large_object_is_sampled() -> None:
     mask = np.ones((400, 400), bool)
-    rays = CameraView.of(CameraModel((400, 400), (300.0, 300.0), (199.5, 199.5))).rays
+    rays = CameraModel((400, 400), (300.0, 300.0), (199.5, 199.5)).rays()
     depth = np.full((400, 400), 1.0, np.float32)
     position, points = measure(mask, depth, rays, 1 / 300, OPTIONS)
     assert 100 < position.points == len(points) < 2000
@@ -128,7 +128,7 @@ def test_poles_and_cables(points: list[tuple[int, int]], width: int) -> None:
     cv2.polylines(labels, [np.array(points, np.int32)], False, 1, width)
     x, y, wide, high = cv2.boundingRect(labels)
     mask = np.ascontiguousarray(labels[y : y + high, x : x + wide] > 0)
-    rays = CameraView.of(CameraModel((high, wide), (600.0, 600.0), (0.0, 0.0))).rays
+    rays = CameraModel((high, wide), (600.0, 600.0), (0.0, 0.0)).rays()
     for few in (200, 1000):
         position, _ = measure(
             mask, np.ones(mask.shape, np.float32), rays, 1 / 600,
@@ -158,7 +158,7 @@ def test_never_the_background(near, gap, share, missing, seed) -> None:
 def test_a_ball_by_its_true_surface() -> None:
     """Two thirds of the radius nearer than the centre, and as the rendered truth has it."""
     scene = TiltedScene(3, length=3)
-    view = CameraView.of(CameraModel((480, 640), (scene.focal,) * 2, scene.centre))
+    view = CameraView(CameraModel((480, 640), (scene.focal,) * 2, scene.centre))
     errors = []
     for frame in scene:
         labels = frame.picture.labels
@@ -177,7 +177,7 @@ def test_a_ball_by_its_true_surface() -> None:
 
 def test_a_ball_as_a_stereo_camera_sees_it() -> None:
     scene = TiltedScene(5, length=9)
-    view = CameraView.of(CameraModel((480, 640), (scene.focal,) * 2, scene.centre))
+    view = CameraView(CameraModel((480, 640), (scene.focal,) * 2, scene.centre))
     errors, lost = [], 0
     for frame in scene:
         values = stereo_depth(

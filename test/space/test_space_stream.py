@@ -159,6 +159,17 @@ def test_the_calibration_of_another_camera(model: CameraModel, text: str) -> Non
     assert text in stream.camera_refusal and 'remap camera_info' in stream.camera_refusal
 
 
+def test_a_calibration_of_any_size_costs_nothing_until_masks_fit_it() -> None:
+    stream = stream_of(camera=False)
+    stream.set_camera(CameraModel((10**9, 10**9), (1.0, 1.0), (0.0, 0.0), (0.1,) * 8), 0.0)
+    stream.add_depth(flat_depth(STEP), 0.0)
+    (placed,) = stream.add_frame(frame_of(CUP, STEP, 0), 0.0)
+    assert positions(placed.frame)[1].reason is Reason.NO_CAMERA_INFO
+    stream.set_camera(MODEL, 0.0)
+    (placed,) = stream.add_frame(frame_of(OTHER, STEP, 0, revision=1), 0.0)
+    assert positions(placed.frame)[1].valid
+
+
 @pytest.mark.parametrize('before', [True, False])
 def test_depth_of_another_camera_is_refused_by_name(before: bool) -> None:
     stream, wrong = stream_of(), DepthImage(STEP, 'left', np.ones(SIZE, np.uint16))

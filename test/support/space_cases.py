@@ -19,7 +19,7 @@ from detsam2_ros.space.depth import DepthImage
 SIZE = (60, 80)  # height, width
 FOCAL = 80.0
 MODEL = CameraModel(SIZE, (FOCAL, FOCAL), (39.5, 29.5), frame_id='camera')
-VIEW = CameraView.of(MODEL)
+VIEW = CameraView(MODEL)
 
 
 def labels_of(**boxes: tuple[int, int, int, int]) -> np.ndarray:
