@@ -19,7 +19,7 @@ class Reason(IntEnum):
     NOT_VISIBLE = 1  # no mask on this frame
     NO_DEPTH_IMAGE = 2  # none with this stamp, or near enough, came in time
     NO_CAMERA_INFO = 3  # none that can be used came
-    TOO_LITTLE_DEPTH = 4  # too few pixels, or too small a share of them, have depth
+    TOO_LITTLE_DEPTH = 4  # too few pixels, too small a share, or the rim alone, have depth
     NO_SURFACE = 5  # the depth inside the mask is scattered, and agrees on no surface
 
 

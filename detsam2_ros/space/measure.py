@@ -30,6 +30,10 @@ _NEAR_SHARE = 0.25
 _MIN_DEVIATION = 0.1  # share of the object's width
 _BLEEDING = 3  # pixels beside the object's own depth where that of others is no news
 _FEW = 0.1  # share of the depths; so few of another surface say nothing of the mask
+# Of an object without depth of its own, the rim of the mask may show that of the background. So
+# its core, the half of the pixels farthest from the edge, must have as great a share of depth as
+# the whole mask, times this.
+_CORE = 1 / 3
 _ROUNDS = 2  # of the cut: the first median and deviation still know of what is cut
 
 
@@ -72,6 +76,14 @@ def rows_that_count(inside: np.ndarray, max_pixels: int) -> slice:
         stride -= 1
 
 
+def _core(mask: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return the half of a mask's inside that is farthest from its edge, bool [h, w], or more."""
+    padded = cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    away = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    core: np.ndarray = away >= _middle(away[inside])
+    return core
+
+
 def measure(
     mask: np.ndarray,
     depth: np.ndarray,
@@ -86,9 +98,12 @@ def measure(
     of 1.
     """
     inside = eroded(mask, options.erosion)
+    core = inside & _core(mask, inside)
     some = rows_that_count(inside, options.max_pixels)
     if (stride := some.step) > 1:
-        mask, inside, depth, rays = (each[..., some, some] for each in (mask, inside, depth, rays))
+        mask, inside, core, depth, rays = (
+            each[..., some, some] for each in (mask, inside, core, depth, rays)
+        )
     known = inside & np.isfinite(depth + rays[0])
     z, count = depth[known], int(np.count_nonzero(inside))
     share = len(z) / count if count else 0.0
@@ -102,6 +117,8 @@ def measure(
         _middle(np.abs(kept[1:] - kept[:-1])) > _ROUGH * width * _middle(kept)
     ):
         return Position(Reason.NO_SURFACE, points=len(kept), depth_share=share), _NONE
+    if np.count_nonzero(core[known][keep]) * count < _CORE * len(kept) * np.count_nonzero(core):
+        return Position(Reason.TOO_LITTLE_DEPTH, points=len(kept), depth_share=share), _NONE
     points = np.stack([plane[known][keep] * kept for plane in rays])
     return (
         Position(

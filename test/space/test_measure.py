@@ -117,6 +117,42 @@ def test_a_large_object_is_sampled() -> None:
     np.testing.assert_allclose(position.box_max[:2], (199.5 / 300, 199.5 / 300), atol=0.05)
 
 
+def disc(radius: float, shift: float = 0.0) -> np.ndarray:
+    y, x = np.mgrid[:90, :90]
+    inside: np.ndarray = np.hypot(x - 45 - shift, y - 45) <= radius
+    return inside
+
+
+def of_disc(mask: np.ndarray, depth: np.ndarray):
+    rays = CameraModel((90, 90), (300.0, 300.0), (45.0, 45.0)).rays()
+    return measure(mask, depth.astype(np.float32), rays, 1 / 300, OPTIONS)[0]
+
+
+@pytest.mark.parametrize('radius', [8, 10, 15, 20, 30, 40])
+@pytest.mark.parametrize('spill', [0.1, 0.2, 0.3])
+@pytest.mark.parametrize('shifted', [False, True])
+def test_the_wall_along_the_rim_is_not_the_object(radius, spill, shifted) -> None:
+    """The object has no depth, as glass and black things do, and its mask is a little wrong."""
+    spill *= radius
+    mask = disc(radius, spill) if shifted else disc(radius + spill)
+    depth = np.where(disc(radius), np.nan, 2.0)
+    assert of_disc(mask, depth).reason is Reason.TOO_LITTLE_DEPTH
+    depth[disc(radius)] = 1.5
+    assert of_disc(mask, depth).centroid[2] == pytest.approx(1.5, abs=0.01)
+
+
+@pytest.mark.parametrize('part', ['left', 'top', 'middle', 'some'])
+@pytest.mark.parametrize('radius', [8, 15, 30])
+def test_depth_on_a_part_of_the_object_is_enough(part: str, radius: int) -> None:
+    y, x = np.mgrid[:90, :90] - 45
+    there = {
+        'left': x < -0.3 * radius, 'top': y < -0.3 * radius, 'middle': disc(0.5 * radius),
+        'some': np.random.default_rng(1).random((90, 90)) < 0.3,
+    }[part]  # fmt: skip
+    position = of_disc(disc(radius), np.where(there, 1.5, np.nan))
+    assert position.valid and position.centroid[2] == pytest.approx(1.5)
+
+
 @pytest.mark.parametrize('points', [
     [(20, 20), (420, 420)], [(20, 20), (20, 420), (420, 420)], [(20, 101), (460, 101)],
     [(101, 20), (101, 460)], [(20, 400), (200, 30), (440, 350)],
