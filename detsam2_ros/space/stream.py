@@ -11,7 +11,7 @@ correction as long as the frame is in reach. Any one thread at a time may call a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,11 +78,19 @@ class SpaceStream:
     """Takes frames, depth images and calibrations of one camera; gives frames in space.
 
     number: of its first stream, greater than that of any stream before, also of a process that
-    has ended; it counts up with each restart.
+    has ended; it counts up with each restart. newest_masks: returns the frame of a stamp as its
+    MaskTimeline knows it now, None if it does not. What other frames say of an object, that it is
+    confirmed or withdrawn, is so on a frame that is published late, too.
     """
 
-    def __init__(self, options: SpaceOptions, number: int = 0):
+    def __init__(
+        self,
+        options: SpaceOptions,
+        number: int = 0,
+        newest_masks: Callable[[int], TimelineFrame | None] = lambda stamp: None,
+    ):
         self.options = options
+        self._newest_masks = newest_masks
         self.books = Books()
         self.refusal = ''  # of the newest depth image; '' if it could be used
         self.camera_refusal = ''  # of the calibration, for the newest frame measured
@@ -333,6 +341,11 @@ class SpaceStream:
 
     def _publish(self, held: _Held) -> Placed:
         """Measure a frame with what is known now, and count it."""
+        newest = self._newest_masks(held.masks.stamp)
+        if newest is not None and newest.stream == held.masks.stream and (
+            newest.revision >= held.masks.revision
+        ):
+            held.masks = newest
         begin = time.perf_counter()
         found = self._measured(held)
         self.books.seconds += time.perf_counter() - begin

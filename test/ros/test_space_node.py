@@ -129,6 +129,21 @@ def test_missing_and_late_depth(start: Start) -> None:
     node.process.check_books(2)
 
 
+def test_late_depth_brings_no_withdrawn_id_back(start: Start) -> None:
+    node = start(max_depth_delay=0.1)
+    side = node.side
+    for i in (1, 2):
+        side.send_frame(i, TWO, tentative=(2,))
+        side.frame(i)
+    side.send_correction(TWO, CUP, 2, withdrawn=(2,))
+    side.frame(2, revision=1)
+    side.send_depth(1, 1.0)
+    side.frame(1, revision=1)
+    (message,) = [m for m in side.corrections.messages if m.frame_index == 1]
+    assert [thing.id for thing in message.objects] == [1]
+    assert list(message.withdrawn_ids) == [2]
+
+
 def test_two_cameras_and_png(start: Start) -> None:
     node = start(('front', 'rear'), '/compressed', depth_transport='compressed')
     for metres, (name, side) in enumerate(node.sides.items(), 1):

@@ -114,6 +114,22 @@ def test_missing_depth_is_said_in_time_and_made_good_later() -> None:
     assert late.frame.revision == 1 and positions(late.frame)[1].valid
 
 
+@pytest.mark.parametrize('waits', [True, False])
+def test_what_is_withdrawn_stays_away_when_depth_comes_late(waits: bool) -> None:
+    """Another frame's correction withdrew the object; this frame has no correction of its own."""
+    newest: dict[int, Any] = {}
+    stream = SpaceStream(SpaceOptions(), newest_masks=newest.get)
+    stream.set_camera(MODEL, 0.0)
+    stream.add_frame(frame_of(CUP, STEP, 0, tentative=(1,)), 0.0)
+    assert len(stream.look(0.1 if waits else 9.0)) == (not waits)
+    newest[STEP] = frame_of(labels_of(), STEP, 0, withdrawn_ids=(1,))
+    (placed,) = stream.add_depth(flat_depth(STEP), 9.1)
+    assert placed.frame.objects == () and placed.frame.withdrawn_ids == (1,)
+    newest[STEP] = frame_of(CUP, STEP, 0, stream=1)  # the timeline knows of a restart already
+    (placed,) = stream.add_frame(frame_of(labels_of(), STEP, 0, revision=1), 9.2)
+    assert placed.frame.objects == ()
+
+
 def test_depth_of_every_other_frame() -> None:
     """Those between are published as soon as a newer depth image shows that theirs is lost."""
     stream = stream_of()

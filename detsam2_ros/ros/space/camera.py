@@ -49,9 +49,11 @@ class SpaceCamera:
         self._prefix = f'~/{name}/' if name else '~/'
         self._lock = threading.Lock()
         # Wall time: greater than that of a process that has ended.
-        self._stream = SpaceStream(parameters.options(), time.time_ns())
+        self._stream = SpaceStream(
+            parameters.options(), time.time_ns(), lambda stamp: self._timeline.at(stamp))
         self._markers = Markers()
         self._reported: set[str] = set()
+        self._timeline = self._new_timeline()
         self._masks: MaskSubscription | None = None
         self._info: Any = None
         self._publishers: list[Any] = []
@@ -99,12 +101,16 @@ class SpaceCamera:
             callback_group=MutuallyExclusiveCallbackGroup(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
         self.depth.open()
-        timeline = MaskTimeline(
-            given.reach, given.max_propagation, max(50, given.reach), given.window_size)
+        self._timeline = self._new_timeline()
         self._masks = subscribe(
             self._node, self._on_frame, namespace=given.detsam2, camera=self.name,
-            timeline=timeline, depth=max(100, 2 * given.reach),
+            timeline=self._timeline, depth=max(100, 2 * given.reach),
             compressed=given.masks_transport == 'compressed')
+
+    def _new_timeline(self) -> MaskTimeline:
+        given = self._parameters
+        return MaskTimeline(
+            given.reach, given.max_propagation, max(50, given.reach), given.window_size)
 
     def unsubscribe(self) -> None:
         """End the subscriptions, and publish the frames that wait for their depth."""
