@@ -240,9 +240,9 @@ def cost(rounds: int = 40) -> str:
     moved = np.roll(labels, 1, axis=1)
     one = np.where((labels == 1) | (moved == 1), np.where(moved == 1, 1, 0), labels)
     times: dict[str, list[float]] = {'a new frame': [], 'all masks': [], 'one of eight': []}
+    space = SpaceStream(SpaceOptions(check_frame_id=False))
+    space.set_camera(camera, 0.0)
     for stamp in range(rounds):
-        space = SpaceStream(SpaceOptions(check_frame_id=False))
-        space.set_camera(camera, 0.0)
         space.add_depth(DepthImage(stamp, '', values), 0.0)
         for revision, (name, shown_labels) in enumerate(
             zip(times, (labels, moved, one.astype(np.uint16)), strict=True)

@@ -34,6 +34,7 @@ _FEW = 0.1  # share of the depths; so few of another surface say nothing of the 
 # its core, the half of the pixels farthest from the edge, must have as great a share of depth as
 # the whole mask, times this.
 _CORE = 1 / 3
+_MOST = 0.6  # share of depth from which on the core cannot have so little
 _ROUNDS = 2  # of the cut: the first median and deviation still know of what is cut
 
 
@@ -98,12 +99,10 @@ def measure(
     of 1.
     """
     inside = eroded(mask, options.erosion)
-    core = inside & _core(mask, inside)
+    whole = mask, inside
     some = rows_that_count(inside, options.max_pixels)
     if (stride := some.step) > 1:
-        mask, inside, core, depth, rays = (
-            each[..., some, some] for each in (mask, inside, core, depth, rays)
-        )
+        mask, inside, depth, rays = (each[..., some, some] for each in (mask, inside, depth, rays))
     known = inside & np.isfinite(depth + rays[0])
     z, count = depth[known], int(np.count_nonzero(inside))
     share = len(z) / count if count else 0.0
@@ -117,8 +116,11 @@ def measure(
         _middle(np.abs(kept[1:] - kept[:-1])) > _ROUGH * width * _middle(kept)
     ):
         return Position(Reason.NO_SURFACE, points=len(kept), depth_share=share), _NONE
-    if np.count_nonzero(core[known][keep]) * count < _CORE * len(kept) * np.count_nonzero(core):
-        return Position(Reason.TOO_LITTLE_DEPTH, points=len(kept), depth_share=share), _NONE
+    if len(kept) < _MOST * count:
+        core = inside & _core(*whole)[some, some]
+        in_core = np.count_nonzero(core[known][keep])
+        if in_core * count < _CORE * len(kept) * np.count_nonzero(core):
+            return Position(Reason.TOO_LITTLE_DEPTH, points=len(kept), depth_share=share), _NONE
     points = np.stack([plane[known][keep] * kept for plane in rays])
     return (
         Position(
