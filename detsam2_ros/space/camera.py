@@ -23,6 +23,8 @@ _LENGTHS = {PLUMB_BOB: (4, 5), RATIONAL: (8,)}  # of D; none at all means no dis
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _NEWTON_STEPS, _EXACT = 12, 1e-9
 _TILE = 64  # pixels, a side
+_MIN_FOCAL, _MAX_PIXELS = 0.1, 1e7  # pixels; no camera is beyond
+_REMEDY = 'remap camera_info to that of the segmented image'
 _CALIBRATE = 'calibrate the camera, or remap camera_info to that of the segmented image'
 
 
@@ -56,8 +58,28 @@ class CameraModel:
         rays = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
         if self.rotation != _IDENTITY:
             rays = rays @ np.reshape(self.rotation, (3, 3)).T
+        with np.errstate(over='ignore'):
+            rays = rays.astype(np.float32)
+        rays[~np.isfinite(rays).all(axis=1)] = np.nan
         # A plane for each coordinate: masks pick from planes many times faster.
-        return np.ascontiguousarray(rays.T.reshape(3, height, width), np.float32)
+        return np.ascontiguousarray(rays.T.reshape(3, height, width))
+
+    def misfit(self, size: tuple[int, int], frame_id: str | None) -> str | None:
+        """Return why this is not the camera of masks of a size and frame, None if it may be.
+
+        size: (height, width). frame_id: None where it is not to be compared.
+        """
+        if self.size != size:
+            return (
+                f'camera_info is of images of {self.size[1]}x{self.size[0]}, the masks are '
+                f'{size[1]}x{size[0]}: {_REMEDY}'
+            )
+        if frame_id is not None and self.frame_id != frame_id:
+            return (
+                f"camera_info has the frame '{self.frame_id[:60]}', the masks have "
+                f"'{frame_id[:60]}': {_REMEDY}; or set check_frame_id to false if both are one"
+            )
+        return None
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return the pixels of points [n, 3] in front of the camera, float64 [n, 2]."""
@@ -166,10 +188,10 @@ def read_camera(info: Any, rectified: bool) -> CameraModel:
         raise CameraRefused(f'camera_info has a size of {width}x{height} pixels; {_CALIBRATE}')
     row = 4 if rectified else 3
     name, (fx, cx, fy, cy) = 'pk'[row == 3], (matrix[i] for i in (0, 2, row + 1, row + 2))
-    if fx <= 0 or fy <= 0:
+    if not _MIN_FOCAL <= min(fx, fy) <= max(fx, fy, abs(cx), abs(cy)) <= _MAX_PIXELS:
         raise CameraRefused(
-            f'camera_info has a focal length of {fx:g}, {fy:g} in {name}, as a camera that is not '
-            f'calibrated; {_CALIBRATE}'
+            f'camera_info has a focal length of {fx:g}, {fy:g} in {name} and a centre of '
+            f'{cx:g}, {cy:g}, as a camera that is not calibrated; {_CALIBRATE}'
         )
     left, top, width, height = _window(info, width, height)
     across, down = max(int(info.binning_x), 1), max(int(info.binning_y), 1)

@@ -24,6 +24,7 @@ from detsam2_ros.results.masks import Box
 
 _MILLIMETRES, _METRES = ('16uc1', 'mono16'), '32fc1'
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_MAX_METRES = 1e5  # beyond is no depth, but an infinity of its driver
 _HEADER_BYTES = 12  # of compressedDepth, before the PNG: an enum and two float parameters
 _REMEDY = 'remap depth to the depth image that is registered to the segmented image'
 
@@ -40,7 +41,7 @@ class DepthImage:
         """Return the depth at the pixels of a box, float32 [h, w] of metres; NaN where none is.
 
         box: in an image of `size`, (height, width). A depth image of another size is sampled at
-        the nearest pixel. 0, NaN, infinite and negative values are none.
+        the nearest pixel. 0, NaN, negative values and those over 100 km are none.
         """
         x0, y0, x1, y1 = box
         if size == self.values.shape:
@@ -52,7 +53,7 @@ class DepthImage:
         metres = part.astype(np.float32)
         if self.values.dtype == np.uint16:
             metres *= np.float32(0.001)
-        metres[~((metres > 0) & (metres < np.inf))] = np.nan
+        metres[~((metres > 0) & (metres < _MAX_METRES))] = np.nan
         return metres
 
     def misfit(self, size: tuple[int, int], frame_id: str | None) -> str | None:

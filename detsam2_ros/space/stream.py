@@ -24,8 +24,6 @@ from detsam2_ros.space.depth import DepthImage
 from detsam2_ros.space.measure import MeasureOptions
 from detsam2_ros.space.objects import FrameMeasure, Measured, measure_frame, without_depth
 
-_REMEDY = 'remap camera_info to that of the segmented image'
-
 
 @dataclass(frozen=True)
 class SpaceOptions:
@@ -94,6 +92,7 @@ class SpaceStream:
         self.books = Books()
         self.refusal = ''  # of the newest depth image; '' if it could be used
         self.camera_refusal = ''  # of the calibration, for the newest frame measured
+        self.failure = ''  # of the last frame that could not be measured: a defect
         self.want_points = False
         self._number = number
         self._masks_stream = 0
@@ -320,23 +319,6 @@ class SpaceStream:
             self.books.waiting -= 1
             self.books.unused[reason] += 1
 
-    def _fits(self, camera: CameraModel, masks: TimelineFrame) -> bool:
-        """Tell whether a calibration is of the camera of the masks; notes why not."""
-        height, width = masks.labels.shape
-        self.camera_refusal = ''
-        if camera.size != (height, width):
-            self.camera_refusal = (
-                f'camera_info is of images of {camera.size[1]}x{camera.size[0]}, the masks are '
-                f'{width}x{height}: {_REMEDY}'
-            )
-        elif self.options.check_frame_id and camera.frame_id != masks.frame_id:
-            self.camera_refusal = (
-                f"camera_info has the frame '{camera.frame_id[:60]}', the masks have "
-                f"'{masks.frame_id[:60]}': {_REMEDY}; or set check_frame_id to false if both are "
-                'one'
-            )
-        return not self.camera_refusal
-
     # ---- out -----------------------------------------------------------------------------------
 
     def _publish(self, held: _Held) -> Placed:
@@ -347,7 +329,11 @@ class SpaceStream:
         ):
             held.masks = newest
         begin = time.perf_counter()
-        found = self._measured(held)
+        try:
+            found = self._measured(held)
+        except Exception as error:  # a defect, which must not hold up the frames that follow
+            self.failure = f'{type(error).__name__}: {error}'
+            found = without_depth(held.masks, Reason.NO_SURFACE)
         self.books.seconds += time.perf_counter() - begin
         held.measured = dict(found.by_id)
         held.revision += 1
@@ -381,7 +367,11 @@ class SpaceStream:
         if held.depth is None:
             return without_depth(held.masks, Reason.NO_DEPTH_IMAGE)
         depth = self._depths[held.depth]
-        if held.camera is None or not self._fits(held.camera.model, held.masks):
+        frame_id = held.masks.frame_id if self.options.check_frame_id else None
+        size = held.masks.labels.shape
+        misfit = held.camera.model.misfit(size, frame_id) if held.camera else None
+        self.camera_refusal = misfit or ''
+        if held.camera is None or misfit:
             return without_depth(held.masks, Reason.NO_CAMERA_INFO)
         if not depth.used:
             depth.used = True

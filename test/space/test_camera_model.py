@@ -88,6 +88,28 @@ def test_rays_are_what_opencv_undistorts(name: str) -> None:
     assert np.abs(ours - theirs)[both].max() * matrix[0, 0] < 0.01  # pixels
 
 
+@pytest.mark.parametrize('entries', [
+    {0: 1e-300}, {4: 1e-300}, {0: 5e-324, 4: 5e-324}, {2: 1e300}, {5: -1e300}, {0: 1e300},
+])  # fmt: skip
+def test_absurd_numbers_are_refused(entries: dict[int, float]) -> None:
+    k = info().k
+    for place, value in entries.items():
+        k[place] = value
+    with pytest.raises(CameraRefused, match='not calibrated'):
+        read_camera(info(k=k), False)
+
+
+@pytest.mark.parametrize('size', [1e30, 1e200, 1e308])
+def test_rays_are_finite_or_none(size: float) -> None:
+    """Of three coordinates none is left without the others."""
+    rays = read_camera(info(d=[size] * 5), False).rays()
+    rays_of_huge = CameraModel((4, 4), (1e-300, 1.0), (1.0, 1.0)).rays()
+    for each in (rays, rays_of_huge):
+        known = np.isfinite(each)
+        assert (known.all(axis=0) == known.any(axis=0)).all()
+        assert not np.isinf(each).any()
+
+
 @pytest.mark.parametrize('box', [(0, 0, 640, 480), (63, 64, 65, 129), (600, 470, 640, 480)])
 def test_a_view_makes_the_rays_of_a_box(box: tuple[int, int, int, int]) -> None:
     model, _, _ = of_real('kinect')

@@ -47,6 +47,12 @@ def test_png(form: str, header: bytes) -> None:
     np.testing.assert_allclose(image.crop(WHOLE, (2, 3)), METRES)
 
 
+def test_absurd_depth_is_none() -> None:
+    values = np.array([[3e38, 1e5, 9e4]], np.float32)
+    np.testing.assert_array_equal(DepthImage(0, '', values).crop((0, 0, 3, 1), (1, 3)), [
+        [np.nan, np.nan, np.float32(9e4)]])
+
+
 def test_inverse_depth() -> None:
     metres = np.array([[0.5, 1.0, 2.0], [np.nan, 4.0, 9.0]], np.float32)
     image = read_depth(inverse_depth(metres, scale=10000.0))

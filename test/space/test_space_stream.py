@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from space_cases import MODEL, SIZE, flat_depth, frame_of, labels_of, positions
 
+import detsam2_ros.space.stream as stream_module
 from detsam2_ros.results.space import Reason
 from detsam2_ros.space.books import Unused
 from detsam2_ros.space.camera import CameraModel
@@ -303,6 +304,25 @@ def test_depth_out_of_order_before_a_restart_is_not_of_the_new_run() -> None:
     for i in range(2):
         assert stream.add_frame(frame_of(CUP, i * STEP, i, stream=1), 0.0) == []
     assert stream.books.unused == {Unused.RESTARTED: 1}
+    check(stream)
+
+
+def test_a_frame_that_fails_does_not_hold_up_the_others(monkeypatch) -> None:
+    measure, failing = stream_module.measure_frame, [2 * STEP]
+
+    def fails(frame, *others):
+        if frame.stamp in failing:
+            raise RuntimeError('a defect')
+        return measure(frame, *others)
+
+    monkeypatch.setattr(stream_module, 'measure_frame', fails)
+    stream, placed = stream_of(), []
+    for i in range(1, 5):
+        placed += stream.add_frame(frame_of(CUP, i * STEP, i), 0.0)
+        placed += stream.add_depth(flat_depth(i * STEP), 0.0)
+    assert [p.frame.index for p in placed] == [1, 2, 3, 4]
+    assert [positions(p.frame)[1].valid for p in placed] == [True, False, True, True]
+    assert stream.failure == 'RuntimeError: a defect'
     check(stream)
 
 

@@ -196,10 +196,16 @@ class SpaceCamera:
         """Do something with the stream, and publish what comes of it, in order."""
         with self._lock:
             try:
-                for placed in act(time.monotonic()):
-                    self._publish(placed)
+                found = list(act(time.monotonic()))
             except Exception as error:
-                self.failure = f'{type(error).__name__}: {error}'
+                found, self.failure = [], f'{type(error).__name__}: {error}'
+            self.failure = self._stream.failure or self.failure
+            for placed in found:
+                try:
+                    self._publish(placed)
+                except Exception as error:  # the others must come nevertheless
+                    self.failure = f'{type(error).__name__}: {error}'
+            if self.failure:
                 self._report(self.masks_topic, f'a frame could not be placed: {self.failure}')
 
     def _publish(self, placed: Placed) -> None:
