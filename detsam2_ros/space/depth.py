@@ -25,6 +25,7 @@ from detsam2_ros.results.masks import Box
 _MILLIMETRES, _METRES = ('16uc1', 'mono16'), '32fc1'
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _MAX_METRES = 1e5  # beyond is no depth, but an infinity of its driver
+_ASPECT = 0.01  # by which two aspects may differ and still be one
 _HEADER_BYTES = 12  # of compressedDepth, before the PNG: an enum and two float parameters
 _REMEDY = 'remap depth to the depth image that is registered to the segmented image'
 
@@ -67,8 +68,10 @@ class DepthImage:
                 f"a depth image has the frame '{self.frame_id[:60]}', the masks have "
                 f"'{frame_id[:60]}': {_REMEDY}; or set check_frame_id to false if both are one"
             )
-        # One row or column more or less may come of rounding, as with 424 x 240 of 1280 x 720.
-        if abs(width * size[0] - height * size[1]) > max(size[0], size[1]):
+        # Of rounding comes a row or column more or less. Sides in eights, as of 424 x 240 and
+        # 848 x 480 for 16 to 9, are less than a hundredth off.
+        off = abs(width * size[0] - height * size[1])
+        if off > max(size[0], size[1], _ASPECT * width * size[0]):
             return (
                 f'a depth image of {width}x{height} has another aspect than masks of '
                 f'{size[1]}x{size[0]}: {_REMEDY}'

@@ -47,6 +47,17 @@ def test_png(form: str, header: bytes) -> None:
     np.testing.assert_allclose(image.crop(WHOLE, (2, 3)), METRES)
 
 
+@pytest.mark.parametrize(
+    ('depth', 'masks', 'fits'),
+    [((240, 424), (720, 1280), True), ((480, 848), (720, 1280), True),
+     ((720, 1280), (240, 424), True), ((480, 640), (720, 1280), False),
+     ((800, 1280), (720, 1280), False), ((1024, 1280), (960, 1280), False)],
+)  # fmt: skip
+def test_aspects_of_video_modes(depth, masks, fits: bool) -> None:
+    image = DepthImage(0, '', np.ones(depth, np.uint16))
+    assert (image.misfit(masks, None) is None) is fits
+
+
 def test_absurd_depth_is_none() -> None:
     values = np.array([[3e38, 1e5, 9e4]], np.float32)
     np.testing.assert_array_equal(DepthImage(0, '', values).crop((0, 0, 3, 1), (1, 3)), [
