@@ -70,6 +70,7 @@ class MaskTimeline:
             raise ValueError(f'max_propagation must be >= 1 or None, got {max_propagation}')
         self._length, self._max_lag = length, max_lag
         self._reach = None if max_propagation is None else max_propagation + window_size
+        self.late_corrections = 0  # of frames that were no longer kept
         self._lock = threading.RLock()
         self._known: dict[int, _FrameParts] = {}
         self._stamps: list[int] = []  # of the known frames, ascending
@@ -189,9 +190,11 @@ class MaskTimeline:
                 if misfit:
                     raise ValueError(misfit)
             if stamp not in self._known and self._is_too_late(record):
+                self.late_corrections += 1
                 return None
             self._note(record, correction.withdrawn_ids)
             if self._is_forgotten(stamp):
+                self.late_corrections += 1
                 return None
             parts = self._parts(stamp)
             held = parts.correction.record if parts.correction is not None else None

@@ -129,6 +129,19 @@ def test_missing_and_late_depth(start: Start) -> None:
     node.process.check_books(2)
 
 
+def test_corrections_out_of_reach_are_counted(start: Start) -> None:
+    node = start(window_size=1, max_propagation=2)
+    side = node.side
+    for i in range(1, 7):
+        side.send_frame(i, CUP)
+        side.send_depth(i, 1.0)
+        side.frame(i)
+    side.send_correction(CUP, MOVED, 1)
+    side.send_correction(CUP, MOVED, 5)
+    side.frame(5, revision=1)
+    node.process.status(lambda s: s['corrections_out_of_reach'] == '1')
+
+
 def test_late_depth_brings_no_withdrawn_id_back(start: Start) -> None:
     node = start(max_depth_delay=0.1)
     side = node.side

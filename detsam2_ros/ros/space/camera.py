@@ -53,6 +53,7 @@ class SpaceCamera:
             parameters.options(), time.time_ns(), lambda stamp: self._timeline.at(stamp))
         self._markers = Markers()
         self._reported: set[str] = set()
+        self._late_corrections = 0  # of timelines before this one
         self._timeline = self._new_timeline()
         self._masks: MaskSubscription | None = None
         self._info: Any = None
@@ -101,6 +102,7 @@ class SpaceCamera:
             callback_group=MutuallyExclusiveCallbackGroup(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
         self.depth.open()
+        self._late_corrections += self._timeline.late_corrections
         self._timeline = self._new_timeline()
         self._masks = subscribe(
             self._node, self._on_frame, namespace=given.detsam2, camera=self.name,
@@ -137,8 +139,9 @@ class SpaceCamera:
     def snapshot(self) -> tuple[Books, int, int]:
         """Return the counts, the frames in reach, and the bytes of their depth images."""
         with self._lock:
-            stream = self._stream
-            return stream.books.copy(), stream.held_frames, stream.held_bytes
+            stream, books = self._stream, self._stream.books.copy()
+            books.out_of_reach += self._late_corrections + self._timeline.late_corrections
+            return books, stream.held_frames, stream.held_bytes
 
     @property
     def refusal(self) -> str:
