@@ -4,19 +4,18 @@
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_left, bisect_right, insort
+from bisect import insort
 from dataclasses import replace
 from typing import Any
 
 from detsam2_ros.client.fates import ObjectFates
 from detsam2_ros.client.space_decode import decode_space
-from detsam2_ros.messages.stamps import nanoseconds
+from detsam2_ros.client.stamped import StampedFrames
 from detsam2_ros.results.frames import ObjectState
 from detsam2_ros.results.space import Object3D, SpaceFrame
 
 
-class SpaceTimeline:
+class SpaceTimeline(StampedFrames[SpaceFrame]):
     """The last frames of objects in space, ascending in stamp; several threads may use it.
 
     length: frames that are kept; the oldest are dropped. max_propagation, window_size: as in
@@ -27,20 +26,11 @@ class SpaceTimeline:
     def __init__(
         self, length: int = 100, max_propagation: int | None = None, window_size: int = 0
     ):
-        if length < 1:
-            raise ValueError(f'length must be >= 1, got {length}')
-        self._length = length
-        self._reach = None if max_propagation is None else max_propagation + window_size
-        self._lock = threading.RLock()
+        super().__init__(length, max_propagation, window_size)
         self._known: dict[int, SpaceFrame] = {}
-        self._stamps: list[int] = []  # of the known frames, ascending
         self._stream = -1
         self._newest = 0  # index
         self._fates = ObjectFates(length)
-
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._stamps)
 
     def add(self, msg: Any) -> SpaceFrame | None:
         """Take a message of objects_3d or of corrections_3d, in any order.
@@ -69,35 +59,6 @@ class SpaceTimeline:
             if len(self._stamps) > self._length:
                 del self._known[self._stamps.pop(0)]
             return self._frame(frame.stamp)
-
-    def frames(self) -> list[SpaceFrame]:
-        """Return the known frames, ascending in stamp."""
-        with self._lock:
-            return [self._frame(stamp) for stamp in self._stamps]
-
-    def latest(self) -> SpaceFrame | None:
-        """Return the known frame with the newest stamp."""
-        with self._lock:
-            return self._frame(self._stamps[-1]) if self._stamps else None
-
-    def at(self, stamp: Any, tolerance: int = 0) -> SpaceFrame | None:
-        """Return the frame at a stamp, or the nearest within a tolerance; as in MaskTimeline."""
-        if tolerance < 0:
-            raise ValueError(f'tolerance must be >= 0 nanoseconds, got {tolerance}')
-        wanted = nanoseconds(stamp)
-        with self._lock:
-            place = bisect_left(self._stamps, wanted)
-            near = self._stamps[max(place - 1, 0) : place + 1]
-            found = min(near, key=lambda other: abs(other - wanted), default=None)
-            if found is None or abs(found - wanted) > tolerance:
-                return None
-            return self._frame(found)
-
-    def at_or_before(self, stamp: Any) -> SpaceFrame | None:
-        """Return the newest known frame that is not newer than a stamp."""
-        with self._lock:
-            place = bisect_right(self._stamps, nanoseconds(stamp))
-            return self._frame(self._stamps[place - 1]) if place else None
 
     def track(self, object_id: int, confirmed: bool = False) -> list[tuple[int, Object3D]]:
         """Return stamp and object wherever an id has a position, ascending in stamp.

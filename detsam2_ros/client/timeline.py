@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +22,7 @@ from detsam2_ros.client.decode import (
 from detsam2_ros.client.fates import ObjectFates
 from detsam2_ros.client.frame import Labels, TimelineFrame
 from detsam2_ros.client.mask_order import MaskOrder
+from detsam2_ros.client.stamped import StampedFrames
 from detsam2_ros.messages.stamps import nanoseconds
 
 
@@ -42,7 +42,7 @@ class _FrameParts:
         return self.correction.record if self.correction is not None else self.first
 
 
-class MaskTimeline:
+class MaskTimeline(StampedFrames[TimelineFrame]):
     """The last frames of one camera with the best masks known, ascending in stamp.
 
     A frame is known once its masks and its objects (or a correction, which has objects too) have
@@ -61,19 +61,16 @@ class MaskTimeline:
         max_lag: int = 50,
         window_size: int = 0,
     ):
-        for name, value in (('length', length), ('max_lag', max_lag)):
-            if value < 1:
-                raise ValueError(f'{name} must be >= 1, got {value}')
+        super().__init__(length, max_propagation, window_size)
+        if max_lag < 1:
+            raise ValueError(f'max_lag must be >= 1, got {max_lag}')
         if window_size < 0:
             raise ValueError(f'window_size must be >= 0, got {window_size}')
         if max_propagation is not None and max_propagation < 1:
             raise ValueError(f'max_propagation must be >= 1 or None, got {max_propagation}')
-        self._length, self._max_lag = length, max_lag
-        self._reach = None if max_propagation is None else max_propagation + window_size
+        self._max_lag = max_lag
         self.late_corrections = 0  # of frames that were no longer kept
-        self._lock = threading.RLock()
         self._known: dict[int, _FrameParts] = {}
-        self._stamps: list[int] = []  # of the known frames, ascending
         self._pending: dict[int, _FrameParts] = {}  # incomplete frames, in the order of arrival
         self._stream = 0
         self._newest: tuple[int, int] | None = None  # stamp and index, from the topic objects
@@ -81,43 +78,6 @@ class MaskTimeline:
         self._masks = MaskOrder()
         self._other_masks: int | None = None  # newest index when masks of another stream arrived
         self._fates = ObjectFates(max_lag)
-
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._stamps)
-
-    def frames(self) -> list[TimelineFrame]:
-        """Return the known frames, ascending in stamp."""
-        with self._lock:
-            return [self._frame(stamp) for stamp in self._stamps]
-
-    def latest(self) -> TimelineFrame | None:
-        """Return the known frame with the newest stamp."""
-        with self._lock:
-            return self._frame(self._stamps[-1]) if self._stamps else None
-
-    def at(self, stamp: Any, tolerance: int = 0) -> TimelineFrame | None:
-        """Return the known frame at a stamp, or the nearest one within a tolerance.
-
-        stamp: nanoseconds or a time message. tolerance: nanoseconds; of two frames equally near,
-        the older one. None when there is no such frame.
-        """
-        if tolerance < 0:
-            raise ValueError(f'tolerance must be >= 0 nanoseconds, got {tolerance}')
-        wanted = nanoseconds(stamp)
-        with self._lock:
-            place = bisect_left(self._stamps, wanted)
-            near = self._stamps[max(place - 1, 0) : place + 1]
-            found = min(near, key=lambda other: abs(other - wanted), default=None)
-            if found is None or abs(found - wanted) > tolerance:
-                return None
-            return self._frame(found)
-
-    def at_or_before(self, stamp: Any) -> TimelineFrame | None:
-        """Return the newest known frame that is not newer than a stamp."""
-        with self._lock:
-            place = bisect_right(self._stamps, nanoseconds(stamp))
-            return self._frame(self._stamps[place - 1]) if place else None
 
     def add_masks(self, msg: Any) -> TimelineFrame | None:
         """Take an Image of the topic masks, or a CompressedImage of masks/compressed.
