@@ -73,11 +73,7 @@ class Conditioner:
                 obj.match(frame.index, float(frame.detections.scores[i]), self.tools.config)
                 rows[i] = -1
         confirmed = self._confirmed(frame.detections, rows, boxes)
-        unseen = [
-            obj for row, obj in enumerate(self.objects)
-            if obj.confirmed and obj.prompts and row not in rows and not boxes[row].any()
-        ]  # fmt: skip
-        back = self._recalled(frame, frame.detections, starts, unseen)
+        back = self._recalled(frame, frame.detections, rows, starts, boxes)
         self._condition(frame, frame.detections, rows, starts, confirmed, back)
 
     def _confirmed(
@@ -197,18 +193,22 @@ class Conditioner:
         self,
         frame: Frame,
         detections: Detections,
+        rows: np.ndarray,
         starts: Sequence[int],
-        unseen: Sequence[TrackedObject],
+        boxes: np.ndarray,
     ) -> dict[int, Look]:
         """Return which of the detections that start an object look like which dormant one."""
         if not self.dormant or not starts:
             return {}
-        rows = np.array(starts)
-        boxes, classes = detections.boxes[rows], detections.class_ids[rows]
+        unseen = [
+            obj for row, obj in enumerate(self.objects)
+            if obj.confirmed and obj.prompts and row not in rows and not boxes[row].any()
+        ]  # fmt: skip
         found = recalled(
-            self.tools, frame, boxes, classes, self.dormant, self.objects, unseen
-        )
-        return {int(rows[i]): obj for i, obj in found.items()}
+            self.tools, frame, detections.boxes[starts], detections.class_ids[starts],
+            self.dormant, self.objects, unseen,
+        )  # fmt: skip
+        return {starts[i]: look for i, look in found.items()}
 
     def _new_object(self, class_id: int, frame: int) -> TrackedObject:
         return TrackedObject(

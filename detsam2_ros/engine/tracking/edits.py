@@ -54,7 +54,7 @@ class StreamEdit:
         dormant = [obj.draft() for obj in self.state.dormant]
         class_name = prompted_class(class_name)
         obj = self._prompted_object(objects, dormant, class_name, object_id)
-        before = None if obj is None else _published_mask(frame, obj)
+        before = None if obj is None else frame.mask_of(obj.id)
         prompt.check(*tools.resizer.size, refines=bool(before))
         with tools.model.inference(), tools.stats.clock('decode_prompt'):
             predicted = decode_prompt(
@@ -227,7 +227,7 @@ class StreamEdit:
         """Return where objects are, prompted or as published, float32 [m, 4]; zeros unseen."""
         boxes = np.zeros((len(objects), 4), np.float32)
         for i, obj in enumerate(objects):
-            shown = _published_mask(frame, obj)
+            shown = frame.mask_of(obj.id)
             if frame.index in obj.prompts:
                 logits = obj.prompts[frame.index].logits
                 boxes[i] = self.tools.resizer.boxes(logits[None])[0]
@@ -244,7 +244,7 @@ class StreamEdit:
             if prompt is not None:
                 known: Mask | None = self.tools.resizer.masks(prompt.logits[None])[0]
             else:
-                known = _published_mask(frame, obj)
+                known = frame.mask_of(obj.id)
             if known is None or obj.class_name != class_name:
                 continue
             if mask.iou(known) >= self.tools.config.merge_iou:
@@ -260,14 +260,6 @@ class StreamEdit:
             ids.note(obj, [frame.index])
         self.tools.stats.add(objects=ids.given, recalled_objects=ids.recalled)
         return replace(self.state, ids=ids.ids, objects=tuple(objects))
-
-
-def _published_mask(frame: Frame, obj: TrackedObject) -> Mask | None:
-    """Return an object's mask as published; None where it was not shown."""
-    if frame.published is None or obj.id is None:
-        return None
-    shown = frame.published.objects.get(obj.id)
-    return None if shown is None else shown.mask
 
 
 def _together(first: Detections | None, second: Detections) -> Detections:

@@ -35,7 +35,7 @@ def path(obj: TrackedObject, frames: Iterable[Frame], min_iou: float) -> set[int
     found: set[int] = set()
     last: Mask | None = None
     for frame in frames:
-        mask = _published(obj, frame)
+        mask = frame.mask_of(obj.id)
         if frame.index in obj.prompts:
             last = mask
         elif last and mask and last.iou(mask) >= min_iou:
@@ -55,15 +55,10 @@ def lost(
     """
     gone = set()
     for obj in candidates:
-        before = _published(obj, frame)
+        before = frame.mask_of(obj.id)
         if masks.mask(obj) is None or masks.visible(obj) or not before:
             continue
         others = [own.mask for other, own in masks.found.items() if other is not obj]
         if all(2 * before.overlap(mask) <= before.area for mask in others):
             gone.add(obj)
     return gone
-
-
-def _published(obj: TrackedObject, frame: Frame) -> Mask | None:
-    shown = frame.published.objects.get(obj.id or 0) if frame.published is not None else None
-    return None if shown is None else shown.mask

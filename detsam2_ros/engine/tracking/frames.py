@@ -15,6 +15,7 @@ from detsam2_ros.engine.sam2.steps import ImageFeatures
 from detsam2_ros.results.detections import Detections
 from detsam2_ros.results.errors import ImageError
 from detsam2_ros.results.frames import FrameResult, Object
+from detsam2_ros.results.masks import Mask
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class Frame:
         if self.features is None:
             raise RuntimeError(f'frame {self.index} is not encoded yet')
         return self.features
+
+    def mask_of(self, object_id: int | None) -> Mask | None:
+        """Return an object's mask as published; None where it was not shown."""
+        if self.published is None or object_id is None:
+            return None
+        shown = self.published.objects.get(object_id)
+        return None if shown is None else shown.mask
 
     def with_result(self, result: FrameResult | None, masks: Mapping[int, torch.Tensor]) -> Frame:
         """Return the frame after a pass; result: None where its masks stay as published.

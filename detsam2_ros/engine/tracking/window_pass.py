@@ -371,11 +371,7 @@ class WindowPass:
         if index not in self.masks:
             return None
         mask = self.masks[index].mask(obj)
-        published = self.frames[index].published
-        if mask is not None or published is None or obj.id is None:
-            return mask
-        shown = published.objects.get(obj.id)
-        return None if shown is None else shown.mask
+        return self.frames[index].mask_of(obj.id) if mask is None else mask
 
     def _withdraw(self) -> None:
         """Let go of tentative objects that the detector does not find where they are."""
