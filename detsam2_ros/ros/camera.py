@@ -13,13 +13,13 @@ import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from detsam2_msgs.msg import CompressedMaskCorrection, MaskCorrection, ObjectArray
 from detsam2_ros.media.overlay import draw_overlay
 from detsam2_ros.messages.stamps import nanoseconds
 from detsam2_ros.results.frames import FrameResult, ObjectState
+from detsam2_ros.ros.camera_topics import CameraTopics, RefusalLog
 from detsam2_ros.ros.detections import DetectionTopic
 from detsam2_ros.ros.image_subscription import ImageSubscription
 from detsam2_ros.ros.images import (
@@ -47,7 +47,6 @@ from detsam2_ros.runtime.worker import INTERNAL, Worker
 NO_CV_BRIDGE = 'cv_bridge_unusable'  # a reason to drop an image
 OBJECTS_DEPTH = 200
 MIN_DEPTH = 10
-_MAX_REFUSALS = 32  # different ones in the log; further ones are only counted
 
 
 class Camera:
@@ -67,24 +66,22 @@ class Camera:
         self.name = name
         self.accounts = accounts
         self._node = node
-        self._log = node.get_logger()
         self._worker = worker
-        self._prefix = f'~/{name}/' if name else '~/'
+        self._topics = CameraTopics(node, name)
+        self._refusals = RefusalLog(node.get_logger())
         self._compressed = parameters.image_transport == 'compressed'
         self._overlay_enabled = parameters.overlay
         self._first: dict[int, FirstLabels] = {}
         self.states: Counter[ObjectState] = Counter()  # of the objects of the newest frame
         self.dormant = 0  # objects that are gone and may return
         self._reach = parameters.engine.max_propagation + parameters.engine.window_size
-        self._reported: set[str] = set()
         self.images = ImageSubscription(
-            node, self._prefix + 'image', parameters.image_transport,
+            node, self._topics.prefix + 'image', parameters.image_transport,
             parameters.image_reliability, self._on_image, MutuallyExclusiveCallbackGroup())
-        self.silence = SilenceWatch(node, self._prefix + 'image', self.images, accounts)
-        self._publishers: list[Any] = []
+        self.silence = SilenceWatch(node, self._topics.prefix + 'image', self.images, accounts)
         self.detections: DetectionTopic | None = None  # with detector: topic
         if parameters.detector == 'topic':
-            self.detections = DetectionTopic(node, name, self._prefix, worker)
+            self.detections = DetectionTopic(node, name, self._topics.prefix, worker)
         try:
             self._advertise(parameters)
         except Exception:  # an invalid QoS override: the topics made so far must go
@@ -92,27 +89,27 @@ class Camera:
             raise
 
     def _advertise(self, parameters: NodeParameters) -> None:
-        config = parameters.engine
+        config, publisher = parameters.engine, self._topics.publisher
         # With a window of one frame a depth of 2 would lose masks on a subscriber that is busy.
         window = max(2 * config.window_size, MIN_DEPTH)
         reach = max(2 * config.max_propagation, MIN_DEPTH)
-        self._masks = self._publisher(Image, 'masks', QoSProfile(depth=window))
-        self._masks_png = self._publisher(
+        self._masks = publisher(Image, 'masks', QoSProfile(depth=window))
+        self._masks_png = publisher(
             CompressedImage, 'masks/compressed', QoSProfile(depth=window))
         # The messages are small, and a busy subscriber should lose none.
-        self._objects = self._publisher(
+        self._objects = publisher(
             ObjectArray, 'objects', QoSProfile(depth=max(window, OBJECTS_DEPTH)))
-        self._corrections = self._publisher(
+        self._corrections = publisher(
             MaskCorrection, 'corrections', QoSProfile(depth=reach))
-        self._corrections_png = self._publisher(
+        self._corrections_png = publisher(
             CompressedMaskCorrection, 'corrections/compressed', QoSProfile(depth=reach))
-        self._overlay = self._publisher(
+        self._overlay = publisher(
             Image, 'overlay', QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
-        self._class_mask = self._publisher(Image, 'class_mask', QoSProfile(depth=window))
+        self._class_mask = publisher(Image, 'class_mask', QoSProfile(depth=window))
         self._tracked = self._label_info = None
         if LabelInfo is not None:
-            self._tracked = self._publisher(Detection2DArray, 'tracked', QoSProfile(depth=window))
-            self._label_info = self._publisher(
+            self._tracked = publisher(Detection2DArray, 'tracked', QoSProfile(depth=window))
+            self._label_info = publisher(
                 LabelInfo, 'label_info',
                 QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
 
@@ -135,8 +132,7 @@ class Camera:
     def destroy(self) -> None:
         """Destroy all topics."""
         self.unsubscribe()
-        while self._publishers:
-            self._node.destroy_lifecycle_publisher(self._publishers.pop())
+        self._topics.destroy()
 
     # ---- in ------------------------------------------------------------------------------------
 
@@ -179,12 +175,8 @@ class Camera:
             QueuedFrame(image, stamp, received, header, self._wants_overlay()))
 
     def _report_refusal(self, text: str) -> None:
-        if text not in self._reported and len(self._reported) < _MAX_REFUSALS:
-            self._reported.add(text)
-            self._log.error(
-                f'{self.images.topic}: {text.rstrip(".")}. Further images like this one are '
-                f'counted in /diagnostics, not reported again.')
-        self.silence.refuse(text, text in self._reported)
+        others = 'Further images like this one are counted in /diagnostics, not reported again.'
+        self.silence.refuse(text, self._refusals.report(self.images.topic, text, others))
 
     # ---- out, on the publishing thread ---------------------------------------------------------
 
@@ -234,10 +226,3 @@ class Camera:
             header = Image().header
             header.stamp = self._node.get_clock().now().to_msg()
             self._label_info.publish(label_info(header, class_names))
-
-    def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Any:
-        publisher = self._node.create_lifecycle_publisher(
-            kind, self._prefix + topic, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
-        self._publishers.append(publisher)
-        return publisher

@@ -19,6 +19,7 @@ from visualization_msgs.msg import MarkerArray
 from detsam2_msgs.msg import Object3DArray
 from detsam2_ros.client import MaskSubscription, MaskTimeline, TimelineFrame, subscribe
 from detsam2_ros.messages.pixels import ImageRefused
+from detsam2_ros.ros.camera_topics import CameraTopics, RefusalLog
 from detsam2_ros.ros.image_subscription import ImageSubscription
 from detsam2_ros.ros.space.markers import Markers
 from detsam2_ros.ros.space.messages import (
@@ -34,7 +35,6 @@ from detsam2_ros.space.depth import read_depth
 from detsam2_ros.space.stream import Placed, SpaceStream
 
 MIN_DEPTH, OBJECTS_DEPTH = 10, 200  # of queues, as in the node detsam2
-_MAX_REFUSALS = 32  # different ones in the log; further ones are only counted
 
 
 class SpaceCamera:
@@ -46,22 +46,21 @@ class SpaceCamera:
         self.calibrations = 0  # messages of camera_info that came
         self.failure = ''  # of the last callback that failed: a defect
         self._node, self._parameters = node, parameters
-        self._prefix = f'~/{name}/' if name else '~/'
+        self._topics = CameraTopics(node, name)
+        self._refusals = RefusalLog(node.get_logger())
         self._lock = threading.Lock()
         # Wall time: greater than that of a process that has ended.
         self._stream = SpaceStream(
             parameters.options(), time.time_ns(), lambda stamp: self._timeline.at(stamp))
         self._markers = Markers()
-        self._reported: set[str] = set()
         self._late_corrections = 0  # of timelines before this one
         self._timeline = self._new_timeline()
         self._masks: MaskSubscription | None = None
         self._info: Any = None
-        self._publishers: list[Any] = []
         self.depth = ImageSubscription(
-            node, self._prefix + 'depth', parameters.depth_transport,
+            node, self._topics.prefix + 'depth', parameters.depth_transport,
             parameters.depth_reliability, self._on_depth, MutuallyExclusiveCallbackGroup())
-        self.info_topic = node.resolve_topic_name(self._prefix + 'camera_info')
+        self.info_topic = node.resolve_topic_name(self._topics.prefix + 'camera_info')
         masks = '/'.join(p for p in (parameters.detsam2.rstrip('/'), name, 'masks') if p)
         self.masks_topic = node.resolve_topic_name(masks)
         try:
@@ -71,25 +70,18 @@ class SpaceCamera:
             raise
 
     def _advertise(self) -> None:
-        given = self._parameters
+        given, publisher = self._parameters, self._topics.publisher
         window = max(2 * given.window_size, OBJECTS_DEPTH)
         reach = max(2 * given.max_propagation, MIN_DEPTH)
-        self._objects = self._publisher(Object3DArray, 'objects_3d', QoSProfile(depth=window))
-        self._corrections = self._publisher(
+        self._objects = publisher(Object3DArray, 'objects_3d', QoSProfile(depth=window))
+        self._corrections = publisher(
             Object3DArray, 'corrections_3d', QoSProfile(depth=reach))
-        self._points = self._publisher(PointCloud2, 'points', QoSProfile(depth=5))
-        self._boxes = self._publisher(MarkerArray, 'markers', QoSProfile(depth=OBJECTS_DEPTH))
+        self._points = publisher(PointCloud2, 'points', QoSProfile(depth=5))
+        self._boxes = publisher(MarkerArray, 'markers', QoSProfile(depth=OBJECTS_DEPTH))
         self._detections = None
         if Detection3DArray is not None:
-            self._detections = self._publisher(
+            self._detections = publisher(
                 Detection3DArray, 'detections_3d', QoSProfile(depth=MIN_DEPTH))
-
-    def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Any:
-        publisher = self._node.create_lifecycle_publisher(
-            kind, self._prefix + topic, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
-        self._publishers.append(publisher)
-        return publisher
 
     # ---- lifecycle -----------------------------------------------------------------------------
 
@@ -97,7 +89,7 @@ class SpaceCamera:
         """Subscribe to masks, depth and calibration."""
         given = self._parameters
         self._info = self._node.create_subscription(
-            CameraInfo, self._prefix + 'camera_info', self._on_info,
+            CameraInfo, self._topics.prefix + 'camera_info', self._on_info,
             QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
             callback_group=MutuallyExclusiveCallbackGroup(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
@@ -128,8 +120,7 @@ class SpaceCamera:
     def destroy(self) -> None:
         """Destroy all topics."""
         self.unsubscribe()
-        while self._publishers:
-            self._node.destroy_lifecycle_publisher(self._publishers.pop())
+        self._topics.destroy()
 
     def look(self) -> None:
         """Follow the publishers of depth, and give up depth that is overdue; called often."""
@@ -187,11 +178,10 @@ class SpaceCamera:
 
     def _report(self, topic: str, text: str) -> None:
         """Log why something is refused, once for each reason."""
-        if text and text not in self._reported and len(self._reported) < _MAX_REFUSALS:
-            self._reported.add(text)
-            self._node.get_logger().error(
-                f'{topic}: {text.rstrip(".")}. What else is like it is counted in /diagnostics, '
-                'not reported again.')
+        if text:
+            self._refusals.report(
+                topic, text,
+                'What else is like it is counted in /diagnostics, not reported again.')
 
     # ---- out -----------------------------------------------------------------------------------
 
