@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
 
 
 @contextmanager
@@ -25,3 +26,19 @@ def one_shutdown_error() -> Iterator[None]:
         if rclpy.ok():
             raise
         raise ExternalShutdownException from error
+
+
+def run_node(make: Callable[[], Node]) -> None:
+    """Make a node and spin it until it is interrupted; its context is of this call alone."""
+    rclpy.init()
+    node: Node | None = None
+    try:
+        node = make()
+        with one_shutdown_error():
+            rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()

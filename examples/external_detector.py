@@ -16,15 +16,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from detsam2_ros.messages.pixels import ImageRefused, to_rgb
-from detsam2_ros.shutdown_race import one_shutdown_error
+from detsam2_ros.shutdown_race import run_node
 
 # Where colours lie on OpenCV's circle of 180 hues.
 HUES = {'red': 0, 'orange': 13, 'yellow': 27, 'green': 65, 'blue': 113, 'purple': 138}
@@ -110,16 +108,7 @@ def detection(found: Found, image: Image) -> Detection2D:
 
 def main() -> None:
     """Run the node until it is interrupted."""
-    rclpy.init()
-    node = ColourDetector()
-    try:
-        with one_shutdown_error():
-            rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    run_node(ColourDetector)
 
 
 if __name__ == '__main__':

@@ -28,14 +28,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rclpy
 from nav_msgs.msg import OccupancyGrid
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_msgs.msg import String
 
 from detsam2_ros.client import MaskTimeline, ObjectState, TimelineFrame, subscribe
-from detsam2_ros.shutdown_race import one_shutdown_error
+from detsam2_ros.shutdown_race import run_node
 
 
 def occupied_share(labels: np.ndarray, cell: int) -> np.ndarray:
@@ -247,16 +245,7 @@ class Planner(Node):
 
 def main() -> None:
     """Run the node until it is interrupted."""
-    rclpy.init()
-    node = Planner()
-    try:
-        with one_shutdown_error():
-            rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    run_node(Planner)
 
 
 if __name__ == '__main__':

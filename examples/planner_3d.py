@@ -21,14 +21,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PointStamped
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_msgs.msg import String
 
 from detsam2_ros.client import SpaceFrame, SpaceTimeline, subscribe_space
-from detsam2_ros.shutdown_race import one_shutdown_error
+from detsam2_ros.shutdown_race import run_node
 
 
 @dataclass(frozen=True)
@@ -151,16 +149,7 @@ def plan(frame: SpaceFrame, nearest: Obstacle | None) -> str:
 
 def main() -> None:
     """Run the node until it is interrupted."""
-    rclpy.init()
-    node = Planner3D()
-    try:
-        with one_shutdown_error():
-            rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    run_node(Planner3D)
 
 
 if __name__ == '__main__':

@@ -16,15 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from detsam2_ros.client import MaskTimeline, TimelineFrame, subscribe
 from detsam2_ros.client.recorder import Recorder
 from detsam2_ros.media.video import InputError
 from detsam2_ros.quality.formats.revisions import RevisionsWriter
-from detsam2_ros.shutdown_race import one_shutdown_error
+from detsam2_ros.shutdown_race import run_node
 
 
 class RecordResults(Node):
@@ -66,21 +64,11 @@ class RecordResults(Node):
 
 def main() -> int:
     """Run the node until it is interrupted; returns the exit code."""
-    rclpy.init()
-    node: RecordResults | None = None
     try:
-        node = RecordResults()
-        with one_shutdown_error():
-            rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        run_node(RecordResults)
     except InputError as error:
         print(f'record_results: {error}', file=sys.stderr)
         return 2
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 

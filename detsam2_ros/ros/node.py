@@ -12,14 +12,11 @@ if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is 
 import os
 import signal
 import sys
-import threading
 import time
 from typing import Any, NoReturn
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
@@ -31,7 +28,7 @@ from detsam2_ros.ros.diagnostics import Diagnostics
 from detsam2_ros.ros.engine_factory import EngineFactory, build_engine
 from detsam2_ros.ros.images import CvBridgeUnusable, check_cv_bridge
 from detsam2_ros.ros.logs import route_logs, unroute_logs
-from detsam2_ros.ros.managed_node import PRIMARY_STATES, ManagedNode
+from detsam2_ros.ros.managed_node import ManagedNode
 from detsam2_ros.ros.parameters.advice import undecided_objects
 from detsam2_ros.ros.parameters.declare import (
     NodeParameters,
@@ -78,8 +75,6 @@ class DetSam2Node(ManagedNode):
         self.inference_ended = True  # False when a shutdown could not wait for it
         self._factory = engine_factory
         self._held = SessionHolder()
-        self._transition = threading.Lock()
-        self._problem = ''
         self._logs = route_logs(self.get_logger())
         declare_parameters(self)
         self._settings = read_parameters(self)
@@ -89,15 +84,8 @@ class DetSam2Node(ManagedNode):
         ObjectServices(self, self._held)
         self._diagnostics = Diagnostics(self)
         self._bond = ManagerBond(self)
-        self._state = 'unconfigured'
-        for period, callback in (
-            (self._settings.diagnostics_period, self._publish_diagnostics),
-            (_LOOK_SECONDS, self._look_at_cameras),
-        ):
-            # Steady time: with use_sim_time a clock that stands still must not stop these.
-            self.create_timer(
-                period, callback, callback_group=MutuallyExclusiveCallbackGroup(),
-                clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._call_every(self._settings.diagnostics_period, self._publish_diagnostics)
+        self._call_every(_LOOK_SECONDS, self._look_at_cameras)
 
     @property
     def busy_topics(self) -> int:
@@ -106,10 +94,8 @@ class DetSam2Node(ManagedNode):
 
     def start(self) -> None:
         """With autostart, configure and activate; waits until both are done."""
-        if not self._settings.autostart:
-            return
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        if self._settings.autostart:
+            self._start()
 
     # ---- lifecycle -----------------------------------------------------------------------------
 
@@ -209,11 +195,6 @@ class DetSam2Node(ManagedNode):
             self.get_logger().warning(
                 'inference did not end in time and ends with the process; its frames are lost')
 
-    def _reached(self, state: str) -> TransitionCallbackReturn:
-        self._state, self._problem = state, ''
-        self.get_logger().info(state)
-        return TransitionCallbackReturn.SUCCESS
-
     def _fail(self, transition: str, error: Exception) -> None:
         """Log why a transition failed; an error that is no EngineError is logged with its type."""
         if isinstance(error, AbortedError):
@@ -262,14 +243,8 @@ class DetSam2Node(ManagedNode):
         """Shut down from any state, within seconds."""
         self.ended.set()
         # A transition that a service started goes first; it sees that the node ends.
-        deadline = time.monotonic() + FLUSH_SECONDS + STOP_SECONDS
-        while (state := self.lifecycle_state) not in PRIMARY_STATES:
-            if time.monotonic() > deadline:
-                self.inference_ended = False
-                break
-            time.sleep(0.02)
-        if state in PRIMARY_STATES and state != 'finalized':
-            self.trigger_shutdown()
+        if not self._stop(FLUSH_SECONDS + STOP_SECONDS):
+            self.inference_ended = False
         unroute_logs(self._logs)
 
 

@@ -45,3 +45,17 @@ class ParameterSpec:
         if self.maximum is None:
             return f'>= {self.minimum:g}{unit}'
         return f'{self.minimum:g}..{self.maximum:g}{unit}'
+
+
+# Parameters that every managed node has.
+AUTOSTART = ParameterSpec(
+    'autostart', True, 'Configure and activate at start, without a lifecycle manager.'
+)
+BOND = ParameterSpec(
+    'bond',
+    False,
+    "Keep a bond with nav2's lifecycle manager while active. Needs the package bondpy.",
+)
+DIAGNOSTICS_PERIOD = ParameterSpec(
+    'diagnostics_period', 1.0, 'Time between two messages on /diagnostics.', 0.1, 3600.0, unit='s'
+)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from detsam2_ros.engine import EngineConfig
 from detsam2_ros.engine.bank.bank import DEFAULT_MAX_BANK_BYTES
 from detsam2_ros.engine.config_fields import QUALITIES, parameters
-from detsam2_ros.ros.parameters.spec import ParameterSpec
+from detsam2_ros.ros.parameters.spec import AUTOSTART, BOND, DIAGNOSTICS_PERIOD, ParameterSpec
 
 
 def _engine_specs() -> list[ParameterSpec]:
@@ -28,14 +28,8 @@ def _engine_specs() -> list[ParameterSpec]:
 
 
 _NODE = [
-    ParameterSpec(
-        'autostart', True, 'Configure and activate at start, without a lifecycle manager.'
-    ),
-    ParameterSpec(
-        'bond',
-        False,
-        "Keep a bond with nav2's lifecycle manager while active. Needs the package bondpy.",
-    ),
+    AUTOSTART,
+    BOND,
     ParameterSpec(
         'cameras',
         (),
@@ -200,14 +194,7 @@ _RUNNING = [
         'Draw and publish the overlay topic while somebody subscribes to it.',
         read_only=False,
     ),
-    ParameterSpec(
-        'diagnostics_period',
-        1.0,
-        'Time between two messages on /diagnostics.',
-        0.1,
-        3600.0,
-        unit='s',
-    ),
+    DIAGNOSTICS_PERIOD,
     ParameterSpec(
         'stale_after',
         3.0,

@@ -11,19 +11,15 @@ if __name__ == '__main__':  # before the imports, so that Ctrl-C during them is 
 
 import signal
 import sys
-import threading
 import time
 from typing import Any
 
 import rclpy
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 
-from detsam2_ros.ros.arguments import exit_status, unused_parameter_files
+from detsam2_ros.ros.arguments import start, unused_parameter_files
 from detsam2_ros.ros.bond import ManagerBond, check_bondpy
-from detsam2_ros.ros.managed_node import PRIMARY_STATES, ManagedNode
+from detsam2_ros.ros.managed_node import ManagedNode
 from detsam2_ros.ros.parameters.checks import ParameterError
 from detsam2_ros.ros.space.camera import SpaceCamera
 from detsam2_ros.ros.space.diagnostics import SpaceDiagnostics
@@ -51,29 +47,18 @@ class SpaceNode(ManagedNode):
 
     def __init__(self, **kwargs: Any):
         super().__init__('detsam2_space', **kwargs)
-        self._transition = threading.Lock()
         self._cameras: list[SpaceCamera] = []
-        self._problem = ''
-        self._state = 'unconfigured'
         self._ending = False
         self.settings = declare_space_parameters(self)
         self._diagnostics = SpaceDiagnostics(self)
         self._bond = ManagerBond(self)
-        for period, callback in (
-            (self.settings.diagnostics_period, self._publish_diagnostics),
-            (_LOOK_SECONDS, self._look_at_cameras),
-        ):
-            # Steady time: with use_sim_time a clock that stands still must not stop these.
-            self.create_timer(
-                period, callback, callback_group=MutuallyExclusiveCallbackGroup(),
-                clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._call_every(self.settings.diagnostics_period, self._publish_diagnostics)
+        self._call_every(_LOOK_SECONDS, self._look_at_cameras)
 
     def start(self) -> None:
         """With autostart, configure and activate."""
-        if self.settings.autostart and (
-            self.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        ):
-            self.trigger_activate()
+        if self.settings.autostart:
+            self._start()
 
     # ---- lifecycle -----------------------------------------------------------------------------
 
@@ -152,11 +137,6 @@ class SpaceNode(ManagedNode):
         for camera in cameras:
             camera.destroy()
 
-    def _reached(self, state: str) -> TransitionCallbackReturn:
-        self._state, self._problem = state, ''
-        self.get_logger().info(state)
-        return TransitionCallbackReturn.SUCCESS
-
     def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
         kind = '' if isinstance(error, ParameterError) else f'{type(error).__name__}: '
         self._problem = f'{transition} failed: {kind}{error}'
@@ -182,11 +162,7 @@ class SpaceNode(ManagedNode):
     def stop(self) -> None:
         """Shut down from any state."""
         self._ending = True
-        deadline = time.monotonic() + _STOP_SECONDS
-        while self.lifecycle_state not in PRIMARY_STATES and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if self.lifecycle_state in PRIMARY_STATES and self.lifecycle_state != 'finalized':
-            self.trigger_shutdown()
+        self._stop(_STOP_SECONDS)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -194,13 +170,11 @@ def main(args: list[str] | None = None) -> int:
     stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    if (status := start('detsam2_space', ABOUT, args)) is not None:
+        return status
     try:
-        if (status := exit_status('detsam2_space', ABOUT, args)) is not None:
-            return status
-        # rclpy's own handlers would take the middleware away before the last frames are out.
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = SpaceNode()
-    except (ParameterError, RuntimeError) as error:  # RuntimeError: rcl cannot read a file
+    except (ParameterError, RuntimeError) as error:
         print(f'detsam2_space: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2

@@ -7,18 +7,12 @@ Names that the node detsam2 has too mean the same.
 
 from __future__ import annotations
 
-from detsam2_ros.ros.parameters.spec import ParameterSpec
+from detsam2_ros.ros.parameters.spec import AUTOSTART, BOND, DIAGNOSTICS_PERIOD, ParameterSpec
 from detsam2_ros.space.measure import MeasureOptions
 
 SPECS: tuple[ParameterSpec, ...] = (
-    ParameterSpec(
-        'autostart', True, 'Configure and activate at start, without a lifecycle manager.'
-    ),
-    ParameterSpec(
-        'bond',
-        False,
-        "Keep a bond with nav2's lifecycle manager while active. Needs the package bondpy.",
-    ),
+    AUTOSTART,
+    BOND,
     ParameterSpec(
         'detsam2',
         'detsam2',
@@ -120,12 +114,5 @@ SPECS: tuple[ParameterSpec, ...] = (
         100,
         10000000,
     ),
-    ParameterSpec(
-        'diagnostics_period',
-        1.0,
-        'Time between two messages on /diagnostics.',
-        0.1,
-        3600.0,
-        unit='s',
-    ),
+    DIAGNOSTICS_PERIOD,
 )
