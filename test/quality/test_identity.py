@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from segmented import NAMES, SIZE, frame, mask, random_pair, video
+from segmented import NAMES, SIZE, frame, mask, random_pair, video, with_other_ids
 
 from detsam2_ros.quality import formats
 from detsam2_ros.quality.alignment import MeasureError, of_class
@@ -106,12 +106,7 @@ def test_what_finds_a_thing_counts_though_it_lies_in_ignored_pixels() -> None:
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_ids_do_not_matter_and_the_truth_is_perfect(seed: int, random: Any) -> None:
     truth, shown = random_pair(seed, frames=5, things=4)
-    ids = sorted({s.id for own in shown.frames.values() for s in own.segments})
-    other = dict(zip(ids, random.sample(range(1, 900), len(ids)), strict=True))
-    renamed = video({
-        number: {other[s.id]: s.mask for s in own.segments}
-        for number, own in shown.frames.items()
-    })  # fmt: skip
+    renamed = with_other_ids(shown, random)
     assert values(identity(truth, renamed)) == pytest.approx(values(identity(truth, shown)))
     if any(own.segments for own in truth.frames.values()):
         assert set(values(identity(truth, truth)).values()) == {1.0, 0}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as rle
-from segmented import SIZE, frame, mask, random_pair, to_labels, video
+from segmented import SIZE, frame, mask, random_pair, to_labels, video, with_other_ids
 
 from detsam2_ros.quality import formats
 from detsam2_ros.quality.regions import Regions, boundary_f, regions
@@ -119,12 +119,7 @@ def test_ignored_pixels_count_neither_for_nor_against() -> None:
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_ids_do_not_matter_and_the_truth_is_perfect(seed: int, random: Any) -> None:
     truth, shown = random_pair(seed, frames=5, things=4)
-    ids = sorted({s.id for own in shown.frames.values() for s in own.segments})
-    other = dict(zip(ids, random.sample(range(1, 900), len(ids)), strict=True))
-    renamed = video({
-        number: {other[s.id]: s.mask for s in own.segments}
-        for number, own in shown.frames.items()
-    })  # fmt: skip
+    renamed = with_other_ids(shown, random)
     assert regions(truth, renamed).j == pytest.approx(regions(truth, shown).j)
     perfect = regions(truth, truth)
     assert set(perfect.regions + perfect.boundaries) == {1.0}

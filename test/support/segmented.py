@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -115,3 +116,13 @@ def to_labels(shown: SegmentedFrame) -> np.ndarray:
 def _paint(labels: np.ndarray, x: int, y: int, side: int, value: int) -> None:
     if side > 0:
         labels[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = value
+
+
+def with_other_ids(shown: SegmentedVideo, random: Any) -> SegmentedVideo:
+    """Return a video whose things have other ids, drawn by chance."""
+    ids = sorted({s.id for own in shown.frames.values() for s in own.segments})
+    other = dict(zip(ids, random.sample(range(1, 900), len(ids)), strict=True))
+    return video({
+        number: {other[s.id]: s.mask for s in own.segments}
+        for number, own in shown.frames.items()
+    })  # fmt: skip
