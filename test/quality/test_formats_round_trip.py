@@ -31,6 +31,7 @@ TWO = video_of('two', {
     1: np.array([[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, VOID]]),
     3: np.array([[0, 0, 0, 0], [2, 2, 0, 0], [0, 0, 0, 0]]),
 }, {1: 1, 2: 5})  # fmt: skip
+_RLE = '04'  # of 2 x 2 pixels, all set
 
 
 @pytest.mark.parametrize('kind', WRITERS)
@@ -72,6 +73,32 @@ def test_kitti_mots_lines(tmp_path: Path) -> None:
     assert coco.decode(runs).tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1]]
     seqmap = (tmp_path / 'out' / 'evaluate_mots.seqmap.all').read_text()
     assert seqmap == 'two empty 000000 000003\n'
+
+
+@pytest.mark.parametrize('info, frames', [
+    ('[Sequence]\nname=MOTS20-02\nseqLength=5\n', 5),
+    ('[Sequence]\nseqLength=many\n', 3),
+    ('no section', 3),
+    (None, 3),
+])  # fmt: skip
+def test_frames_of_mots_challenge_count_from_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, info: str | None, frames: int
+) -> None:
+    folder = tmp_path / 'train' / 'MOTS20-02'
+    (folder / 'gt').mkdir(parents=True)
+    (folder / 'gt' / 'gt.txt').write_text(
+        f'1 2001 2 2 2 {_RLE}\n3 2002 2 2 2 {_RLE}\n0 2001 2 2 2 {_RLE}\n'
+    )
+    if info is not None:
+        (folder / 'seqinfo.ini').write_text(info)
+    for path in (folder.parent, folder, folder / 'gt', folder / 'gt' / 'gt.txt'):
+        (video,) = formats.read_truth(path)
+        assert video.name == 'MOTS20-02'
+        shown = {n: {own.id for own in frame.segments} for n, frame in video.frames.items()}
+        assert shown == {0: {2001}, 2: {2002}} | {
+            number: set() for number in range(frames) if number not in (0, 2)
+        }
+    assert 'its frame is not in 1..' in caplog.text
 
 
 def test_youtube_vis_files(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI MOTS text files: a line 'frame id class height width rle' for each mask."""
+"""KITTI MOTS text files: a line 'frame id class height width rle' for each mask.
+
+MOTSChallenge has such lines in SEQUENCE/gt/gt.txt, where frames count from 1.
+"""
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
@@ -28,6 +32,7 @@ from detsam2_ros.results.masks import Mask
 _LINE = re.compile(r'\s*' + 5 * r'(-?[0-9]{1,18})\s+' + r'(\S+)\s*', re.ASCII)
 _SEQMAPS = '*.seqmap*'
 _INSIDE = ('instances_txt',)
+_CHALLENGE = ('gt/gt.txt', '*/gt/gt.txt')
 
 
 def find_texts(root: Path) -> list[Path]:
@@ -41,7 +46,7 @@ def find_texts(root: Path) -> list[Path]:
         files = list_files(folder, ('.txt',)) if folder.is_dir() else []
         if any(map(looks_right, files)) or (files and any(folder.glob(_SEQMAPS))):
             return [file for file in files if looks_right(file) or not file.stat().st_size]
-    return []
+    return [file for each in _CHALLENGE for file in sorted(root.glob(each)) if looks_right(file)]
 
 
 def looks_right(file: Path) -> bool:
@@ -58,7 +63,8 @@ def read_texts(root: Path, files: list[Path]) -> list[SegmentedVideo]:
     """Read the text files of a folder, or one file.
 
     The text has no line for a frame without masks. So all frames are known from 0 to the last
-    that the seqmap beside it, or else the text, names; unless our writer noted the frames. A file
+    that the seqmap beside it (for MOTSChallenge the seqinfo.ini of the sequence), or else the
+    text, names; unless our writer noted the frames. A file
     without any line is left out unless our writer noted its size. Lines that are no such
     lines are left out and counted. Raises InputError where nothing is left.
     """
@@ -87,9 +93,28 @@ def _seqmap(folder: Path) -> dict[str, int]:
     return lasts
 
 
+def _sequence(file: Path) -> Path | None:
+    """Return the folder of a sequence of MOTSChallenge, None where a file is no truth of one."""
+    folder = file.resolve().parent
+    return folder.parent if (folder.name, file.name) == ('gt', 'gt.txt') else None
+
+
+def _length(sequence: Path) -> int:
+    """Return the number of frames of a sequence of MOTSChallenge, 0 where nothing says it."""
+    info = configparser.ConfigParser(interpolation=None)
+    try:
+        info.read(sequence / 'seqinfo.ini', encoding='utf-8')
+        return min(info.getint('Sequence', 'seqLength', fallback=0), MAX_FRAMES)
+    except (configparser.Error, ValueError):  # then the text names the frames
+        return 0
+
+
 def _read(file: Path, known: Sidecar, last: int, notes: Notes) -> SegmentedVideo | None:
     record = known.videos.get(file.stem)
-    video = None if record is None else GrowingVideo(file.stem, record.size, notes)
+    name, start = file.stem, 0
+    if (sequence := _sequence(file)) is not None:
+        name, start, last = sequence.name, 1, _length(sequence) - 1
+    video = None if record is None else GrowingVideo(name, record.size, notes)
     for place, line in enumerate(read_lines(file, 'KITTI MOTS file'), 1):
         found = _LINE.fullmatch(line)
         example = f'line {place} of {file.name}'
@@ -99,15 +124,15 @@ def _read(file: Path, known: Sidecar, last: int, notes: Notes) -> SegmentedVideo
             continue
         number, id_, class_id, height, width = map(int, found.groups()[:5])
         if video is None and is_size(height, width):
-            video = GrowingVideo(file.stem, (height, width), notes)
+            video = GrowingVideo(name, (height, width), notes)
         if video is None or (height, width) != video.size:
             notes.add('line', 'its image size is not that of the lines before', example)
-        elif not 0 <= number < MAX_FRAMES:
-            notes.add('line', f'its frame is not in 0..{MAX_FRAMES - 1}', example)
+        elif not start <= number < MAX_FRAMES:
+            notes.add('line', f'its frame is not in {start}..{MAX_FRAMES - 1}', example)
         elif class_id != IGNORE_CLASS and not (1 <= id_ <= MAX_ID and class_id >= 0):
             notes.add('line', 'its id is below 1 or its class below 0', example)
         else:
-            _take(video, (number, id_, class_id), found[6], example)
+            _take(video, (number - start, id_, class_id), found[6], example)
     if video is None:
         notes.add('file', 'it has no line, so its image size is unknown', file.name)
         return None
