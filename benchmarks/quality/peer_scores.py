@@ -15,7 +15,6 @@ from detsam2_ros.quality.identity import identity
 from detsam2_ros.quality.lags import Lag, view
 from detsam2_ros.quality.regions import Measured, regions
 from detsam2_ros.quality.revisions import revisions
-from detsam2_ros.quality.segments import SegmentedVideo
 
 LAGS: tuple[Lag, ...] = (0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 35, 40, None)
 
@@ -64,9 +63,3 @@ def score(truth_file: Path, run_file: Path) -> dict[str, Any]:
         'edit_overhead': list(revised.edit_overhead),
         'age': list(revised.age_at_finality),
     }
-
-
-def by_thing(truth: SegmentedVideo, shown: SegmentedVideo) -> dict[int, float]:
-    """Return J of each true thing by id, for a look at where a run is worse than another."""
-    ids = sorted({each.id for frame in truth.frames.values() for each in frame.segments})
-    return dict(zip(ids, regions(truth, shown).regions, strict=True))

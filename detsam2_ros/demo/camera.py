@@ -35,6 +35,7 @@ from detsam2_msgs.msg import ObjectArray
 from detsam2_ros.demo.processes import stop_on_signals
 from detsam2_ros.ros.arguments import start
 from detsam2_ros.ros.images import label_image, rgb_image
+from detsam2_ros.scene.options import DEMO
 from detsam2_ros.scene.scene import CLASS_NAMES, Scene, SceneFrame, SceneOptions
 from detsam2_ros.words import counted
 
@@ -46,11 +47,6 @@ The billiards scene as a camera, with its ground truth beside it.
 """
 # The shipped models were trained on seeds below 1,000,000.
 SEED = 1_000_012
-# A slow game of three different balls, with hands above: corrections restore the hidden balls.
-SCENE = SceneOptions(
-    balls=3, speed=0.5, occluders=3.0, duplicate_colours=0.0, look_alikes=0.0, late_ball=0.0,
-    pocketing=0.0,
-)  # fmt: skip
 # Waited after enough subscribers are there: discovery of their other topics may take longer.
 SETTLE_SECONDS = 0.5
 
@@ -158,7 +154,7 @@ class DemoCamera(Node):
         given: dict[str, Any] = {}
         none = {'balls': 0, 'radius': 0.0, 'cloth': ''}
         for knob in fields(SceneOptions):
-            default = getattr(SCENE, knob.name) or none.get(knob.name, 0.0)
+            default = getattr(DEMO, knob.name) or none.get(knob.name, 0.0)
             if isinstance(default, tuple):
                 default = list(default)
             text = f'{knob.name} of the scene, see detsam2_ros/scene/options.py'

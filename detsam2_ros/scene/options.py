@@ -127,3 +127,11 @@ class SceneOptions:
             or not 0 < frames[0] <= frames[1]
         ):
             raise ValueError(f'late_ball_frames must be (first, last) >= 1, not {frames!r}')
+
+
+# What the demo's camera shows: a slow game of three different balls, with hands above. Corrections
+# restore the hidden balls.
+DEMO = SceneOptions(
+    balls=3, speed=0.5, occluders=3.0, duplicate_colours=0.0, look_alikes=0.0, late_ball=0.0,
+    pocketing=0.0,
+)  # fmt: skip

@@ -67,10 +67,12 @@ def text_of(name: str, text: str) -> Callable[[Path], None]:
                    for part in ('480p', 'Full')], '.', 'several sets of label images, .*; give'),
     (lambda path: None, 'scene:x', 'give a seed'),
     (lambda path: None, 'scene:1:0', 'give a seed'),
+    (lambda path: None, 'demo:1:2:63', 'give a seed'),
+    (lambda path: None, 'demo:1:2:64:5', 'give a seed'),
 ])  # fmt: skip
 def test_what_is_no_truth_is_named(tmp_path: Path, make, name: str, says: str) -> None:
     make(tmp_path)
-    path = name if name.startswith('scene') else tmp_path / name
+    path = name if name.startswith(('scene:', 'demo:')) else tmp_path / name
     for read in (read_truth, read_results):
         with pytest.raises(InputError, match=says) as caught:
             read(path)

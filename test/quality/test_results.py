@@ -25,6 +25,7 @@ from detsam2_ros.quality.formats.reading import label_masks
 from detsam2_ros.quality.formats.revisions import RevisionsWriter
 from detsam2_ros.quality.formats.sinks import Collector
 from detsam2_ros.quality.segments import RevisedVideo, Revision, Segment, SegmentedFrame
+from detsam2_ros.scene.options import DEMO
 from detsam2_ros.scene.scene import Scene
 
 video, engine = cli_cases.video, cli_cases.engine
@@ -214,10 +215,15 @@ def test_a_run_that_breaks_off_leaves_frames_that_are_not_final(
     assert list(exported.frames) == list(range(18))
 
 
-def test_a_scene_is_its_own_truth() -> None:
-    (found,) = read_truth('scene:7:4')
-    frames = list(Scene(7, length=4))
-    assert (found.name, found.size, list(found.frames)) == ('scene:7:4', (256, 256), [0, 1, 2, 3])
+@pytest.mark.parametrize('text, scene', [
+    ('scene:7:4', Scene(7, length=4)),
+    ('demo:7:4:96', Scene(7, 96, 96, 4, DEMO)),
+])  # fmt: skip
+def test_a_scene_is_its_own_truth(text: str, scene: Scene) -> None:
+    (found,) = read_truth(text)
+    frames = list(scene)
+    size = (scene.height, scene.width)
+    assert (found.name, found.size, list(found.frames)) == (text, size, [0, 1, 2, 3])
     for frame in frames:
         shown = found.frames[frame.index]
         labels = labels_in(shown, found.size)
@@ -229,7 +235,7 @@ def test_a_scene_is_its_own_truth() -> None:
         kinds = dict(zip(frame.ids.tolist(), frame.class_ids.tolist(), strict=True))
         assert all(kinds[thing.id] == thing.class_id for thing in shown.segments)
     assert found.class_names[0] == 'white'
-    (view,) = read_results('scene:7:4')
+    (view,) = read_results(text)
     assert [said.newest for said in view.revisions] == [0, 1, 2, 3]
 
 

@@ -22,7 +22,8 @@ from node_graph import wait_until
 from node_running import SECOND, RunningNode
 from node_scenes import steady_scene
 
-from detsam2_ros.demo.camera import SCENE, SEED
+from detsam2_ros.demo.camera import SEED
+from detsam2_ros.scene.options import DEMO
 from detsam2_ros.scene.scene import CLASS_NAMES, render
 
 HAS_VISION_MSGS = importlib.util.find_spec('vision_msgs') is not None
@@ -104,7 +105,7 @@ def test_the_colour_detector_finds_most_balls_of_the_demo():
     detector = example('external_detector')
     hits = seen = others = 0
     for seed in range(SEED, SEED + 3):
-        for frame in render(seed, 31, options=SCENE)[::10]:
+        for frame in render(seed, 31, options=DEMO)[::10]:
             found = detector.find_balls(frame.image)
             used = set()
             for key, box, visible in zip(

@@ -18,7 +18,7 @@ from detsam2_ros.media.video import InputError
 from detsam2_ros.quality import formats
 from detsam2_ros.quality.alignment import MeasureError, of_class, revised_of_class
 from detsam2_ros.quality.evaluation import Evaluation, curve_lags, evaluate, paired, together
-from detsam2_ros.quality.formats.scene import PREFIX
+from detsam2_ros.quality.formats.scene import FORM, PREFIXES
 from detsam2_ros.quality.lags import Lag
 from detsam2_ros.quality.segments import RevisedVideo, SegmentedVideo
 
@@ -30,11 +30,11 @@ _EPILOG = """\
 RESULTS: the folder of a segment_video, the bag or folder of a segment_bag, revisions.jsonl of a
 client's recording, or masks in one of the formats of TRUTH, which have no revisions.
 TRUTH: a folder of DAVIS PNGs, KITTI MOTS PNGs or txt, YouTube-VIS or COCO-video JSON, or
-scene:SEED[:FRAMES] for the demo's scene.
+scene:SEED[:FRAMES[:SIZE]] for a rendered scene, demo:... for that of the demo's camera.
 
 examples:
   evaluate out --truth truth
-  evaluate out --truth scene:5:120 --lags 0,5,10,final --html quality.html
+  evaluate front.jsonl --truth demo:7:90 --lags 0,5,10,final --html quality.html
   evaluate tracker/data --truth instances_txt --format kitti-mots --by-class --json quality.json
 """
 
@@ -153,8 +153,9 @@ def _evaluate(given: argparse.Namespace) -> int:
 def _truth(given: argparse.Namespace) -> list[SegmentedVideo]:
     if given.format != 'scene':
         return formats.read_truth(given.truth, given.format)
-    if not given.truth.startswith(PREFIX):
-        raise InputError(f'--format scene: {given.truth} is none; give {PREFIX}SEED[:FRAMES]')
+    if not given.truth.startswith(PREFIXES):
+        wanted = ' or '.join(prefix + FORM for prefix in PREFIXES)
+        raise InputError(f'--format scene: {given.truth} is none; give {wanted}')
     return formats.read_truth(given.truth)
 
 

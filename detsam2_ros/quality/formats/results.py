@@ -16,6 +16,7 @@ from detsam2_ros.media.tables import read_lines
 from detsam2_ros.media.video import InputError
 from detsam2_ros.quality.formats.reading import MAX_FRAMES, report
 from detsam2_ros.quality.formats.revisions import REVISIONS, read_revisions
+from detsam2_ros.quality.formats.scene import PREFIXES
 from detsam2_ros.quality.formats.sinks import Collector, shown_by
 from detsam2_ros.quality.formats.truth import read_truth
 from detsam2_ros.quality.segments import RevisedVideo, Revision, SegmentedFrame, SegmentedVideo
@@ -34,7 +35,7 @@ def read_results(path: Path | str) -> list[RevisedVideo]:
     standard format, see read_truth: one view, each frame said once when it came, as revision 0.
     Raises InputError.
     """
-    if str(path).startswith('scene:'):
+    if str(path).startswith(PREFIXES):
         return [as_revised(video) for video in read_truth(path)]
     path = Path(path)
     try:

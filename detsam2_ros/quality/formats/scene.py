@@ -1,32 +1,43 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The truth of a rendered scene."""
+"""The truth of rendered scenes: any, or that of the demo's camera."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.video import InputError
 from detsam2_ros.quality.formats.reading import GrowingVideo, label_masks
 from detsam2_ros.quality.segments import Segment, SegmentedVideo
-from detsam2_ros.scene.scene import CLASS_NAMES, Scene
+from detsam2_ros.scene.options import CLASS_NAMES, DEMO, SceneOptions
+from detsam2_ros.scene.scene import SMALLEST, Scene
 from detsam2_ros.scene.score import MIN_VISIBLE
 
-PREFIX = 'scene:'
-_FRAMES = 60
-_MAX_FRAMES = 100_000
+SCENES: Mapping[str, SceneOptions] = {'scene': SceneOptions(), 'demo': DEMO}
+PREFIXES = tuple(f'{kind}:' for kind in SCENES)
+FORM = 'SEED[:FRAMES[:SIZE]]'
+_FRAMES, _SIZE = 60, 256
+_MAX_FRAMES, _MAX_SIZE = 100_000, 4096
 
 
 def read_scene(text: str) -> SegmentedVideo:
-    """Return the truth of scene:SEED or scene:SEED:FRAMES; raises InputError."""
-    found = re.fullmatch(rf'{PREFIX}(\d{{1,9}})(?::(\d{{1,9}}))?', text)
-    if found is None or not 1 <= int(found[2] or _FRAMES) <= _MAX_FRAMES:
+    """Return the truth of scene:SEED[:FRAMES[:SIZE]], or demo:...; raises InputError.
+
+    SIZE: width and height in pixels.
+    """
+    kind, *numbers = text.split(':')
+    given = [int(each) if re.fullmatch('[0-9]{1,9}', each) else -1 for each in numbers]
+    seed, frames, size = [*given, *(-1, _FRAMES, _SIZE)[len(given) :]][:3]
+    known = kind in SCENES and len(given) <= 3 and seed >= 0
+    if not known or not 1 <= frames <= _MAX_FRAMES or not SMALLEST <= size <= _MAX_SIZE:
         raise InputError(
             f"'{text}': give a seed and, if not {_FRAMES}, a number of frames up to "
-            f'{_MAX_FRAMES}, as in {PREFIX}7:90'
+            f'{_MAX_FRAMES}, and if not {_SIZE}, the width of the square images, {SMALLEST} to '
+            f'{_MAX_SIZE} pixels, as in {kind}:7:90:512'
         )
-    return scene_truth(Scene(int(found[1]), length=int(found[2] or _FRAMES)), text)
+    return scene_truth(Scene(seed, size, size, frames, SCENES[kind]), text)
 
 
 def scene_truth(scene: Scene, name: str) -> SegmentedVideo:

@@ -10,7 +10,7 @@ from pathlib import Path
 from detsam2_ros.media.video import InputError
 from detsam2_ros.quality.formats.kitti_mots import find_texts, read_texts
 from detsam2_ros.quality.formats.label_folders import find_videos, is_kitti, read_folders
-from detsam2_ros.quality.formats.scene import PREFIX, read_scene
+from detsam2_ros.quality.formats.scene import PREFIXES, read_scene
 from detsam2_ros.quality.formats.youtube_vis import read_json
 from detsam2_ros.quality.formats.youtube_vis_out import INSTANCES
 from detsam2_ros.quality.segments import SegmentedVideo
@@ -23,13 +23,13 @@ _KNOWN = (
 
 
 def read_truth(path: Path | str, format: str = 'auto') -> list[SegmentedVideo]:
-    """Read the videos of a truth: DAVIS, KITTI MOTS, YouTube-VIS, or scene:SEED[:FRAMES].
+    """Read the videos of a truth: DAVIS, KITTI MOTS, YouTube-VIS, or a rendered scene.
 
     format: 'auto', or one of FORMATS. Raises InputError.
     """
     if format not in ('auto', *FORMATS):
         raise InputError(f'there is no format {format!r}; give auto or {", ".join(FORMATS)}')
-    if str(path).startswith(PREFIX):
+    if str(path).startswith(PREFIXES):
         return [read_scene(str(path))]
     path = Path(path)
     try:
