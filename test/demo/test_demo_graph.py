@@ -105,11 +105,11 @@ def node_and_messages():
 
 
 def test_the_camera_publishes_the_scene_with_its_truth(node_and_messages) -> None:
-    from detsam2_ros.demo.camera import SCENE
+    from detsam2_ros.scene.options import DEMO
 
     got = node_and_messages(
         seed=5, width=96, height=64, rate=50.0, length=12, frame_id='table', encoding='bgr8')
-    frames = list(Scene(5, 96, 64, 12, SCENE))
+    frames = list(Scene(5, 96, 64, 12, DEMO))
     assert [len(kept) for kept in got.values()] == [12, 12, 12]
     stamps = []
     for frame, image, truth, balls in zip(frames, *got.values(), strict=True):
