@@ -156,9 +156,8 @@ class EngineConfig:
     early_stop_iou: float = parameter(
         0.0,
         'A pass ends for an object once it has found early_stop_frames published masks in a row '
-        'again, by at least this IoU, before the prompt before the new one. In mode online it '
-        'also leaves masks where it finds nothing of an object that was tracked there, frame by '
-        'frame from an older prompt. 0 = never, as in the report.',
+        'again, by at least this IoU, before the prompt before the new one. 0 = never, as in '
+        'the report.',
         fraction,
         live=True,
         balanced=0.95,

@@ -18,7 +18,8 @@ from detsam2_ros.results.errors import ConfigError
 T = TypeVar('T', int, float, str)
 _KEY = 'parameter'  # of the metadata of a dataclass field
 
-# exact: the plain method. balanced: what leaves work out and changes no mask to speak of is on.
+# exact: every pass is run in full. balanced: what leaves work out and changes no mask to speak of
+# is on.
 QUALITIES = ('exact', 'balanced')
 
 

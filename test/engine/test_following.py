@@ -81,7 +81,7 @@ def test_who_was_not_published_or_not_looked_for_is_not_lost():
 
 
 @pytest.mark.parametrize(('mode', 'stop', 'kept'), [
-    ('online', 0.9, True), ('online', 0.0, False), ('window', 0.9, False),
+    ('online', 0.9, True), ('online', 0.0, True), ('window', 0.9, False),
 ])  # fmt: skip
 def test_a_pass_that_finds_nothing_leaves_what_was_followed(monkeypatch, mode, stop, kept):
     images = film(16)

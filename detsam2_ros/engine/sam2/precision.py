@@ -16,7 +16,7 @@ _CPU_INFO = Path('/proc/cpuinfo')
 def default_dtype(device: torch.device, quality: str) -> torch.dtype:
     """Return bfloat16 where the device computes in it, else float32.
 
-    On a CPU bfloat16 needs quality balanced: the plain method is float32 there, as in sam2.
+    On a CPU bfloat16 needs quality balanced: exact is float32 there, as in sam2.
     """
     wanted = device.type == 'cuda' or quality == 'balanced'
     return torch.bfloat16 if wanted and computes_in_bfloat16(device) else torch.float32

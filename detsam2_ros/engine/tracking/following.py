@@ -18,10 +18,9 @@ def followed(
 ) -> dict[TrackedObject, set[int]]:
     """Return the frames on which a pass must not take back the mask of each confirmed object.
 
-    None in mode window, where nothing is tracked forward, and without early stop. frames: those of
-    the pass, ascending.
+    None in mode window, where nothing is tracked forward. frames: those of the pass, ascending.
     """
-    if config.mode != 'online' or config.early_stop_iou <= 0:
+    if config.mode != 'online':
         return {}
     return {obj: path(obj, frames, config.match_iou) for obj in objects if obj.confirmed}
 

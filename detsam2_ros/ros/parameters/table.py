@@ -139,7 +139,7 @@ _METHOD = [
     ParameterSpec(
         'quality',
         'balanced',
-        'exact is the plain method. balanced leaves out work where that hardly changes masks: '
+        'exact runs every pass in full. balanced leaves out work where that hardly changes masks: '
         'it gives some parameters another default, as their lines say. A parameter that is set '
         'by itself wins. dtype follows when the node is configured.',
         choices=QUALITIES,
