@@ -1,6 +1,6 @@
 # Copyright 2026 detsam2_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of docs/measured/peers.md."""
+"""The tables of docs/measured/peers.md, and the one of docs/quality.md."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from benchmarks.quality.bootstrap import Interval, interval
 
 OURS = 'ours, online, balanced'  # what others are compared with: the node's default
 Value = Callable[[runs.Line], float]
+Clips = Mapping[tuple[str, str], Mapping[int, runs.Line]]
 
 
 def jf(row: runs.Line, lag: int = -1) -> float:
@@ -23,14 +24,8 @@ def jf(row: runs.Line, lag: int = -1) -> float:
 def tables(
     rows: Sequence[runs.Line], cases: Sequence[str], methods: Sequence[str]
 ) -> dict[str, str]:
-    """Return all tables by name; rows: lines of runs with their scores."""
-    clips = {
-        (case, method): {row['seed']: row for row in rows if _is_of(row, case, method)}
-        for case in cases
-        for method in methods
-    }
-    methods = [method for method in methods if any(clips[case, method] for case in cases)]
-    cases = [case for case in cases if any(clips[case, method] for method in methods)]
+    """Return all tables of peers.md by name; rows: lines of runs with their scores."""
+    clips, cases, methods = _sorted(rows, cases, methods)
     return {
         'final': _table(clips, cases, methods, jf, '{:.1f}'),
         'difference': _differences(clips, cases, methods),
@@ -40,7 +35,44 @@ def tables(
     }
 
 
-Clips = Mapping[tuple[str, str], Mapping[int, runs.Line]]
+def summary(rows: Sequence[runs.Line], cases: Sequence[str], methods: Sequence[str]) -> str:
+    """Return one table of the methods that were measured in all cases, means over these."""
+    clips, cases, methods = _sorted(rows, cases, methods)
+    lines = []
+    for method in methods:
+        groups = [list(clips[case, method].values()) for case in cases]
+        if not all(groups):
+            continue
+
+        def mean(value: Value, groups: Sequence[Sequence[runs.Line]] = groups) -> float:
+            return float(np.mean([np.mean([value(row) for row in own]) for own in groups]))
+
+        lines.append([
+            method, f'{mean(lambda row: jf(row, 0)):.1f}', f'{mean(jf):.1f}',
+            f'{100 * mean(lambda row: row["hota"][-1]):.1f}',
+            f'{100 * mean(lambda row: row["idf1"][-1]):.1f}',
+            f'{100 * mean(lambda row: row["lost_pixels"] / row["true_pixels"]):.2f}',
+            f'{mean(_ms):.0f}',
+        ])  # fmt: skip
+    head = (
+        'method', 'J&F at lag 0', 'J&F, final', 'HOTA, final', 'IDF1, final',
+        'regret, % of pixels', 'ms a frame',
+    )  # fmt: skip
+    return pages.markdown(head, lines)
+
+
+def _sorted(
+    rows: Sequence[runs.Line], cases: Sequence[str], methods: Sequence[str]
+) -> tuple[Clips, list[str], list[str]]:
+    """Return rows by case, method and seed; and of cases and methods those that have any."""
+    clips = {
+        (case, method): {row['seed']: row for row in rows if _is_of(row, case, method)}
+        for case in cases
+        for method in methods
+    }
+    methods = [method for method in methods if any(clips[case, method] for case in cases)]
+    cases = [case for case in cases if any(clips[case, method] for method in methods)]
+    return clips, cases, methods
 
 
 def _is_of(row: runs.Line, case: str, method: str) -> bool:
@@ -60,12 +92,17 @@ def _table(
     spread: bool = True,
 ) -> str:
     """Return a line a method, a column a case, and the mean over the cases."""
-    counts = [max(len(clips[case, method]) for method in methods) for case in cases]
-    lines = [['clips', *map(str, counts), '']]
+    lines = [['clips', *(_counts([clips[case, each] for each in methods]) for case in cases), '']]
     for method in methods:
         groups = [[value(row) for row in clips[case, method].values()] for case in cases]
         lines.append([method, *_cells(groups, form, spread)])
     return pages.markdown(['method', *cases, 'all cases'], lines)
+
+
+def _counts(measured: Sequence[Mapping[int, runs.Line]]) -> str:
+    """Return how many clips the methods were measured on, the fewest and the most."""
+    counts = {len(own) for own in measured if own}
+    return ' .. '.join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _differences(clips: Clips, cases: Sequence[str], methods: Sequence[str]) -> str:

@@ -4,7 +4,7 @@
 
 python -m benchmarks.quality.peers               # shipped model, held-out clips, one CPU thread
 python -m benchmarks.quality.peers --limit 5     # five runs more, then stop
-python -m benchmarks.quality.peers --write --docs   # measures nothing: page and plot
+python -m benchmarks.quality.peers --write --docs   # measures nothing: pages and plot
 
 K = D = 10, M = 40, all else the engine's defaults. One run of a clip is one line of the results
 file, its masks by revision lie in a compressed file beside, and one that is there is not made
@@ -38,6 +38,7 @@ from detsam2_ros.scene.scene import CLASS_NAMES
 
 # The shipped models were trained on seeds below 1,000,000.
 FIRST_SEED = 1_009_000
+QUALITY = pages.MEASURED.with_name('quality.md')
 CONFIG = EngineConfig(detect_interval=INTERVAL)
 Method = Callable[[Shown], Said]
 
@@ -121,6 +122,9 @@ def main() -> int:
     print('\n\n'.join(tables.values()))
     if options.page is not None:
         pages.write(options.page, tables)
+        if options.page.parent == pages.MEASURED:
+            whole = peer_tables.summary(scored, list(CASES), list(METHODS))
+            pages.write(QUALITY, {'summary': whole})
         peer_plot.plot(scored, list(CASES), options.page.parent / 'images' / 'peers.svg')
     return 0
 

@@ -17,7 +17,7 @@ from benchmarks.quality.bootstrap import interval
 from benchmarks.quality.peer_clips import CASES, Shown, shown
 from benchmarks.quality.peer_records import load, load_truth, of_labels, save, save_truth
 from benchmarks.quality.peer_scores import LAGS
-from benchmarks.quality.peer_tables import OURS, tables
+from benchmarks.quality.peer_tables import OURS, summary, tables
 from detsam2_ros.engine import Detections
 from detsam2_ros.quality.segments import RevisedVideo, Revision, SegmentedFrame, SegmentedVideo
 from detsam2_ros.results.masks import Mask
@@ -94,13 +94,25 @@ def test_methods_are_compared_on_the_same_clips():
     rows += [row('clean', 'sam2 offline', seed, 0.8) for seed in (1, 2)]
     rows += [row('late', OURS, 0, 0.7)]
     rows += [row('clean', 'sam2 offline', 9, 0.1)]  # none of ours
+    rows += [row('clean', "report's rule", 9, 0.1)]
     made = tables(rows, list(CASES), list(peers.METHODS))
-    assert cells(made['difference']) == {'sam2 offline': ['**-10.0** (-10.0 .. -10.0)', '', '']}
+    different = cells(made['difference'])
+    assert different['sam2 offline'] == ['**-10.0** (-10.0 .. -10.0)', '', '']
+    assert different["report's rule"] == ['', '', '']
     assert cells(made['final'])[OURS][:2] == ['90.0 (90.0 .. 90.0)', '70.0']
     assert cells(made['first'])[OURS][1] == '50.0'
     assert cells(made['time'])[OURS][:2] == ['100', '100']
     assert cells(made['revisions'])[OURS][6] == '0.50'
+    assert cells(made['final'])['clips'] == ['1 .. 3', '1', '']
     assert sorted(pages.names_on(PAGE)) == sorted(made)
+
+
+def test_the_summary_has_the_methods_that_were_measured_in_all_cases():
+    rows = [row('clean', OURS, seed, 0.9) for seed in range(3)] + [row('late', OURS, 0, 0.7)]
+    rows += [row('clean', 'sam2 offline', 0, 0.8)]
+    made = cells(summary(rows, list(CASES), list(peers.METHODS)))
+    assert made == {OURS: ['50.0', '80.0', '50.0', '20.0', '0.50', '100']}
+    assert pages.names_on(peers.QUALITY) == ['summary']
 
 
 # ---- the methods
