@@ -82,6 +82,9 @@ def test_markers_come_and_go() -> None:
         ('box', 2, delete), ('name', 2, delete)]
     assert changes(frame(stamp=30)) == []
     assert changes(frame(thing(5), stamp=5, stream=9))[0][2] == Marker.DELETEALL
+    assert [m.action for m in markers.clear().markers] == [Marker.DELETEALL]
+    assert markers.clear() is None
+    assert changes(frame(thing(5), stamp=5, stream=9)) == [('box', 5, add), ('name', 5, add)]
 
 
 @pytest.mark.ros

@@ -199,6 +199,26 @@ def test_points_and_markers(start: Start) -> None:
     assert gone == {('box', 2), ('name', 2)}
 
 
+@pytest.mark.parametrize('how', ['deactivate', 'shutdown', 'Ctrl-C'])
+def test_markers_go_with_the_node(start: Start, how: str) -> None:
+    node = start()
+    boxes = node.graph.inbox(MarkerArray, f'{SPACE}/markers')
+    wait_until(boxes.subscription.get_publisher_count, 'publishers')
+    node.process.settle()  # the node must know of the subscriber, too
+    node.side.send_depth(0, 2.0)
+    node.side.send_frame(0, CUP)
+    boxes.wait(1)
+    if how == 'Ctrl-C':
+        node.process.process.end(signal.SIGINT)
+    else:
+        request = ChangeState.Request()
+        request.transition.id = {'deactivate': 4, 'shutdown': 7}[how]
+        assert node.graph.call(
+            ChangeState, f'{SPACE}/change_state', transition=request.transition).success
+    (marker,) = boxes.wait(2)[1].markers
+    assert marker.action == Marker.DELETEALL
+
+
 def test_lifecycle(start: Start) -> None:
     node = start(autostart=False)
     graph, side = node.graph, node.side

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -35,6 +36,7 @@ from detsam2_ros.space.depth import read_depth
 from detsam2_ros.space.stream import Placed, SpaceStream
 
 MIN_DEPTH, OBJECTS_DEPTH = 10, 200  # of queues, as in the node detsam2
+_ACK_SECONDS = 0.5  # that the end of the markers may take to reach every RViz
 
 
 class SpaceCamera:
@@ -107,7 +109,7 @@ class SpaceCamera:
             given.reach, given.max_propagation, max(50, given.reach), given.window_size)
 
     def unsubscribe(self) -> None:
-        """End the subscriptions, and publish the frames that wait for their depth."""
+        """End the subscriptions, publish the frames that wait for depth, and take markers away."""
         if self._masks is not None:
             self._masks.destroy()
             self._masks = None
@@ -116,6 +118,11 @@ class SpaceCamera:
             self._node.destroy_subscription(self._info)
             self._info = None
         self._do(lambda now: self._stream.end())
+        nothing = self._markers.clear()
+        if nothing is not None and self._node.context.ok():
+            self._boxes.publish(nothing)
+            # Whoever destroys the publisher next must not take the message back.
+            self._boxes.wait_for_all_acked(Duration(seconds=_ACK_SECONDS))
 
     def destroy(self) -> None:
         """Destroy all topics."""

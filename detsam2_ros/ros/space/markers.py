@@ -60,6 +60,14 @@ class Markers:
         return array if array.markers else None
 
 
+    def clear(self) -> MarkerArray | None:
+        """Return what takes all markers away; None if none was shown since."""
+        if self._stream is None:
+            return None
+        self._shown, self._stream = set(), None
+        return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
+
+
 def _deletions(ids: Iterable[int], header: Header) -> list[Marker]:
     return [
         Marker(header=header, ns=name, id=id_, action=Marker.DELETE)
