@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 
 from detsam2_ros.ros.parameters.docs import space
+from detsam2_ros.ros.parameters.checks import ParameterError
 from detsam2_ros.ros.space.messages import Detection3DArray
 from detsam2_ros.space.books import Unused
 
@@ -109,3 +110,22 @@ def test_parameters() -> None:
 def test_a_parameter_cannot_change_while_the_node_runs(node: Any) -> None:
     (result,) = node.set_parameters([Parameter('erosion', value=3)])
     assert not result.successful and 'read-only parameter: erosion' in result.reason
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize('name', ['bad name!', 'a//b', '/1st', '/', ''])
+def test_a_bad_name_of_the_node_detsam2_is_refused_in_a_sentence(node: Any, name: str) -> None:
+    from detsam2_ros.ros.space.node import SpaceNode
+
+    with pytest.raises(ParameterError, match=r'^detsam2(:| is empty;) [^\n]*$'):
+        SpaceNode(context=node.context, parameter_overrides=[Parameter('detsam2', value=name)])
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize('name', ['/robot/detsam2', 'detsam2/', '~/inner', '{node}/other'])
+def test_a_good_name_of_the_node_detsam2(node: Any, name: str) -> None:
+    from detsam2_ros.ros.space.node import SpaceNode
+
+    made = SpaceNode(context=node.context, parameter_overrides=[Parameter('detsam2', value=name)])
+    assert made.settings.detsam2 == name
+    made.destroy_node()

@@ -7,7 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from detsam2_ros.ros.parameters.checks import (
     ParameterError,
@@ -90,8 +93,24 @@ def declare_space_parameters(node: Node) -> SpaceParameters:
         except ParameterError as error:
             problems.append(str(error))
     problems += camera_problems(values.get('cameras', ()), TAKEN)
-    if not values.get('detsam2', 'detsam2').strip('/ '):
-        problems.append('detsam2 is empty; name the node whose masks are to be placed')
+    problems += _name_problems(node, values.get('detsam2', 'detsam2'))
     if problems:
         raise ParameterError('; '.join(problems))
     return SpaceParameters(**values)
+
+
+def _name_problems(node: Node, name: str) -> list[str]:
+    """Return what is wrong with the name of the node detsam2, none or one."""
+    if not name.strip('/ '):
+        return ['detsam2 is empty; name the node whose masks are to be placed']
+    try:
+        topic = expand_topic_name(
+            f'{name.rstrip("/")}/masks', node.get_name(), node.get_namespace())
+        validate_full_topic_name(topic)
+    except (ValueError, InvalidTopicNameException):
+        return [
+            f'detsam2: {name!r} cannot be the name of a node; give its name, such as /detsam2 or '
+            '/robot/detsam2: letters, digits and underscores between single slashes, and no digit '
+            'behind a slash'
+        ]
+    return []
