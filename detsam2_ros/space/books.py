@@ -15,6 +15,7 @@ class Unused(Enum):
     SUPERSEDED = 'superseded'  # the frames near it had a nearer one
     UNMATCHED = 'unmatched'  # no frame was near enough to it
     LATE = 'late'  # its frame is out of reach
+    UNCALIBRATED = 'no_camera_info'  # no calibration fitted its frame while that was in reach
     RESTARTED = 'restarted'  # of a run that has ended: the stamps of the masks went back
     REPEATED_STAMP = 'repeated_stamp'  # one with this stamp is held
     UNSUPPORTED = 'unsupported_encoding'
@@ -34,6 +35,8 @@ class Books:
     frames: int = 0  # that were published
     corrections: int = 0  # that were published
     without_depth: int = 0  # of the frames, those first published without any depth
+    without_camera: int = 0  # of those with depth, those first published without a calibration
+    pushed_out: int = 0  # of the frames, those that left the reach while they waited for depth
     out_of_reach: int = 0  # corrections of frames whose depth is gone
     objects: int = 0  # visible ones of the published frames
     valid_objects: int = 0  # of these, those with a position

@@ -38,6 +38,14 @@ class DepthImage:
     frame_id: str
     values: np.ndarray  # uint16 [H, W] of millimetres, or float32 [H, W] of metres
 
+    @property
+    def held_bytes(self) -> int:
+        """How much memory the image keeps: of a padded one, that of the whole message."""
+        owner = self.values
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        return owner.nbytes if owner.base is None else memoryview(owner.base).nbytes
+
     def crop(self, box: Box, size: tuple[int, int]) -> np.ndarray:
         """Return the depth at the pixels of a box, float32 [h, w] of metres; NaN where none is.
 

@@ -5,7 +5,8 @@
 A frame waits for the depth image with its very stamp. Once a newer one came, or the frame has
 waited for long enough, the nearest within max_stamp_difference serves; without one the frame is
 published without positions. What comes later, a better depth image or better masks, makes a
-correction as long as the frame is in reach. Any one thread at a time may call a stream.
+correction as long as the frame is in reach; so does a calibration that comes late. Any one thread
+at a time may call a stream.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from detsam2_ros.results.space import Reason, SpaceFrame
 from detsam2_ros.space.books import Books, Unused
 from detsam2_ros.space.camera import CameraModel, CameraView
 from detsam2_ros.space.depth import DepthImage
+from detsam2_ros.space.kept_depths import KeptDepths
 from detsam2_ros.space.measure import MeasureOptions
 from detsam2_ros.space.objects import FrameMeasure, Measured, measure_frame, without_depth
 
@@ -55,6 +57,7 @@ class _Held:
     depth: int | None = None  # stamp of the depth image that serves
     camera: CameraView | None = None
     measured: dict[int, Measured] = field(default_factory=dict)
+    uncalibrated: bool = False  # it has depth, but as published no calibration fitted it
 
     @property
     def is_published(self) -> bool:
@@ -63,13 +66,6 @@ class _Held:
     def distance(self) -> float:
         """Return how far its depth image is, nanoseconds; infinite without one."""
         return float('inf') if self.depth is None else abs(self.depth - self.masks.stamp)
-
-
-@dataclass
-class _Depth:
-    image: DepthImage
-    used: bool = False
-    unused: Unused | None = None  # as counted; None while it waits
 
 
 class SpaceStream:
@@ -98,10 +94,7 @@ class SpaceStream:
         self._masks_stream = 0
         self._camera: CameraView | None = None
         self._frames: dict[int, _Held] = {}  # by stamp, ascending
-        self._depths: dict[int, _Depth] = {}  # by stamp, in the order of arrival
-        # Those since time last went back: if masks restart, they are of the new run.
-        self._ahead: dict[int, _Depth] = {}
-        self._newest_depth: int | None = None  # stamp
+        self._depths = KeptDepths(self.books, options.waiting, options.max_stamp_difference)
         self._decided: int | None = None  # stamp of the newest published frame
 
     @property
@@ -117,16 +110,19 @@ class SpaceStream:
     @property
     def held_bytes(self) -> int:
         """How much memory the depth images take."""
-        held = {id(d): d.image.values for d in (*self._depths.values(), *self._ahead.values())}
-        return sum(values.nbytes for values in held.values())
+        return self._depths.held_bytes
 
     # ---- in ------------------------------------------------------------------------------------
 
     def set_camera(self, model: CameraModel, now: float) -> list[Placed]:
-        """Take a calibration, for frames measured from now on; returns frames to publish."""
-        if self._camera is None or self._camera.model != model:
-            self._camera = CameraView(model)
-        return self._settle(now)
+        """Take a calibration; returns frames to publish. now: seconds, monotonic.
+
+        It holds for frames measured from now on, and for those before that had none.
+        """
+        if self._camera is not None and self._camera.model == model:
+            return self._settle(now)
+        self._camera = CameraView(model)
+        return [*self._settle(now), *self._calibrate(model)]
 
     def refuse_depth(self, reason: Unused, why: str) -> None:
         """Count a depth image that could not be read."""
@@ -143,18 +139,9 @@ class SpaceStream:
             self.books.unused[Unused.OTHER_CAMERA] += 1
             return []
         self.refusal = ''
-        depth = _Depth(image)
-        self.books.waiting += 1
-        self._note_ahead(depth)
-        self._newest_depth = image.stamp
-        if image.stamp in self._depths:
-            self._discard(depth, Unused.REPEATED_STAMP)
+        if not self._depths.add(image, self._is_late(image.stamp)):
             return []
-        if self._is_late(image.stamp):
-            self._discard(depth, Unused.LATE)
-            return []
-        self._depths[image.stamp] = depth
-        placed = [*self._settle(now), *self._improve(image.stamp)]
+        placed = [*self._settle(now), *self._improve(image)]
         self._drop_depths()
         return placed
 
@@ -165,11 +152,12 @@ class SpaceStream:
             self._number += 1
             self._masks_stream = frame.stream
             if self._frames and frame.stamp <= next(reversed(self._frames)):
-                self._restart_depths(frame.stamp)
+                self._depths.restart(frame.stamp)
             self._frames, self._decided = {}, None
             return [*last, *self.add_frame(frame, now)]
         if not self._frames:
-            self._refuse_misfits(frame)
+            refusal = self._depths.refuse_misfits(lambda image: self._misfit(image, frame))
+            self.refusal = refusal or self.refusal
         held = self._frames.get(frame.stamp)
         if held is not None:
             held.masks = frame
@@ -183,10 +171,11 @@ class SpaceStream:
             self._frames = dict(sorted(self._frames.items()))
         placed = self._settle(now)
         while len(self._frames) > self.options.reach:
-            stamp = next(iter(self._frames))
-            if not self._frames[stamp].is_published:
-                placed.append(self._publish(self._frames[stamp]))
-            del self._frames[stamp]
+            oldest = self._frames[next(iter(self._frames))]
+            if not oldest.is_published:
+                self.books.pushed_out += 1
+                placed.append(self._decide(oldest))
+            del self._frames[oldest.masks.stamp]
         self._drop_depths()
         return placed
 
@@ -202,24 +191,12 @@ class SpaceStream:
         What comes after it is another stream, whose masks count their restarts from 0.
         """
         placed = self._settle(float('inf'))
-        for depth in self._depths.values():
-            self._drop(depth)
-        self._frames, self._depths, self._ahead = {}, {}, {}
-        self._decided, self._newest_depth = None, None
+        self._depths.end(self._frames)
+        self._frames, self._decided = {}, None
         self._number, self._masks_stream = self._number + 1, 0
         return placed
 
     # ---- which depth image serves which frame --------------------------------------------------
-
-    def _refuse_misfits(self, masks: TimelineFrame) -> None:
-        """Refuse the depth images that came before the first masks and do not fit them."""
-        for stamp, depth in list(self._depths.items()):
-            misfit = self._misfit(depth.image, masks)
-            if misfit and not depth.used:
-                self.refusal = misfit
-                self._discard(depth, Unused.OTHER_CAMERA)
-                del self._depths[stamp]
-                self._ahead.pop(stamp, None)
 
     def _misfit(self, image: DepthImage, masks: TimelineFrame | None) -> str | None:
         if masks is None:
@@ -227,35 +204,14 @@ class SpaceStream:
         frame_id = masks.frame_id if self.options.check_frame_id else None
         return image.misfit(masks.labels.shape, frame_id)
 
+    def _camera_misfit(self, model: CameraModel, masks: TimelineFrame) -> str | None:
+        return model.misfit(
+            masks.labels.shape, masks.frame_id if self.options.check_frame_id else None)
+
     def _is_late(self, stamp: int) -> bool:
         if len(self._frames) < self.options.reach:
             return False
         return stamp < next(iter(self._frames)) - self.options.max_stamp_difference
-
-    def _note_ahead(self, depth: _Depth) -> None:
-        """Note a depth image that may be of a new run, whose masks have not come yet."""
-        stamp, newest = depth.image.stamp, self._newest_depth
-        if newest is not None and stamp < newest:
-            self._ahead = {stamp: depth}
-        elif self._ahead and stamp != newest:
-            self._ahead[stamp] = depth
-            if len(self._ahead) > self.options.waiting:
-                self._ahead = {}  # one image came out of order, no more
-
-    def _restart_depths(self, stamp: int) -> None:
-        """Drop the depth images of a run that has ended: time went back to a stamp."""
-        ahead, self._ahead = self._ahead, {}
-        if ahead and next(iter(ahead)) > stamp + self.options.max_stamp_difference:
-            ahead = {}  # from before: the first depth of the new run is about as old as its frame
-        for depth in self._depths.values():
-            if ahead.get(depth.image.stamp) is not depth:
-                self._discard(depth, Unused.RESTARTED)
-        for depth in ahead.values():
-            if depth.unused is not None:
-                self.books.unused[depth.unused] -= 1
-                self.books.waiting += 1
-                depth.unused = None
-        self._depths, self._newest_depth = ahead, next(reversed(ahead), None)
 
     def _settle(self, now: float) -> list[Placed]:
         """Publish, in order, the frames whose depth image is known, or will not come."""
@@ -263,61 +219,47 @@ class SpaceStream:
         for held in [held for held in self._frames.values() if not held.is_published]:
             stamp = held.masks.stamp
             if stamp not in self._depths:
-                overtaken = self._newest_depth is not None and self._newest_depth > stamp
+                overtaken = self._depths.is_overtaken(stamp)
                 if not (overtaken and self._camera) and (
                     now - held.arrived < self.options.max_depth_delay
                 ):
                     break
             elif self._camera is None and now - held.arrived < self.options.max_depth_delay:
                 break
-            held.depth = self._nearest(stamp)
-            self._decided = stamp
-            placed.append(self._publish(held))
+            placed.append(self._decide(held))
         return placed
 
-    def _nearest(self, stamp: int) -> int | None:
-        if stamp in self._depths:
-            return stamp
-        near = min(self._depths, key=lambda other: abs(other - stamp), default=None)
-        if near is None or abs(near - stamp) > self.options.max_stamp_difference:
-            return None
-        return near
+    def _decide(self, held: _Held) -> Placed:
+        """Publish a new frame with the depth image that serves it best now."""
+        stamp = held.masks.stamp
+        held.depth = self._depths.nearest(
+            stamp, lambda image: self._misfit(image, held.masks) is None)
+        self._decided = stamp if self._decided is None else max(stamp, self._decided)
+        return self._publish(held)
 
-    def _improve(self, stamp: int) -> Iterator[Placed]:
+    def _improve(self, image: DepthImage) -> Iterator[Placed]:
         """Measure published frames anew that a depth image serves better than theirs."""
         for held in self._frames.values():
-            distance = abs(stamp - held.masks.stamp)
+            distance = abs(image.stamp - held.masks.stamp)
             if held.is_published and distance < held.distance() and (
                 distance <= self.options.max_stamp_difference
-            ):
-                held.depth, held.measured = stamp, {}
+            ) and not self._misfit(image, held.masks):
+                held.depth, held.measured = image.stamp, {}
+                yield self._publish(held)
+
+    def _calibrate(self, model: CameraModel) -> Iterator[Placed]:
+        """Measure published frames anew that had depth, but no calibration that fitted."""
+        for held in self._frames.values():
+            if held.uncalibrated and not self._camera_misfit(model, held.masks):
                 yield self._publish(held)
 
     def _drop_depths(self) -> None:
-        """Drop depth images that no frame in reach uses, and none to come can use."""
-        serving = {held.depth for held in self._frames.values()}
-        pending = any(not held.is_published for held in self._frames.values())
-        idle = [stamp for stamp in self._depths if stamp not in serving]
-        for number, stamp in enumerate(idle, 1):
-            depth = self._depths[stamp]
-            passed = self._decided is not None and (
-                stamp + self.options.max_stamp_difference < self._decided
-            )
-            too_many = len(idle) - number >= self.options.waiting
-            if (passed and not pending) or (depth.used and passed) or too_many:
-                self._drop(depth)
-                del self._depths[stamp]
-
-    def _drop(self, depth: _Depth) -> None:
-        stamp, reach = depth.image.stamp, self.options.max_stamp_difference
-        near = any(abs(stamp - other) <= reach for other in self._frames)
-        self._discard(depth, Unused.SUPERSEDED if near else Unused.UNMATCHED)
-
-    def _discard(self, depth: _Depth, reason: Unused) -> None:
-        if not depth.used and depth.unused is None:
-            depth.unused = reason
-            self.books.waiting -= 1
-            self.books.unused[reason] += 1
+        self._depths.drop_idle(
+            serving={held.depth for held in self._frames.values()},
+            frames=self._frames,
+            decided=self._decided,
+            pending=any(not held.is_published for held in self._frames.values()),
+        )
 
     # ---- out -----------------------------------------------------------------------------------
 
@@ -343,6 +285,7 @@ class SpaceStream:
         else:
             self.books.frames += 1
             self.books.without_depth += held.depth is None
+            self.books.without_camera += held.uncalibrated
             self.books.objects += len(visible)
             self.books.valid_objects += sum(thing.valid for thing in visible)
         masks = held.masks
@@ -366,18 +309,13 @@ class SpaceStream:
             held.camera = self._camera
         if held.depth is None:
             return without_depth(held.masks, Reason.NO_DEPTH_IMAGE)
-        depth = self._depths[held.depth]
-        frame_id = held.masks.frame_id if self.options.check_frame_id else None
-        size = held.masks.labels.shape
-        misfit = held.camera.model.misfit(size, frame_id) if held.camera else None
+        misfit = self._camera_misfit(held.camera.model, held.masks) if held.camera else None
         self.camera_refusal = misfit or ''
+        held.uncalibrated = held.camera is None or misfit is not None
         if held.camera is None or misfit:
+            self._depths.note_uncalibrated(held.depth)
             return without_depth(held.masks, Reason.NO_CAMERA_INFO)
-        if not depth.used:
-            depth.used = True
-            self.books.used += 1
-            self.books.waiting -= 1
         return measure_frame(
-            held.masks, depth.image, held.camera, self.options.measure,
+            held.masks, self._depths.use(held.depth), held.camera, self.options.measure,
             held.measured, self.want_points and not held.is_published,
         )  # fmt: skip

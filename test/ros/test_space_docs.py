@@ -17,8 +17,8 @@ import rclpy
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 
-from detsam2_ros.ros.parameters.docs import space
 from detsam2_ros.ros.parameters.checks import ParameterError
+from detsam2_ros.ros.parameters.docs import space
 from detsam2_ros.ros.space.messages import Detection3DArray
 from detsam2_ros.space.books import Unused
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames in space as messages, there and back, and markers of one frame after another."""
 
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,14 +12,17 @@ pytest.importorskip('rclpy')
 pytest.importorskip('visualization_msgs')
 
 from geometry_msgs.msg import Pose, Vector3
+from space_cases import MODEL, flat_depth, frame_of, labels_of
 from visualization_msgs.msg import Marker
 
+from detsam2_ros.client import SpaceTimeline
 from detsam2_ros.client.space_decode import decode_space
 from detsam2_ros.results.frames import ObjectState
 from detsam2_ros.results.space import Object3D, Position, Reason, SpaceFrame
 from detsam2_ros.ros.space import messages
 from detsam2_ros.ros.space.markers import Markers
 from detsam2_ros.ros.space.messages import Detection3DArray, object_array, point_cloud
+from detsam2_ros.space.stream import SpaceOptions, SpaceStream
 
 HERE = Position(
     Reason.VALID, (0.5, 0.25, 2.0), (0.25, 0.125, 1.5), (0.75, 0.5, 2.5), (0.5, 0.5, 0.25), 99,
@@ -62,6 +66,32 @@ def test_colours_are_bytes_of_a_float() -> None:
     assert np.frombuffer(data[:12], '<f4').tolist() == [1, 2, 3]
     assert tuple(data[12:16][::-1]) == (0, *object_colour(7))
     assert int.from_bytes(data[16:20], 'little') == 7
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize('seed', range(5))
+def test_whatever_came_in_whatever_order_the_timeline_has_the_best(seed: int) -> None:
+    """Depth out of order, a late calibration; then the messages out of order, too."""
+    rng, stream = random.Random(seed), SpaceStream(SpaceOptions(max_depth_delay=0.0))
+    events = [(i + 1.5, 'frame', i) for i in range(20)]
+    events += [(i + 3 * rng.random(), 'depth', i) for i in range(20)]
+    sent = []
+    for _, kind, i in sorted([*events, (rng.uniform(0, 20), 'camera', 0)]):
+        if kind == 'depth':
+            placed = stream.add_depth(flat_depth(i * 100, 1.0 + i), 0.0)
+        elif kind == 'frame':
+            placed = stream.add_frame(frame_of(labels_of(_1=(10, 10, 40, 40)), i * 100, i), 0.0)
+        else:
+            placed = stream.set_camera(MODEL, 0.0)
+        sent += [object_array(each.frame) for each in placed]
+    news = [message.frame_index for message in sent if not message.revision]
+    assert sorted(news) == list(range(20))  # each frame once with revision 0
+    rng.shuffle(sent)
+    timeline = SpaceTimeline()
+    for message in sent:
+        timeline.add(message)
+    found = [(f.index, f.objects[0].position.centroid[2]) for f in timeline.frames()]
+    assert found == [(i, pytest.approx(1.0 + i)) for i in range(20)]
 
 
 @pytest.mark.ros

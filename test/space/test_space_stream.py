@@ -20,6 +20,7 @@ from detsam2_ros.space.stream import SpaceOptions, SpaceStream
 STEP = 100_000_000
 CUP = labels_of(_1=(10, 10, 40, 40))
 OTHER = labels_of(_1=(20, 10, 50, 40))
+SMALL = CameraModel((30, 40), (40.0, 40.0), (20.0, 15.0), frame_id='camera')
 
 
 def stream_of(camera: bool = True, **options: Any) -> SpaceStream:
@@ -163,7 +164,7 @@ def test_without_a_calibration_nothing_is_placed() -> None:
 @pytest.mark.parametrize(
     ('model', 'text'),
     [
-        (CameraModel((30, 40), (40.0, 40.0), (20.0, 15.0), frame_id='camera'), 'of 40x30, the'),
+        (SMALL, 'of 40x30, the'),
         (CameraModel(SIZE, (40.0, 40.0), (20.0, 15.0), frame_id='left'), "the frame 'left'"),
     ],
 )
@@ -338,7 +339,7 @@ def test_points_only_when_asked_for_and_once() -> None:
 
 _EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(['depth', 'frame', 'look', 'restart', 'end']),
+        st.sampled_from(['depth', 'frame', 'look', 'camera', 'restart', 'end']),
         st.integers(0, 30), st.floats(0, 2),
     ),
     max_size=60,
@@ -362,6 +363,8 @@ def test_whatever_comes_the_books_balance_and_revisions_count_up(events, differe
                 frame_of(CUP, stamp, number, stream=restarts, revision=revision), now)
         elif kind == 'look':
             placed = stream.look(now)
+        elif kind == 'camera':
+            placed = stream.set_camera(MODEL if number % 2 else SMALL, now)
         elif kind == 'restart':
             restarts, placed = restarts + 1, []
         else:
@@ -373,7 +376,9 @@ def test_whatever_comes_the_books_balance_and_revisions_count_up(events, differe
             # A frame that left the reach and comes again is a new one.
             assert frame.revision in (0, revisions.get(key, -1) + 1)
             revisions[key] = frame.revision
-            assert (frame.depth_stamp is not None) == positions(frame)[1].valid
+            placeable = frame.depth_stamp is not None
+            valid = positions(frame)[1].valid
+            assert valid == placeable if stream.camera is MODEL else valid <= placeable
         assert stream.held_frames <= 6
         check(stream)
     stream.end()

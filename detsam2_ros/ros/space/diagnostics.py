@@ -64,6 +64,8 @@ class SpaceDiagnostics:
             ('frames', books.frames),
             ('corrections', books.corrections),
             ('frames_without_depth', books.without_depth),
+            ('frames_without_camera_info', books.without_camera),
+            ('frames_pushed_out', books.pushed_out),
             ('corrections_out_of_reach', books.out_of_reach),
             ('objects', books.objects),
             ('valid_objects', books.valid_objects),
