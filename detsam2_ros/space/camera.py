@@ -19,7 +19,9 @@ import numpy as np
 from detsam2_ros.results.masks import Box
 
 PLUMB_BOB, RATIONAL = 'plumb_bob', 'rational_polynomial'
-_LENGTHS = {PLUMB_BOB: (4, 5), RATIONAL: (8,)}  # of D; none at all means no distortion
+# Numbers in D that OpenCV takes: drivers name all of them by either model. The last ones are those
+# of a thin prism, s1 to s4, and of a tilted sensor. None at all means no distortion.
+_LENGTHS = (4, 5, 8, 12, 14)
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _NEWTON_STEPS, _EXACT = 12, 1e-9
 _TILE = 64  # pixels, a side
@@ -34,12 +36,13 @@ class CameraRefused(ValueError):  # noqa: N818 - it says what happens to the cal
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A pinhole camera with the distortion of plumb_bob or rational_polynomial."""
+    """A pinhole camera with the distortion of OpenCV: plumb_bob or rational_polynomial."""
 
     size: tuple[int, int]  # (height, width) of the image, pixels
     focal: tuple[float, float]  # x, y, pixels
     centre: tuple[float, float]  # x, y, pixels
-    distortion: tuple[float, ...] = ()  # k1, k2, p1, p2, k3, k4, k5, k6; () or 8 numbers
+    # k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, tau_x, tau_y; () or 14 numbers
+    distortion: tuple[float, ...] = ()
     rotation: tuple[float, ...] = _IDENTITY  # R, row by row
     frame_id: str = ''  # of the optical frame
 
@@ -136,42 +139,63 @@ def undistort(shown: np.ndarray, distortion: Sequence[float]) -> np.ndarray:
     found = np.array(shown, np.float64)
     with np.errstate(all='ignore'):
         for _ in range(_NEWTON_STEPS):
-            at, (xx, xy, yy) = _distorted(found[:, 0], found[:, 1], distortion)
+            at, ((xx, xy), (yx, yy)) = _distorted(found[:, 0], found[:, 1], distortion)
             off = at - shown
-            determinant = xx * yy - xy * xy
             step = np.stack(
-                [yy * off[:, 0] - xy * off[:, 1], xx * off[:, 1] - xy * off[:, 0]], axis=-1
+                [yy * off[:, 0] - xy * off[:, 1], xx * off[:, 1] - yx * off[:, 0]], axis=-1
             )
-            step /= determinant[:, None]
+            step /= (xx * yy - xy * yx)[:, None]
             found -= step
             if np.nanmax(np.abs(step), initial=0.0) < _EXACT:
                 break
-        at, (xx, xy, yy) = _distorted(found[:, 0], found[:, 1], distortion)
-        good = (np.abs(at - shown).max(axis=1) < 1e-6) & (xx * yy - xy * xy > 0) & (xx > 0)
+        at, ((xx, xy), (yx, yy)) = _distorted(found[:, 0], found[:, 1], distortion)
+        good = (np.abs(at - shown).max(axis=1) < 1e-6) & (xx * yy - xy * yx > 0) & (xx > 0)
     found[~good] = np.nan
     return found
 
 
 def _distorted(
     x: np.ndarray, y: np.ndarray, distortion: Sequence[float]
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the shown points [n, 2], and dx/dx, dx/dy (= dy/dx), dy/dy."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = distortion
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shown points [n, 2], and their derivatives [2, 2, n]: of x by x, x by y, ..."""
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, *tilt = distortion
     r = x * x + y * y
     above, below = 1 + r * (k1 + r * (k2 + r * k3)), 1 + r * (k4 + r * (k5 + r * k6))
     radial = above / below
     slope = (k1 + r * (2 * k2 + 3 * k3 * r) - radial * (k4 + r * (2 * k5 + 3 * k6 * r))) / below
     shown = np.stack(
         [
-            x * radial + 2 * p1 * x * y + p2 * (r + 2 * x * x),
-            y * radial + p1 * (r + 2 * y * y) + 2 * p2 * x * y,
+            x * radial + 2 * p1 * x * y + p2 * (r + 2 * x * x) + r * (s1 + s2 * r),
+            y * radial + p1 * (r + 2 * y * y) + 2 * p2 * x * y + r * (s3 + s4 * r),
         ],
         axis=-1,
     )
     across = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
-    along_x = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
-    along_y = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
-    return shown, (along_x, across, along_y)
+    prism_x, prism_y = 2 * (s1 + 2 * s2 * r), 2 * (s3 + 2 * s4 * r)  # slopes by r, times 2
+    slopes = np.stack([
+        radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x + prism_x * x, across + prism_x * y,
+        across + prism_y * x, radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x + prism_y * y,
+    ]).reshape(2, 2, -1)  # fmt: skip
+    return _tilted(shown, slopes, *tilt) if any(tilt) else (shown, slopes)
+
+
+def _tilted(
+    shown: np.ndarray, slopes: np.ndarray, tau_x: float, tau_y: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return points and derivatives as a tilted sensor has them; angles in radians.
+
+    The points are seen in the sensor's own plane, from along its normal.
+    """
+    cos_x, sin_x, cos_y, sin_y = math.cos(tau_x), math.sin(tau_x), math.cos(tau_y), math.sin(tau_y)
+    turn_x = np.array([[1, 0, 0], [0, cos_x, sin_x], [0, -sin_x, cos_x]])
+    turn_y = np.array([[cos_y, 0, -sin_y], [0, 1, 0], [sin_y, 0, cos_y]])
+    turn = turn_y @ turn_x
+    (_, _, a), (_, _, b), (_, _, c) = turn
+    matrix = np.array([[c, 0, -a], [0, c, -b], [0, 0, 1]]) @ turn
+    u, v, w = matrix @ np.vstack([shown.T, np.ones(len(shown))])
+    seen = np.stack([u / w, v / w])
+    inner = (matrix[:2, :2, None] - seen[:, None] * matrix[2, :2, None]) / w  # [2, 2, n]
+    return seen.T, np.einsum('ijn,jkn->ikn', inner, slopes)
 
 
 def read_camera(info: Any, rectified: bool) -> CameraModel:
@@ -236,14 +260,14 @@ def _distortion(info: Any) -> tuple[float, ...]:
     if not any(numbers):
         return ()
     model = info.distortion_model
-    if model not in _LENGTHS:
+    if model not in (PLUMB_BOB, RATIONAL):
         raise CameraRefused(
             f"camera_info has the distortion model '{model[:40]}', not {PLUMB_BOB} or {RATIONAL}; "
             'rectify the image with image_proc, segment that, and set rectified to true'
         )
-    if len(numbers) not in _LENGTHS[model]:
+    if len(numbers) not in _LENGTHS:
         raise CameraRefused(
             f'camera_info has {len(numbers)} numbers in d, but {model} has '
-            f'{" or ".join(map(str, _LENGTHS[model]))}; {_CALIBRATE}'
+            f'{", ".join(map(str, _LENGTHS[:-1]))} or {_LENGTHS[-1]}; {_CALIBRATE}'
         )
-    return numbers + (0.0,) * (8 - len(numbers))
+    return numbers + (0.0,) * (_LENGTHS[-1] - len(numbers))

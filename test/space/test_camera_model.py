@@ -37,6 +37,16 @@ REAL = {
     'azure': (
         (1280, 720), (605.286, 605.699, 637.134, 366.758),
         (0.513059, -2.77779, 0.000811, -0.000212, 1.58283, 0.392657, -2.59132, 1.50672)),
+    # The same with a thin prism, and with a sensor that is tilted besides: as OpenCV calibrates
+    # with CALIB_THIN_PRISM_MODEL and CALIB_TILTED_MODEL.
+    'prism': (
+        (1280, 720), (605.286, 605.699, 637.134, 366.758),
+        (0.513059, -2.77779, 0.000811, -0.000212, 1.58283, 0.392657, -2.59132, 1.50672,
+         0.0031, -0.0012, -0.0024, 0.0009)),
+    'tilt': (
+        (1280, 720), (605.286, 605.699, 637.134, 366.758),
+        (0.513059, -2.77779, 0.000811, -0.000212, 1.58283, 0.392657, -2.59132, 1.50672,
+         0.0031, -0.0012, -0.0024, 0.0009, 0.03, -0.05)),
 }  # fmt: skip
 
 
@@ -100,9 +110,10 @@ def test_absurd_numbers_are_refused(entries: dict[int, float]) -> None:
 
 
 @pytest.mark.parametrize('size', [1e30, 1e200, 1e308])
-def test_rays_are_finite_or_none(size: float) -> None:
+@pytest.mark.parametrize('length', [5, 14])
+def test_rays_are_finite_or_none(size: float, length: int) -> None:
     """Of three coordinates none is left without the others."""
-    rays = read_camera(info(d=[size] * 5), False).rays()
+    rays = read_camera(info(d=[size] * length), False).rays()
     rays_of_huge = CameraModel((4, 4), (1e-300, 1.0), (1.0, 1.0)).rays()
     for each in (rays, rays_of_huge):
         known = np.isfinite(each)
@@ -133,10 +144,12 @@ def test_projection_is_that_of_opencv(name: str) -> None:
     p=st.lists(st.floats(-0.01, 0.01), min_size=2, max_size=2),
     k3=st.floats(-0.1, 0.1),
     rational=st.lists(st.floats(-0.1, 0.1), min_size=3, max_size=3),
+    prism=st.lists(st.floats(-0.03, 0.03), min_size=4, max_size=4),
+    tilt=st.lists(st.floats(-0.15, 0.15), min_size=2, max_size=2),
     seed=st.integers(0, 1000),
 )
-def test_undistorting_undoes_what_opencv_distorts(k, p, k3, rational, seed) -> None:
-    d = (*k, *p, k3, *rational)
+def test_undistorting_undoes_what_opencv_distorts(k, p, k3, rational, prism, tilt, seed) -> None:
+    d = (*k, *p, k3, *rational, *prism, *tilt)
     flat = np.random.default_rng(seed).uniform(-0.5, 0.5, (50, 2))
     shown = seen_by_opencv(flat, np.eye(3), np.array(d))
     np.testing.assert_allclose(distort(flat, d), shown, atol=1e-12)
@@ -152,7 +165,7 @@ def test_undistorting_undoes_what_opencv_distorts(k, p, k3, rational, seed) -> N
 def test_a_ray_leads_back_to_its_pixel(focal, vector, k1) -> None:
     rotation = cv2.Rodrigues(np.array(vector))[0]
     model = CameraModel(
-        (30, 40), focal, (19.0, 16.0), (k1, 0, 0, 0, 0, 0, 0, 0), tuple(rotation.ravel()))
+        (30, 40), focal, (19.0, 16.0), (k1, *[0] * 13), tuple(rotation.ravel()))
     rays = model.rays()
     pixels = model.project(rays.reshape(3, -1).T.astype(np.float64) * 2.5)
     wanted = np.stack(np.meshgrid(np.arange(40), np.arange(30)), -1).reshape(-1, 2)
@@ -160,7 +173,7 @@ def test_a_ray_leads_back_to_its_pixel(focal, vector, k1) -> None:
 
 
 def test_beyond_the_fold_of_a_polynomial_there_is_no_ray() -> None:
-    d = (-0.5, 0, 0, 0, 0, 0, 0, 0)  # grows up to r = 0.8165, shown at 0.5443
+    d = (-0.5, *[0] * 13)  # grows up to r = 0.8165, shown at 0.5443
     found = undistort(np.array([[0.5, 0.0], [0.56, 0.0], [3.0, 3.0]]), d)
     np.testing.assert_allclose(distort(found[:1], d), [[0.5, 0.0]], atol=1e-9)
     assert np.isnan(found[1:]).all()
@@ -201,7 +214,7 @@ def test_binning_and_a_region_of_interest() -> None:
         ({'p': [np.inf] + [1.0] * 11}, True, 'value in p that is no number'),
         ({'width': 0}, False, 'size of 0x480'),
         ({'d': [np.nan] * 5}, False, 'value in d'),
-        ({'d': [0.1, 0.2, 0.3]}, False, '3 numbers in d, but plumb_bob has 4 or 5'),
+        ({'d': [0.1, 0.2, 0.3]}, False, '3 numbers in d, but plumb_bob has 4, 5, 8, 12 or 14'),
         ({'d': [0.1] * 4, 'distortion_model': 'equidistant'}, False, "model 'equidistant'"),
         ({'d': [0.1] * 4, 'distortion_model': ''}, False, "model ''"),
         ({'r': [1.0] * 9}, False, 'no rotation'),
@@ -211,6 +224,24 @@ def test_what_no_calibration_is(changes: dict[str, Any], rectified: bool, text: 
     with pytest.raises(CameraRefused, match='^camera_info has ') as refusal:
         read_camera(info(**changes), rectified)
     assert text in str(refusal.value) and '\n' not in str(refusal.value)
+
+
+@pytest.mark.parametrize('model', ['plumb_bob', 'rational_polynomial'])
+@pytest.mark.parametrize('length', range(1, 16))
+def test_as_many_numbers_as_opencv_takes(length: int, model: str) -> None:
+    """Numbers that matter most first: whichever OpenCV takes give its rays, others a sentence."""
+    d = [-0.2, 0.05, 0.002, -0.001, 0.01, 0.1, 0.02, -0.01] + [0.002] * 4 + [0.02, -0.03]
+    d = [*d, 0.01][:length]
+    matrix, pixel = np.array(info().k).reshape(3, 3), np.array([[[100.0, 50.0]]])
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 500, 1e-12)
+    try:
+        theirs = cv2.undistortPointsIter(pixel, matrix, np.array(d), None, None, criteria)[0, 0]
+    except cv2.error:
+        with pytest.raises(CameraRefused, match=f'^camera_info has {length} numbers in d'):
+            read_camera(info(d=d, distortion_model=model), False)
+    else:
+        ray = read_camera(info(d=d, distortion_model=model), False).rays((100, 50, 101, 51))
+        np.testing.assert_allclose(ray[:2, 0, 0], theirs, atol=1e-6)
 
 
 def test_what_drivers_leave_out() -> None:

@@ -179,7 +179,7 @@ def test_the_calibration_of_another_camera(model: CameraModel, text: str) -> Non
 
 def test_a_calibration_of_any_size_costs_nothing_until_masks_fit_it() -> None:
     stream = stream_of(camera=False)
-    stream.set_camera(CameraModel((10**9, 10**9), (1.0, 1.0), (0.0, 0.0), (0.1,) * 8), 0.0)
+    stream.set_camera(CameraModel((10**9, 10**9), (1.0, 1.0), (0.0, 0.0), (0.1,) * 14), 0.0)
     stream.add_depth(flat_depth(STEP), 0.0)
     (placed,) = stream.add_frame(frame_of(CUP, STEP, 0), 0.0)
     assert positions(placed.frame)[1].reason is Reason.NO_CAMERA_INFO
