@@ -62,7 +62,9 @@ class DepthImage:
         metres = part.astype(np.float32)
         if self.values.dtype == np.uint16:
             metres *= np.float32(0.001)
-        metres[~((metres > 0) & (metres < _MAX_METRES))] = np.nan
+            np.copyto(metres, np.nan, where=part == 0)
+        else:
+            np.copyto(metres, np.nan, where=~((metres > 0) & (metres < _MAX_METRES)))
         return metres
 
     def misfit(self, size: tuple[int, int], frame_id: str | None) -> str | None:

@@ -15,7 +15,7 @@ from detsam2_ros.scene.stereo import StereoNoise, stereo_depth
 from detsam2_ros.scene.tilted import BALL_RADIUS, TiltedScene
 from detsam2_ros.space.camera import CameraModel, CameraView
 from detsam2_ros.space.depth import DepthImage
-from detsam2_ros.space.measure import MeasureOptions, eroded, measure
+from detsam2_ros.space.measure import MeasureOptions, _deviation, _middle, eroded, measure
 from detsam2_ros.space.objects import measure_frame
 
 MASK = np.ones((24, 24), bool)
@@ -255,3 +255,11 @@ def test_where_the_mask_stayed_the_position_is_not_measured_again() -> None:
     other = flat_depth(0, 3.0)  # shows which are measured again
     found = measure_frame(after, other, VIEW, OPTIONS, before.by_id)
     assert [t.position.centroid[2] for t in found.objects] == pytest.approx([1.5, 3.0])
+
+
+@given(st.lists(st.floats(0.125, 9.0, width=32), min_size=1, max_size=40))
+def test_the_median_deviation_of_ascending_values(values) -> None:
+    ordered = np.sort(np.array(values, np.float32))
+    middle = _middle(ordered)
+    away = np.sort(np.abs(ordered - np.float32(middle)))
+    assert _deviation(ordered, middle) == pytest.approx(away[len(away) // 2], abs=1e-6)
