@@ -214,7 +214,7 @@ def _deviation(ordered: np.ndarray, middle: float) -> float:
 def _is_rough(z: np.ndarray, step: float) -> bool:
     """Return whether depths differ from one to the next by more than a step, in the median."""
     steps = np.abs(z[1:] - z[:-1])
-    return 2 * int(np.count_nonzero(steps > step)) >= len(steps)
+    return 2 * int(np.count_nonzero(steps > step)) >= max(len(steps), 1)
 
 
 def _surface(z: np.ndarray, width: float, options: MeasureOptions) -> np.ndarray:

@@ -3,6 +3,7 @@
 """The node detsam2_space over DDS: positions, corrections, and whatever else may come."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ pytest.importorskip('visualization_msgs')
 from client_cases import masks, objects
 from lifecycle_msgs.srv import ChangeState, GetState
 from node_graph import Graph, wait_until
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from space_cases import SIZE, labels_of, png_message, positions
 from space_node import (
     SPACE,
@@ -292,6 +293,25 @@ def test_hostile_messages_are_counted_and_explained(start: Start) -> None:
     assert positions(side.frame(1))[1].centroid[2] == pytest.approx(1.5)
     for part in ("'rgb8' is no depth", "frame 'left'", '80x30 has another', 'focal length of 0'):
         assert len(node.process.process.lines(part)) == 1, node.process.process.log()
+
+
+def test_two_calibrations_on_one_topic_are_named_once(start: Start) -> None:
+    node = start()
+    other = node.graph.publisher(CameraInfo, f'{SPACE}/camera_info')
+    wait_until(other.get_subscription_count, 'the subscriber')
+    deadline = time.monotonic() + 60
+    while 'calibrations that differ' not in (message := node.process.status()['message']):
+        assert time.monotonic() < deadline, message
+        node.side.info.publish(camera_info())
+        other.publish(camera_info(k=[90.0, 0.0, 39.5, 0.0, 90.0, 29.5, 0.0, 0.0, 1.0]))
+    assert 'of 2 publishers' in message and 'remap camera_info' in message
+    for _ in range(3):
+        node.side.info.publish(camera_info())
+        other.publish(camera_info(k=[90.0, 0.0, 39.5, 0.0, 90.0, 29.5, 0.0, 0.0, 1.0]))
+    node.process.settle()
+    assert len(node.process.process.lines('calibrations that differ')) == 1
+    node.graph.node.destroy_publisher(other)  # one that zooms is no conflict
+    node.process.status(lambda s: 'calibrations that differ' not in s['message'])
 
 
 def test_a_restart_of_either_node_is_another_stream(start: Start) -> None:

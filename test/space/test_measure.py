@@ -100,6 +100,14 @@ def test_scattered_depth_is_no_surface() -> None:
     assert position.reason is Reason.NO_SURFACE and len(points) == 0
 
 
+def test_one_point_is_enough_where_that_is_asked_for() -> None:
+    depth = np.full(MASK.shape, np.nan)
+    depth[12, 12] = 2.0
+    position, points = measured(depth, options=MeasureOptions(min_points=1, min_share=0.0))
+    assert position.valid and len(points) == 1
+    assert position.spread == (0, 0, 0) and position.centroid[2] == 2
+
+
 def test_erosion_keeps_a_thin_mask() -> None:
     thin = np.zeros((20, 20), bool)
     thin[:, 9] = True

@@ -45,6 +45,7 @@ class SpaceCamera:
     def __init__(self, node: LifecycleNode, name: str, parameters: SpaceParameters):
         self.name = name
         self.calibration_refusal = ''  # of the newest camera_info
+        self._conflict = ''  # of the calibrations of several publishers, as logged
         self.calibrations = 0  # messages of camera_info that came
         self.failure = ''  # of the last callback that failed: a defect
         self._node, self._parameters = node, parameters
@@ -117,6 +118,7 @@ class SpaceCamera:
         if self._info is not None:
             self._node.destroy_subscription(self._info)
             self._info = None
+        self._conflict = ''
         self._do(lambda now: self._stream.end())
         nothing = self._markers.clear()
         if nothing is not None and self._node.context.ok():
@@ -145,7 +147,10 @@ class SpaceCamera:
     def refusal(self) -> str:
         """Why the newest calibration or depth image cannot be used, '' if it can."""
         stream = self._stream
-        return self.calibration_refusal or stream.camera_refusal or stream.refusal
+        refusal = self.calibration_refusal or stream.camera_refusal or stream.refusal
+        if not refusal and self._conflict and self._node.count_publishers(self.info_topic) > 1:
+            refusal = self._conflict
+        return refusal
 
     # ---- in ------------------------------------------------------------------------------------
 
@@ -181,7 +186,21 @@ class SpaceCamera:
             self._report(self.info_topic, str(refusal))
             return
         self.calibration_refusal = ''
+        if self._stream.camera not in (None, model):
+            self._warn_of_conflict()
         self._do(lambda now: self._stream.set_camera(model, now))
+
+    def _warn_of_conflict(self) -> None:
+        """Say, once, that the calibration changed and who may have sent the other one."""
+        publishers = self._node.get_publishers_info_by_topic(self.info_topic)
+        if len(publishers) < 2 or self._conflict:
+            return
+        names = (f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in publishers)
+        self._conflict = (
+            f'{self.info_topic} has calibrations that differ, of {len(publishers)} publishers '
+            f'({", ".join(sorted(names))}); the newest counts, so positions may jump: remap '
+            'camera_info to that of the segmented image alone')
+        self._node.get_logger().warning(self._conflict)
 
     def _report(self, topic: str, text: str) -> None:
         """Log why something is refused, once for each reason."""
