@@ -14,6 +14,10 @@ from detsam2_ros.client.stamped import StampedFrames
 from detsam2_ros.results.frames import ObjectState
 from detsam2_ros.results.space import Object3D, SpaceFrame
 
+# New frames of a smaller stream, one after the other, from which on it is no straggler: the node
+# was restarted after its clock, which numbers the streams, was set back.
+_RESTART_FRAMES = 10
+
 
 class SpaceTimeline(StampedFrames[SpaceFrame]):
     """The last frames of objects in space, ascending in stamp; several threads may use it.
@@ -29,6 +33,7 @@ class SpaceTimeline(StampedFrames[SpaceFrame]):
         super().__init__(length, max_propagation, window_size)
         self._known: dict[int, SpaceFrame] = {}
         self._stream = -1
+        self._stragglers = 0  # new frames of a smaller stream since the last one of this
         self._newest = 0  # index
         self._fates = ObjectFates(length)
 
@@ -42,8 +47,11 @@ class SpaceTimeline(StampedFrames[SpaceFrame]):
         frame = decode_space(msg)
         with self._lock:
             if frame.stream < self._stream:
-                return None
-            if frame.stream > self._stream:
+                self._stragglers += frame.revision == 0
+                if self._stragglers < _RESTART_FRAMES:
+                    return None
+            self._stragglers = 0
+            if frame.stream != self._stream:
                 self._known, self._stamps, self._newest = {}, [], 0
                 self._stream, self._fates = frame.stream, ObjectFates(self._length)
             self._newest = max(self._newest, frame.index)

@@ -94,6 +94,20 @@ def test_a_restart_drops_what_was_and_ignores_its_stragglers() -> None:
     assert (frame.stream, frame.objects[0].id) == (6, 9)
 
 
+def test_a_restart_of_the_node_after_its_clock_was_set_back() -> None:
+    """Its streams have smaller numbers then; what is on its way still is not taken for that."""
+    timeline = SpaceTimeline()
+    for i in range(5):
+        timeline.add(space(i, thing()))
+    for i in range(30):  # stragglers between frames of the stream, and corrections of it
+        assert timeline.add(space(i % 5, thing(), stream=4)) is None
+        assert timeline.add(space(i % 5, thing(), stream=4, revision=1)) is None
+        timeline.add(space(5 + i, thing()))
+    found = [timeline.add(space(i, thing(), stream=3)) for i in range(12)]
+    assert [frame is not None for frame in found] == [False] * 9 + [True] * 3
+    assert {frame.stream for frame in timeline.frames()} == {3} and len(timeline) == 3
+
+
 def test_asking() -> None:
     timeline = SpaceTimeline()
     assert timeline.latest() is None and timeline.at(0) is None
