@@ -37,14 +37,19 @@ class RecordResults(Node):
         # Those of the node; with them the file says when each frame became final.
         max_propagation = self.declare_parameter('max_propagation', 40).value
         window_size = self.declare_parameter('window_size', 5).value  # 0 in mode window
+        if max_propagation < 1 or window_size < 0:
+            raise InputError(
+                f'max_propagation is {max_propagation} and window_size {window_size}; give those '
+                f'of the node, and 0 for window_size in mode window'
+            )
         reach = max_propagation + window_size
         self.file = RevisionsWriter(Path(file))
         self.recorder = Recorder(camera or Path(file).stem, self.file, reach)
         self.frames = 0
-        timeline = MaskTimeline(
+        self.timeline = MaskTimeline(
             2 * reach, max_propagation, max_lag=reach, window_size=window_size)
         subscribe(
-            self, self.on_frame, namespace=detsam2, camera=camera, timeline=timeline,
+            self, self.on_frame, namespace=detsam2, camera=camera, timeline=self.timeline,
             depth=2 * reach, compressed=compressed,
         )  # fmt: skip
 
@@ -59,6 +64,9 @@ class RecordResults(Node):
         print(f'{self.frames} frames in {self.file.path}')
         for sentence in self.recorder.notes.sentences():
             print(sentence)
+        if late := self.timeline.late_corrections:
+            print(f'{late} corrections left out: their frames were no longer kept; give '
+                  f'max_propagation and window_size of the node')
         super().destroy_node()
 
 

@@ -15,7 +15,7 @@ from detsam2_ros.media.overlay import draw_overlay, enlarged, enlargement
 from detsam2_ros.media.timeline import Settled
 from detsam2_ros.media.video import CODECS, InputError, VideoWriter, write_png
 from detsam2_ros.quality.formats.export import WRITERS
-from detsam2_ros.quality.formats.revisions import REVISIONS
+from detsam2_ros.quality.formats.reading import REVISIONS
 from detsam2_ros.quality.formats.sidecar import sidecar_path
 
 MASKS = 'masks'

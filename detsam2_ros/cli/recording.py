@@ -11,7 +11,8 @@ from pathlib import Path
 from detsam2_ros.engine import FrameResult
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.quality.formats.export import FINAL, Export
-from detsam2_ros.quality.formats.revisions import REVISIONS, RevisionsWriter
+from detsam2_ros.quality.formats.reading import REVISIONS
+from detsam2_ros.quality.formats.revisions import RevisionsWriter
 from detsam2_ros.quality.formats.sinks import shown_by
 from detsam2_ros.quality.segments import Revision
 

@@ -52,6 +52,9 @@ class Recorder:
         self._said[frame.index] = frame.revision
         self._newest = max(self._newest, frame.index)
         example = f'on frame {frame.index} of {self._name}'
+        if frame.index < self._settled:
+            why = 'the frame was said to be final, as the reach is shorter than that of the node'
+            self.notes.add('correction', why, example, 'taken late')
         shown, names = shown_by(labels, frame.objects, self.notes, example)
         before = self._gone.get(frame.index, frozenset())
         if frame.withdrawn_ids:

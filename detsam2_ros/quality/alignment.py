@@ -34,6 +34,8 @@ def check(truth: SegmentedVideo, size: tuple[int, int], frames: set[int]) -> Non
         )
     if not truth.frames:
         raise MeasureError(f"video '{truth.name}': the truth knows no frame")
+    if not frames:
+        raise MeasureError(f"video '{truth.name}': the results say nothing of any frame")
     if not truth.frames.keys() & frames:
         raise MeasureError(
             f"video '{truth.name}': results of {_range(frames)} and truth of "

@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -133,6 +137,8 @@ def test_a_truth_with_nothing_in_it_is_no_success(clip: Any, tmp_path: Path, cap
         (video([{1: A}], 'cups'), ('--format', 'scene'), r'--format scene: \S+ is none; give sc'),
         (video([{1: A}], 'cups'), ('--lags', ','), '--lags names none'),
         (video([{1: A}], 'cups'), ('--json', 'no/q.json'), '--json no/q.json: there is no such'),
+        (video([{1: A}], 'cups'), ('--html', '.'), '--html . cannot be written'),
+        (video([{1: A}], 'cups'), ('--json', 'q', '--html', './q'), '--json and --html both name'),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_one_sentence(
@@ -151,6 +157,46 @@ def test_frames_of_which_nothing_was_said_are_missed_and_mentioned(
     assert run(clip[0], '--truth', tmp_path / 'longer') == 0
     assert "video 'cups': nothing was ever said of 2 of the 4 frames of the truth" in caplog.text
     assert 'found 25.0% at first and 50.0% in the end' in capsys.readouterr().out
+
+
+def test_results_that_count_from_one_are_suspected(
+    clip: Any, tmp_path: Path, caplog: Any
+) -> None:
+    formats.write_kitti_mots([video({1: {1: A}, 2: {1: A}}, 'cups')], tmp_path / 'one')
+    (tmp_path / 'one.detsam2.json').unlink()
+    assert run(tmp_path / 'one', '--truth', clip[1]) == 0
+    assert "video 'cups': the results show nothing on the first frame of the truth" in caplog.text
+    caplog.clear()
+    assert run(*clip[:1], '--truth', clip[1]) == 0
+    assert not caplog.records
+
+
+def test_a_run_is_no_truth(clip: Any, tmp_path: Path, capsys: Any) -> None:
+    results, truth = clip
+    assert run(truth, '--truth', results.parent) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'out is what segment_video wrote, and no truth; if it is the results, name it' in line
+
+
+@pytest.mark.parametrize(('sink', 'status', 'says'), [
+    ('/dev/full', 2, 'evaluate: the figures cannot be printed: No space left on device\n'),
+    (None, 0, ''),
+])  # fmt: skip
+def test_an_output_that_is_full_or_closed(
+    clip: Any, sink: str | None, status: int, says: str
+) -> None:
+    if sink is not None and not Path(sink).exists():
+        pytest.skip(f'there is no {sink}')
+    command = [sys.executable, '-m', 'detsam2_ros.cli.evaluate', clip[0], '--truth', clip[1], '-q']
+    with contextlib.ExitStack() as stack:
+        if sink is not None:
+            out = stack.enter_context(open(sink, 'w'))
+        else:
+            read, write = os.pipe()
+            os.close(read)
+            out = stack.enter_context(os.fdopen(write, 'w'))
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, says)
 
 
 @pytest.mark.parametrize('place', ['results', 'truth'])

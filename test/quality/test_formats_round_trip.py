@@ -203,10 +203,21 @@ def test_pictures_that_lie_there_are_not_mixed_with_new_ones(tmp_path: Path) -> 
         formats.write_davis([TWO], tmp_path / 'out')
 
 
-def test_a_file_of_others_beside_a_folder_is_left_alone(tmp_path: Path) -> None:
+def record_of(**changed: Any) -> str:
+    """Make the file beside a folder, with something in it that no writer says."""
+    row = {'file': 'two', 'name': 'two', 'size': [3, 4], 'frames': [[0, 1]], 'objects': []}
+    return json.dumps({'videos': [{**row, **changed}], 'classes': []})
+
+
+@pytest.mark.parametrize('text', [
+    '{"videos": [3]}', record_of(size=[-1, 0]), record_of(frames=[[-9, 3]]),
+    record_of(frames=[[3, 1]]), record_of(frames=[[0, 10**20]]), record_of(objects=[[1, 0, 5]]),
+    record_of(objects=[[1, 10**20, 5]]), record_of(objects=[[1, 1, -5]]),
+])  # fmt: skip
+def test_a_file_of_others_beside_a_folder_is_left_alone(tmp_path: Path, text: str) -> None:
     formats.write_davis([TWO], tmp_path / 'out')
     (tmp_path / 'out.json').write_text('{"videos": [3]}')
     assert content(formats.read_truth(tmp_path / 'out')) == content([TWO])
-    (tmp_path / 'out.detsam2.json').write_text('{"videos": [3]}')
+    (tmp_path / 'out.detsam2.json').write_text(text)
     with pytest.raises(formats.InputError, match='does not say what out beside it holds'):
         formats.read_truth(tmp_path / 'out')

@@ -181,8 +181,30 @@ def test_a_subscriber_records_what_it_saw(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert last_of(before)[0].tolist() == later.tolist()
     assert last_of(before)[2].tolist() == [[1, 0, 0, 0]]
-    assert before.settled == {0: 2}
+    assert before.settled == {0: 2, 1: 2, 2: 2}, 'the last ones with the end'
     assert [(r.frame, r.newest) for r in after.revisions] == [(0, 0)]
+
+
+def test_a_recorder_whose_reach_is_too_short_says_so() -> None:
+    timeline, recorder = MaskTimeline(), Recorder('front', Collector(), reach=1)
+    first = labels_of(1, 0, 0, 0)
+    messages = [
+        (add, make(place))
+        for place in range(3)
+        for add, make in (
+            (timeline.add_masks, lambda n: masks(first, n * STEP)),
+            (timeline.add_objects, lambda n: objects(n * STEP, n, (1,))),
+        )
+    ]
+    late = correction(first, labels_of(1, 1, 0, 0), 0, 0, ids=(1,), withdrawn=())
+    for add, message in (*messages, (timeline.add_correction, late)):
+        frame = add(message)
+        if frame is not None:
+            recorder.take(frame)
+    assert [*recorder.notes.sentences()] == [
+        '1 correction taken late: the frame was said to be final, as the reach is shorter than '
+        'that of the node (first: on frame 0 of front)'
+    ]
 
 
 def test_a_folder_of_runs_is_a_video_each(engine, video, tmp_path) -> None:

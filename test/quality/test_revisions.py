@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from segment_cases import folder, record_clip
+from segment_cases import CLIP, folder, record_clip
 
 from detsam2_ros.quality.formats import InputError, read_results
+from detsam2_ros.quality.formats.revisions import RevisionsWriter
+from detsam2_ros.quality.segments import Revision
 
 
 def is_revision(line: bytes) -> bool:
@@ -57,7 +59,7 @@ def test_a_torn_line_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.parametrize('change, says', [
     ({'frame': -1}, 'it is no revision of a frame'), ({'frame': 1.5}, 'it is no revision'),
-    ({'newest': 0}, 'its frame is newer'), ({'frame': 0}, 'its revision was there before'),
+    ({'newest': 0}, 'its frame is newer'), ({'frame': 0}, 'a revision that is as new was there'),
     ({'objects': [{'id': 0, 'class_id': 1}]}, 'its id or class_id is no such number'),
     ({'objects': [{'id': 1, 'class_id': 1, 'rle': 'x'}]}, 'cut short'),
     ({'objects': [{'id': 1, 'class_id': 1, 'rle': None}]}, 'no whole numbers'),
@@ -73,6 +75,22 @@ def test_lines_of_a_recording_that_cannot_be_used_are_counted(
     file.write_bytes(b'\n'.join([*lines, b'']))
     (found,) = read_results(file)
     assert found.revisions[0].frame == 0 and says in caplog.text and '1 ' in caplog.text
+
+
+def test_lines_out_of_order_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / 'revisions.jsonl'
+    with RevisionsWriter(file) as writer:
+        writer.begin('clip', CLIP.size)
+        for number, revision, newest in ((0, 0, 0), (0, 2, 3), (0, 1, 3), (1, 0, 2), (1, 0, 4)):
+            said = Revision(number, revision, newest, False, CLIP.frames[0])
+            writer.take(said, CLIP.class_names, None)
+        writer.end()
+    (found,) = read_results(file)
+    assert [(each.frame, each.revision) for each in found.revisions] == [(0, 0), (0, 2), (1, 0)]
+    assert '1 line left out: a revision that is as new was there before' in caplog.text
+    assert '1 line left out: its newest frame is older than one before' in caplog.text
 
 
 @pytest.mark.parametrize('first, says', [

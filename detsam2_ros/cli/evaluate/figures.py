@@ -60,12 +60,13 @@ def text(reports: Sequence[Evaluation], lags: Sequence[Lag]) -> str:
     """Return the figures as tables for a terminal."""
     lines = []
     for report in reports:
-        heads = ''.join(f'{lag_name(lag):>9}' for lag in lags)
+        wide = max(9, *(len(lag_name(lag)) + 2 for lag in lags))
+        heads = ''.join(f'{lag_name(lag):>{wide}}' for lag in lags)
         things = counted(len(report.scores[lags[0]].regions.regions), 'thing')
         lines += ['', f'{report.name}: {things}, {counted(report.frames, "frame")}']
         lines.append(f'{"":<{_WIDTH}}{heads}')
         for name, cells in table(report, lags):
-            lines.append(f'  {name:<{_WIDTH - 2}}' + ''.join(f'{cell:>9}' for cell in cells))
+            lines.append(f'  {name:<{_WIDTH - 2}}' + ''.join(f'{cell:>{wide}}' for cell in cells))
         lines += [f'  {name:<{_WIDTH - 2}}  {value}' for name, value in facts(report.revisions)]
     return '\n'.join(lines[1:])
 

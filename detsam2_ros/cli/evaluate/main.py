@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -113,10 +114,7 @@ def lags_of(text: str) -> list[Lag]:
 def _evaluate(given: argparse.Namespace) -> int:
     """Run the command with parsed options; raises InputError or MeasureError."""
     lags = lags_of(given.lags)
-    for name in ('json', 'html'):
-        path = getattr(given, name)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f'--{name} {path}: there is no such folder')
+    _check_files(given)
     truths = _truth(given)
     results = formats.read_results(given.results)
     if not results:
@@ -138,7 +136,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     ) as bar:
         for name, own in groups:
             reports += _measured(name, own, wanted, bar.update)
-    print(figures.text(reports, lags))
+    _print(figures.text(reports, lags))
     if given.json is not None:
         _write_json(given, reports, lags)
     if given.html is not None:
@@ -148,6 +146,29 @@ def _evaluate(given: argparse.Namespace) -> int:
         return 0
     print(f'evaluate: the truth {given.truth} has nothing to find in it', file=sys.stderr)
     return EXIT_NOTHING
+
+
+def _check_files(given: argparse.Namespace) -> None:
+    """Raise InputError for files that cannot be written, before hours of measuring."""
+    files = {name: path for name in ('json', 'html') if (path := getattr(given, name)) is not None}
+    for name, path in files.items():
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise InputError(f'--{name} {path}: there is no such folder')
+        if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+            raise InputError(f'--{name} {path} cannot be written')
+    if len({path.resolve() for path in files.values()}) < len(files):
+        raise InputError(f'--json and --html both name {given.json}; give each a file of its own')
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is left in the buffer must not fail once more when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # else the reader has seen enough
+            raise InputError(f'the figures cannot be printed: {error.strerror}') from error
 
 
 def _truth(given: argparse.Namespace) -> list[SegmentedVideo]:
@@ -210,6 +231,14 @@ def _warn_of_gaps(pairs: Sequence[Pair]) -> None:
             logging.warning(
                 "video '%s': nothing was ever said of %d of the %d frames of the truth: all on "
                 'them counts as missed', truth.name, missing, len(truth.frames),
+            )  # fmt: skip
+        shows = {each.frame for each in results.revisions if each.shown.segments}
+        first, last = min(truth.frames, default=0), max(truth.frames, default=0)
+        if first == 0 and 0 not in shows and max(shows, default=0) == last + 1:
+            logging.warning(
+                "video '%s': the results show nothing on the first frame of the truth, and end "
+                'one frame after the last: if their frames count from 1, give numbers from 0',
+                truth.name,
             )  # fmt: skip
 
 

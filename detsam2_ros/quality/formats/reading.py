@@ -19,9 +19,15 @@ MAX_SIDE = 16384  # pixels; more than any camera has, so a larger number is a mi
 MAX_FRAMES = 1_000_000  # of a video, nine hours at 30 frames a second
 MAX_ID = 2**31 - 1
 MAX_THINGS = 5000  # on an image; one with more values is no label image, but depth, say
+REVISIONS, OBJECTS = 'revisions.jsonl', 'objects.jsonl'  # in the folder of a segment_video
 _PART = 1 << 22  # pixels
 
 _log = logging.getLogger(__name__)
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a path is the folder of a segment_video."""
+    return any((folder / name).is_file() for name in (REVISIONS, OBJECTS))
 
 
 @dataclass

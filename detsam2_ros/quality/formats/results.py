@@ -14,14 +14,14 @@ from detsam2_ros.media.label_images import read_labels
 from detsam2_ros.media.notes import Notes
 from detsam2_ros.media.tables import read_lines
 from detsam2_ros.media.video import InputError
-from detsam2_ros.quality.formats.reading import MAX_FRAMES, report
-from detsam2_ros.quality.formats.revisions import REVISIONS, read_revisions
+from detsam2_ros.quality.formats.reading import MAX_FRAMES, OBJECTS, REVISIONS, is_run, report
+from detsam2_ros.quality.formats.revisions import read_revisions
 from detsam2_ros.quality.formats.scene import PREFIXES
 from detsam2_ros.quality.formats.sinks import Collector, shown_by
 from detsam2_ros.quality.formats.truth import read_truth
 from detsam2_ros.quality.segments import RevisedVideo, Revision, SegmentedFrame, SegmentedVideo
 
-_OBJECTS, _MASKS = 'objects.jsonl', 'masks'
+_MASKS = 'masks'
 _BAG_FILES = ('.mcap', '.db3', '.zstd')
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ def read_results(path: Path | str) -> list[RevisedVideo]:
     try:
         if not path.exists():
             raise InputError(f'results {path} do not exist')
+        if not (path.is_file() or path.is_dir()):
+            raise InputError(f'results {path} are neither a file nor a folder')
         return _read(path)
     except OSError as error:  # a folder without permission, links in a circle
         raise InputError(f'results {path} cannot be read: {error.strerror or error}') from error
@@ -53,18 +55,14 @@ def _read(path: Path) -> list[RevisedVideo]:
         if path.suffix in _BAG_FILES or path.name == 'metadata.yaml':
             return _bag(path)
         return [as_revised(video) for video in read_truth(path)]
-    if _is_run(path):
+    if is_run(path):
         return [_run(path)] if not (path / REVISIONS).is_file() else _revisions(path / REVISIONS)
     if (path / 'metadata.yaml').is_file() or any(path.glob('*.mcap')) or any(path.glob('*.db3')):
         return _bag(path)
-    runs = sorted(folder for folder in path.iterdir() if folder.is_dir() and _is_run(folder))
+    runs = sorted(folder for folder in path.iterdir() if folder.is_dir() and is_run(folder))
     if runs:
         return [video for folder in runs for video in _read(folder)]
     return [as_revised(video) for video in read_truth(path)]
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / REVISIONS).is_file() or (folder / _OBJECTS).is_file()
 
 
 def _revisions(path: Path) -> list[RevisedVideo]:
@@ -145,7 +143,7 @@ def _run(folder: Path) -> RevisedVideo:
 def _last_records(folder: Path) -> dict[int, dict[str, Any]]:
     """Return the last line of objects.jsonl on each frame; other lines are counted."""
     notes, last = Notes(), {}
-    for place, line in enumerate(read_lines(folder / _OBJECTS, 'objects'), 1):
+    for place, line in enumerate(read_lines(folder / OBJECTS, 'objects'), 1):
         try:
             row = json.loads(line)
             if _is_record(row):
@@ -153,7 +151,7 @@ def _last_records(folder: Path) -> dict[int, dict[str, Any]]:
                 continue
         except (ValueError, RecursionError):
             pass  # counted below
-        notes.add('line', 'it is no revision of a frame', f'line {place} of {_OBJECTS}')
+        notes.add('line', 'it is no revision of a frame', f'line {place} of {OBJECTS}')
     report(folder, notes)
     return last
 

@@ -27,7 +27,6 @@ from detsam2_ros.quality.formats.sinks import RevisionSink
 from detsam2_ros.quality.segments import Revision, Segment, SegmentedFrame
 from detsam2_ros.results.masks import Mask
 
-REVISIONS = 'revisions.jsonl'
 _FORMAT, _VERSION = 'detsam2 revisions', 1
 _MAX_LINE = 1 << 28  # bytes
 
@@ -122,7 +121,8 @@ class _Reader:
     def __init__(self, path: Path, sink: RevisionSink, notes: Notes) -> None:
         self._path, self._sink, self._notes = path, sink, notes
         self.size: tuple[int, int] | None = None
-        self._seen: set[tuple[int, int]] = set()  # frame, revision
+        self._last: dict[int, int] = {}  # by frame: its revision
+        self._newest = 0
 
     def line(self, data: bytes, is_torn: bool, example: str) -> None:
         """Take a line."""
@@ -165,7 +165,7 @@ class _Reader:
         size = row.get('size')
         if not isinstance(size, list) or len(size) != 2 or not is_size(*size):
             raise InputError(f'{self._path}, {example}: size {size!r:.40} is no [height, width]')
-        self.size, self._seen = (size[0], size[1]), set()
+        self.size, self._last, self._newest = (size[0], size[1]), {}, 0
         self._sink.begin(str(row.get('video', self._path.parent.name)), self.size)
 
     def _revision(self, row: dict[str, Any], example: str) -> None:
@@ -177,10 +177,12 @@ class _Reader:
             self._notes.add('line', 'it is no revision of a frame', example)
         elif newest < frame:
             self._notes.add('line', 'its frame is newer than the newest', example)
-        elif (frame, revision) in self._seen:
-            self._notes.add('line', 'its revision was there before', example)
+        elif revision <= self._last.get(frame, -1):
+            self._notes.add('line', 'a revision that is as new was there before', example)
+        elif newest < self._newest:
+            self._notes.add('line', 'its newest frame is older than one before', example)
         else:
-            self._seen.add((frame, revision))
+            self._last[frame], self._newest = revision, newest
             names: dict[int, str] = {}
             said = Revision(
                 frame=frame,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from detsam2_ros.media.tables import read_table
 from detsam2_ros.media.video import InputError
+from detsam2_ros.quality.formats.reading import MAX_FRAMES, MAX_ID, is_size
 
 
 @dataclass
@@ -73,6 +74,18 @@ def write_sidecar(
     sidecar_path(target).write_text(json.dumps(table, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
+def _check(record: VideoRecord) -> None:
+    """Raise ValueError for numbers that no video has."""
+    if not is_size(*record.size):
+        raise ValueError(f'size {record.size}')
+    for first, last in record.frames:
+        if not 0 <= first <= last < MAX_FRAMES:
+            raise ValueError(f'frames {first} to {last}')
+    for number, (id_, kind) in record.objects.items():
+        if not (0 <= number <= MAX_ID and 1 <= id_ <= MAX_ID and 0 <= kind <= MAX_ID):
+            raise ValueError(f'object {number}: {id_}, {kind}')
+
+
 def read_sidecar(target: Path) -> Sidecar:
     """Read the file that belongs to a folder, an empty record if there is none.
 
@@ -88,6 +101,7 @@ def read_sidecar(target: Path) -> Sidecar:
             record = VideoRecord(str(row['name']), (height, width))
             record.frames = [[int(first), int(last)] for first, last in frames]
             record.objects = {int(n): (int(i), int(kind)) for n, i, kind in row['objects']}
+            _check(record)
             found.videos[str(row['file'])] = record
         found.class_names = {int(number): str(name) for number, name in table['classes']}
     except (KeyError, TypeError, ValueError) as error:

@@ -115,8 +115,11 @@ class Collector:
             video.settle(number, newest)
 
     def end(self) -> None:
-        """Note that all frames are final; when each became so stays unknown."""
-        self._videos[-1].open.clear()
+        """Note that all frames are final now, whatever else was."""
+        video = self._videos[-1]
+        newest = max((each.newest for each in video.revisions), default=0)
+        for number in sorted(video.open):
+            video.settle(number, newest)
 
     def videos(self) -> list[RevisedVideo]:
         """Return the videos, with the last revision of a final frame marked final."""

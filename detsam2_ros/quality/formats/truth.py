@@ -10,6 +10,7 @@ from pathlib import Path
 from detsam2_ros.media.video import InputError
 from detsam2_ros.quality.formats.kitti_mots import find_texts, read_texts
 from detsam2_ros.quality.formats.label_folders import find_videos, is_kitti, read_folders
+from detsam2_ros.quality.formats.reading import is_run
 from detsam2_ros.quality.formats.scene import PREFIXES, read_scene
 from detsam2_ros.quality.formats.youtube_vis import read_json
 from detsam2_ros.quality.formats.youtube_vis_out import INSTANCES
@@ -30,17 +31,26 @@ def read_truth(path: Path | str, format: str = 'auto') -> list[SegmentedVideo]:
     if format not in ('auto', *FORMATS):
         raise InputError(f'there is no format {format!r}; give auto or {", ".join(FORMATS)}')
     if str(path).startswith(PREFIXES):
+        if format != 'auto':
+            raise InputError(f'{path} is a rendered scene and not {format}; leave the format out')
         return [read_scene(str(path))]
     path = Path(path)
     try:
         if not path.exists():
             raise InputError(f'truth {path} does not exist')
+        if not (path.is_file() or path.is_dir()):
+            raise InputError(f'truth {path} is neither a file nor a folder')
         return _read(path, format)
     except OSError as error:  # a folder without permission, links in a circle
         raise InputError(f'truth {path} cannot be read: {error.strerror or error}') from error
 
 
 def _read(path: Path, format: str) -> list[SegmentedVideo]:
+    if is_run(path):
+        raise InputError(
+            f'{path} is what segment_video wrote, and no truth; if it is the results, name it '
+            f'first, and if masks are to serve as a truth, give those of --export'
+        )
     if format in ('auto', 'kitti-mots') and path.suffix != '.json':
         files = find_texts(path) if path.is_dir() or path.suffix == '.txt' else []
         if files:
