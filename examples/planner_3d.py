@@ -60,6 +60,11 @@ class Scene:
         """The nearest obstacle; None without any. What is unplaced may be nearer."""
         return min(self.obstacles.values(), key=lambda each: each.distance, default=None)
 
+    @property
+    def surely_nearest(self) -> Obstacle | None:
+        """The nearest obstacle; None where something unplaced may be nearer."""
+        return None if self.unplaced else self.nearest
+
 
 class Obstacles:
     """The objects of the last frames. Needs no ROS but for the messages.
@@ -149,12 +154,12 @@ class Planner3D(Node):
         """Take a frame that is new (revision 0) or better known (revision 1 and up)."""
         before, now = self.before, self.obstacles.scene()
         self.before = now
-        if now.nearest is not None:
+        if (nearest := now.surely_nearest) is not None:
             message = PointStamped()
-            seconds = divmod(now.nearest.stamp, 10**9)
+            seconds = divmod(nearest.stamp, 10**9)
             message.header.stamp.sec, message.header.stamp.nanosec = seconds
-            message.header.frame_id = now.nearest.frame_id
-            message.point.x, message.point.y, message.point.z = now.nearest.point
+            message.header.frame_id = nearest.frame_id
+            message.point.x, message.point.y, message.point.z = nearest.point
             self.points.publish(message)
         if _gist(before) != _gist(now) or frame.revision and before != now or frame.withdrawn_ids:
             line = plan(frame, now)

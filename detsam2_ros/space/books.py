@@ -15,6 +15,7 @@ class Unused(Enum):
     SUPERSEDED = 'superseded'  # the frames near it had a nearer one
     UNMATCHED = 'unmatched'  # no frame was near enough to it
     LATE = 'late'  # its frame is out of reach
+    CROWDED_OUT = 'crowded_out'  # too many waited for their masks
     UNCALIBRATED = 'no_camera_info'  # no calibration fitted its frame while that was in reach
     RESTARTED = 'restarted'  # of a run that has ended: the stamps of the masks went back
     REPEATED_STAMP = 'repeated_stamp'  # one with this stamp is held

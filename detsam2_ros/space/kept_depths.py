@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from detsam2_ros.space.books import Books, Unused
 from detsam2_ros.space.depth import DepthImage
 
+# Nanoseconds. An image with a stamp farther ahead is of another clock: frames do not hurry for it.
+_FAR = 10 * 10**9
+
 
 @dataclass
 class KeptDepth:
@@ -73,8 +76,8 @@ class KeptDepths:
         self._kept[stamp].uncalibrated = True
 
     def is_overtaken(self, stamp: int) -> bool:
-        """Return whether an image came that is newer than a stamp."""
-        return any(other > stamp for other in self._kept)
+        """Return whether an image came that is newer than a stamp, by the same clock."""
+        return any(stamp < other <= stamp + _FAR for other in self._kept)
 
     def nearest(self, stamp: int, fits: Callable[[DepthImage], bool]) -> int | None:
         """Return the stamp of the nearest image that may serve a frame with a stamp, or None."""
@@ -127,9 +130,13 @@ class KeptDepths:
             depth = self._kept[stamp]
             passed = decided is not None and stamp + self._max_difference < decided
             too_many = len(idle) - number >= self._waiting
-            if (passed and not pending) or (depth.used and passed) or too_many:
+            if (passed and not pending) or (depth.used and passed):
                 self._drop(depth, frames)
-                del self._kept[stamp]
+            elif too_many:
+                self._discard(depth, Unused.CROWDED_OUT)
+            else:
+                continue
+            del self._kept[stamp]
 
     def end(self, frames: Collection[int]) -> None:
         """Drop all images; frames: stamps of the frames in reach."""

@@ -32,7 +32,7 @@ class SpaceOptions:
     """How frames and depth images meet."""
 
     reach: int = 50  # frames back from the newest that corrections come for: M + K
-    waiting: int = 60  # depth images that wait for their frame at most
+    waiting: int = 120  # depth images that wait for their frame at most
     max_stamp_difference: int = 0  # nanoseconds; 0: the very stamp only
     max_depth_delay: float = 0.5  # seconds that a frame waits for its depth image
     check_frame_id: bool = True  # of the depth image against that of the masks

@@ -43,6 +43,15 @@ def test_the_nearest_and_how_fast_it_comes(planner) -> None:
     assert planner.Obstacles().scene().nearest is None
 
 
+def test_nothing_is_surely_nearest_while_something_has_no_position(planner) -> None:
+    blind = [space(i, at(1, 3.0), thing(2, reason=2)) for i in range(3)]
+    scene = obstacles(planner, blind).scene()
+    assert (scene.nearest.id, scene.surely_nearest, list(scene.unplaced)) == (1, None, [2])
+    hidden = [space(i, at(1, 3.0), thing(2, reason=1)) for i in range(3)]
+    scene = obstacles(planner, hidden).scene()
+    assert scene.surely_nearest == scene.nearest
+
+
 def test_beside_the_camera_the_nearest_corner_counts(planner) -> None:
     beside = thing(1, box_min=point(0.3, -1, 0.4), box_max=point(0.9, 1, 2.0))
     assert obstacles(planner, [space(0, beside)]).scene().nearest.distance == pytest.approx(0.5)

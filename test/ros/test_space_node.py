@@ -101,6 +101,18 @@ def test_positions_and_their_corrections(start: Start) -> None:
     assert status['message'] == 'objects are placed'
 
 
+def test_depth_that_shows_nothing_is_no_success(start: Start) -> None:
+    node = start()
+    message = ''
+    for i in range(30):  # a report is of the frames since the one before
+        node.side.send_depth(i, 0.0)
+        node.side.send_frame(i, CUP)
+        assert not positions(node.side.frame(i))[1].valid
+        if (message := node.process.status()['message']).startswith('none of '):
+            break
+    assert 'look at the depth image, and whether camera_info' in message
+
+
 def test_a_withdrawn_id_leaves_the_past(start: Start) -> None:
     node = start()
     side = node.side

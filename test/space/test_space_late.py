@@ -121,3 +121,15 @@ def test_padding_counts_as_memory() -> None:
     view = np.ndarray(SIZE, np.uint16, bytes(rows.nbytes), strides=rows.strides)
     assert DepthImage(0, '', view[...].view(np.uint16)).held_bytes == rows.nbytes
     assert DepthImage(0, '', np.zeros(SIZE, np.float32)).held_bytes == 4 * SIZE[0] * SIZE[1]
+
+
+@pytest.mark.parametrize('ahead', [30 * 10**9, 10**18])
+def test_depth_by_another_clock_does_not_hurry_frames(ahead: int) -> None:
+    stream = stream_of(max_depth_delay=0.5)
+    stream.add_depth(flat_depth(ahead), 0.0)
+    placed = []
+    for i in range(20):  # masks first, depth a moment later
+        placed += stream.add_frame(frame_of(CUP, i * STEP, i), i)
+        placed += stream.add_depth(flat_depth(i * STEP, 1.0 + i), i + 0.1)
+    assert depths(placed) == [(i, 0, 1.0 + i) for i in range(20)]
+    check(stream)

@@ -229,7 +229,7 @@ def test_depth_without_any_frame_is_dropped_and_counted() -> None:
     stream = stream_of(waiting=5)
     for i in range(20):
         stream.add_depth(flat_depth(i * STEP), 0.0)
-    assert (stream.books.waiting, stream.books.unused) == (5, {Unused.UNMATCHED: 15})
+    assert (stream.books.waiting, stream.books.unused) == (5, {Unused.CROWDED_OUT: 15})
 
 
 def test_superseded_is_what_frames_had_a_nearer_one_than() -> None:

@@ -91,11 +91,22 @@ class SpaceDiagnostics:
             return WARN, f'no message came on {camera.info_topic} yet, and nothing is placed'
         new = books.frames - before.frames
         missing = books.without_depth - before.without_depth
+        crowded = Unused.CROWDED_OUT
+        if new and (early := books.unused[crowded] - before.unused[crowded]):
+            return WARN, (
+                f'{counted(early, "depth image")} had to go before the masks of the frame came; '
+                'raise max_waiting_depth, or lower the rate of depth')
         if new and missing > _MISSING * new:
             return WARN, (
                 f'{missing} of {counted(new, "frame")} had no depth image; depth must have the '
                 'stamp of the image, or one within max_stamp_difference, and come within '
                 'max_depth_delay')
+        objects = books.objects - before.objects
+        if objects and books.valid_objects == before.valid_objects:
+            return WARN, (
+                f'none of {counted(objects, "object")} on {counted(new, "frame")} has a position; '
+                'reason in objects_3d says why: look at the depth image, and whether camera_info '
+                'is that of this camera')
         return OK, 'objects are placed'
 
 

@@ -49,6 +49,7 @@ class SpaceParameters:
     rectified: bool
     max_stamp_difference: float
     max_depth_delay: float
+    max_waiting_depth: int
     check_frame_id: bool
     erosion: int
     min_points: int
@@ -70,7 +71,7 @@ class SpaceParameters:
         """Return what a SpaceStream is to know."""
         return SpaceOptions(
             reach=self.reach,
-            waiting=2 * self.window_size + 40,
+            waiting=self.max_waiting_depth,
             max_stamp_difference=round(1e9 * self.max_stamp_difference),
             max_depth_delay=self.max_depth_delay,
             check_frame_id=self.check_frame_id,

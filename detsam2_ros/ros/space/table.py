@@ -79,6 +79,15 @@ SPECS: tuple[ParameterSpec, ...] = (
         unit='s',
     ),
     ParameterSpec(
+        'max_waiting_depth',
+        120,
+        'So many depth images wait for the masks of their frame, at most; then the oldest goes. '
+        'It takes the latency of masks times the rate of depth.',
+        10,
+        10000,
+        unit='images',
+    ),
+    ParameterSpec(
         'check_frame_id',
         True,
         'Refuse a depth image or a calibration whose frame_id is not that of the masks.',
