@@ -133,12 +133,12 @@ class SpaceStream:
     def add_depth(self, image: DepthImage, now: float) -> list[Placed]:
         """Take a depth image; returns the frames to publish. now: seconds, monotonic."""
         self.books.received += 1
-        newest = next(reversed(self._frames.values())).masks if self._frames else None
-        if misfit := self._misfit(image, newest):
-            self.refusal = misfit
+        newest = next(reversed(self._frames.values()), None)
+        misfit = self._misfit(image, newest.masks) if newest is not None else None
+        self.refusal = misfit or ''
+        if misfit:
             self.books.unused[Unused.OTHER_CAMERA] += 1
             return []
-        self.refusal = ''
         if not self._depths.add(image, self._is_late(image.stamp)):
             return []
         placed = [*self._settle(now), *self._improve(image)]
@@ -198,15 +198,10 @@ class SpaceStream:
 
     # ---- which depth image serves which frame --------------------------------------------------
 
-    def _misfit(self, image: DepthImage, masks: TimelineFrame | None) -> str | None:
-        if masks is None:
-            return None
+    def _misfit(self, what: DepthImage | CameraModel, masks: TimelineFrame) -> str | None:
+        """Return why an image or a calibration is not of the masks' camera, None if it is."""
         frame_id = masks.frame_id if self.options.check_frame_id else None
-        return image.misfit(masks.labels.shape, frame_id)
-
-    def _camera_misfit(self, model: CameraModel, masks: TimelineFrame) -> str | None:
-        return model.misfit(
-            masks.labels.shape, masks.frame_id if self.options.check_frame_id else None)
+        return what.misfit(masks.labels.shape, frame_id)
 
     def _is_late(self, stamp: int) -> bool:
         if len(self._frames) < self.options.reach:
@@ -218,13 +213,10 @@ class SpaceStream:
         placed = []
         for held in [held for held in self._frames.values() if not held.is_published]:
             stamp = held.masks.stamp
-            if stamp not in self._depths:
-                overtaken = self._depths.is_overtaken(stamp)
-                if not (overtaken and self._camera) and (
-                    now - held.arrived < self.options.max_depth_delay
-                ):
-                    break
-            elif self._camera is None and now - held.arrived < self.options.max_depth_delay:
+            is_there = stamp in self._depths or self._depths.is_overtaken(stamp)
+            if not (is_there and self._camera) and (
+                now - held.arrived < self.options.max_depth_delay
+            ):
                 break
             placed.append(self._decide(held))
         return placed
@@ -250,7 +242,7 @@ class SpaceStream:
     def _calibrate(self, model: CameraModel) -> Iterator[Placed]:
         """Measure published frames anew that had depth, but no calibration that fitted."""
         for held in self._frames.values():
-            if held.uncalibrated and not self._camera_misfit(model, held.masks):
+            if held.uncalibrated and not self._misfit(model, held.masks):
                 yield self._publish(held)
 
     def _drop_depths(self) -> None:
@@ -309,7 +301,7 @@ class SpaceStream:
             held.camera = self._camera
         if held.depth is None:
             return without_depth(held.masks, Reason.NO_DEPTH_IMAGE)
-        misfit = self._camera_misfit(held.camera.model, held.masks) if held.camera else None
+        misfit = self._misfit(held.camera.model, held.masks) if held.camera else None
         self.camera_refusal = misfit or ''
         held.uncalibrated = held.camera is None or misfit is not None
         if held.camera is None or misfit:

@@ -59,7 +59,6 @@ class Markers:
         self._shown -= gone
         return array if array.markers else None
 
-
     def clear(self) -> MarkerArray | None:
         """Return what takes all markers away; None if none was shown since."""
         if self._stream is None:
