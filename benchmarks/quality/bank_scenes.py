@@ -12,7 +12,6 @@ import numpy as np
 from detsam2_ros.banks.views import Mark, View, remember
 from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.sam2.attended_memories import choose
-from detsam2_ros.engine.sam2.memory import summary
 from detsam2_ros.engine.sam2.model import Sam2Model
 from detsam2_ros.scene.scene import CLASS_NAMES, SceneFrame, SceneOptions, render
 
@@ -134,8 +133,7 @@ class Pool:
 def pick(pool: Sequence[BankEntry], count: int, choice: str) -> list[BankEntry]:
     """Choose entries of one object: 'curated', or 'random N' with N as the seed."""
     if choice == 'curated':
-        summaries = {i: summary(entry.memory) for i, entry in enumerate(pool)}
-        return [pool[i] for i in choose(list(summaries), summaries, count)]
+        return [pool[i] for i in choose({i: e.memory for i, e in enumerate(pool)}, count)]
     seed = int(choice.split()[1])
     order = np.random.default_rng((seed, len(pool))).permutation(len(pool))
     return [pool[i] for i in sorted(order[:count])]

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
-from detsam2_ros.engine.sam2.memory import summary
 from detsam2_ros.results.errors import BankError
 
 _MAX_SETS = 50_000  # sets that are tried one by one; beyond that, the search is greedy
@@ -61,9 +60,9 @@ def prune(bank: MemoryBank, max_entries: int) -> tuple[MemoryBank, list[Dropped]
 def distances(entries: list[BankEntry]) -> np.ndarray:
     """Return the distances between entries, float64 [n, n].
 
-    A distance is that between summaries (memory.summary), by which the engine also chooses.
+    A distance is that between summaries (Memory.summary), by which the engine also chooses.
     """
-    vectors = torch.stack([summary(entry.memory) for entry in entries]).double()
+    vectors = torch.stack([entry.memory.summary for entry in entries]).double()
     apart: np.ndarray = torch.cdist(
         vectors, vectors, compute_mode='donot_use_mm_for_euclid_dist'
     ).numpy()

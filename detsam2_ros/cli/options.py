@@ -168,7 +168,7 @@ def add_parameters(group: Any) -> None:
 def add_export(group: Any) -> None:
     """Add the options of export in standard formats; see check_export."""
     group.add_argument(
-        '--export', metavar='A,B', default='',
+        '--export', metavar='A,B',
         help=f'write the masks as {", ".join(WRITERS)} too',
     )
     group.add_argument(
@@ -180,9 +180,12 @@ def add_export(group: Any) -> None:
 def check_export(given: argparse.Namespace) -> list[str]:
     """Return the formats that --export names, each once; raises ConfigError."""
     formats = list(dict.fromkeys(wanted_classes(given.export) or []))
+    choice = f'choose among {", ".join(map(str, WRITERS))}'
     for name in formats:
         if name not in WRITERS:
-            raise ConfigError(f'--export {name}: choose among {", ".join(map(str, WRITERS))}')
+            raise ConfigError(f'--export {name}: {choice}')
+    if given.export is not None and not formats:
+        raise ConfigError(f"--export '{given.export}' names no format: {choice}")
     if given.export_revision is not None and not formats:
         raise ConfigError('--export-revision needs --export, such as --export davis')
     return [str(name) for name in formats]

@@ -316,7 +316,7 @@ def test_options_that_leave_work_out_do_not_keep_a_late_prompt_from_the_past():
     run = WindowPass(tools=tools, frames=frames, window=window, objects=[], oldest=0)
     obj = TrackedObject(1, 0, 'ball', born=2, last_seen=7)
     obj.prompts = {
-        at: ConditioningFrame(None, None, None, 1000 * at, at, read=at == 2) for at in (2, 3, 6)
+        at: ConditioningFrame(None, None, 1000 * at, at, read=at == 2) for at in (2, 3, 6)
     }
     assert sorted(run._published_masks(obj, 7)) == [0, 1]
     obj.read(7)

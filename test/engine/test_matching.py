@@ -273,7 +273,7 @@ RESIZER = MaskResizer(SIDE, SIDE, SIDE, torch.device('cpu'))
 
 def conditioning(index: int, logits: torch.Tensor, tracked_until: int) -> ConditioningFrame:
     memory = Memory(torch.zeros(1, 4, 4), torch.zeros(4), torch.tensor(5.0))
-    return ConditioningFrame(memory, logits, torch.zeros(1), 0, max(index, tracked_until))
+    return ConditioningFrame(memory, logits, 0, max(index, tracked_until))
 
 
 def logits(left: int) -> torch.Tensor:

@@ -137,7 +137,7 @@ def test_all_that_matters_is_made_to_fail() -> None:
         'engine.tracking.ids.IdAllocator.take', 'engine.tracking.ids.IdAssigner.note',
         'engine.tracking.intake._checked', 'engine.tracking.intake.encode_image',
         'engine.tracking.objects.BankView.joined', 'engine.tracking.objects.TrackedObject.absorb',
-        'engine.tracking.objects.TrackedObject.forget', 'engine.tracking.objects.summary',
+        'engine.tracking.objects.TrackedObject.forget', 'engine.tracking.objects.choose',
         'engine.tracking.pass_runner.detect', 'engine.tracking.pass_runner.encode',
         'engine.tracking.pass_runner.look_for_bank', 'engine.tracking.pass_runner.revise',
         'engine.tracking.reidentification.same_before_birth',

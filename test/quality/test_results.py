@@ -134,6 +134,8 @@ def test_segment_video_exports(engine, video, tmp_path, which) -> None:
 
 @pytest.mark.parametrize('arguments, says', [
     (['--export', 'davis,coco'], '--export coco: choose among davis, kitti-mots, youtube-vis'),
+    (['--export', ','], "--export ',' names no format: choose among davis, kitti-mots"),
+    (['--export', ''], "--export '' names no format: choose among davis, kitti-mots"),
     (['--export-revision', '0'], '--export-revision needs --export, such as --export davis'),
 ])  # fmt: skip
 def test_exports_that_cannot_be(engine, video, tmp_path, capsys, arguments, says) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import Sam2Model
 
@@ -84,15 +82,16 @@ def select_context(
     return Context(tuple(spatial), tuple(pointers))
 
 
-def choose(frames: Sequence[int], summaries: Mapping[int, torch.Tensor], cap: int) -> list[int]:
+def choose(memories: Mapping[int, Memory], cap: int) -> list[int]:
     """Choose at most `cap` of an object's conditioned frames: the newest, then the most different.
 
-    Greedy farthest-point choice on `summary` vectors; ties go to the newer frame, so the choice
-    is deterministic. Returns frame indices in ascending order.
+    Greedy farthest-point choice on `Memory.summary`; ties go to the newer frame, so the choice is
+    deterministic. memories: by frame index. Returns frame indices in ascending order.
     """
-    if len(frames) <= cap:
-        return sorted(frames)
-    rest = sorted(frames, reverse=True)
+    if len(memories) <= cap:
+        return sorted(memories)
+    summaries = {frame: memory.summary for frame, memory in memories.items()}
+    rest = sorted(memories, reverse=True)
     chosen = [rest.pop(0)]
     nearest = {f: float(summaries[f] @ summaries[chosen[0]]) for f in rest}
     while len(chosen) < cap:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,15 @@ class Memory:
     pointer: torch.Tensor
     score: torch.Tensor
 
+    @cached_property
+    def summary(self) -> torch.Tensor:
+        """A short unit vector on the CPU that tells different memories apart.
+
+        The first use waits for the device.
+        """
+        pooled = F.adaptive_avg_pool2d(self.spatial.float()[None], 4).flatten()
+        return F.normalize(torch.cat([pooled, self.pointer]), dim=0).cpu()
+
     def to(self, device: torch.device) -> Memory:
         """Return the same memory on a device."""
         return Memory(self.spatial.to(device), self.pointer.to(device), self.score.to(device))
@@ -32,9 +42,3 @@ class Memory:
         if not self.spatial.numel():
             return self
         return Memory(self.spatial.new_empty(0), self.pointer, self.score)
-
-
-def summary(memory: Memory) -> torch.Tensor:
-    """Describe a memory by a short unit vector on the CPU, to tell different ones apart."""
-    pooled = F.adaptive_avg_pool2d(memory.spatial.float()[None], 4).flatten()
-    return F.normalize(torch.cat([pooled, memory.pointer]), dim=0).cpu()

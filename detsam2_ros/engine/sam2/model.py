@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from sam2.modeling.backbones.hieradet import Hiera
 
 from detsam2_ros.engine.sam2.memory_attention import SharedAttention
+from detsam2_ros.engine.sam2.transfer import to_device
 
 # ImageNet's, as in sam2.utils.transforms and sam2.utils.misc.
 _MEAN = (0.485, 0.456, 0.406)
@@ -64,11 +65,7 @@ class Sam2Model:
 
     def on_device(self, values: Sequence[object]) -> torch.Tensor:
         """Return numbers, nested as they like, as float32 on the device, not waiting for it."""
-        tensor = torch.tensor(values, dtype=torch.float32)
-        if self.device.type == 'cuda':
-            # From other memory the copy would wait for all work that the device has queued.
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+        return to_device(torch.tensor(values, dtype=torch.float32), self.device)
 
     def preprocess(self, image: np.ndarray) -> torch.Tensor:
         """Resize and normalise an image on the device.
@@ -79,9 +76,7 @@ class Sam2Model:
         # A camera driver may lend a read-only buffer, which torch would warn about.
         source = image if image.flags.writeable else image.copy()
         pixels_chw = torch.from_numpy(np.ascontiguousarray(source)).permute(2, 0, 1)
-        if self.device.type == 'cuda':
-            pixels_chw = pixels_chw.pin_memory()  # as above
-        pixels_bchw = pixels_chw.to(self.device, non_blocking=True)[None]
+        pixels_bchw = to_device(pixels_chw, self.device)[None]
         size = (self.image_size, self.image_size)
         if pixels_bchw.shape[-2:] != size:
             if self.device.type != 'cpu':

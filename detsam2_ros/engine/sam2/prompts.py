@@ -17,6 +17,7 @@ from detsam2_ros.engine.sam2.steps import (
     decode_masks,
     decode_points,
 )
+from detsam2_ros.engine.sam2.transfer import to_device
 from detsam2_ros.results.errors import PromptError
 
 _BOX_LABELS = (2, 3)  # SAM 2's point labels for the corners of a box
@@ -130,12 +131,12 @@ def decode_prompt(
             torch.from_numpy(before.astype(np.float32))[None, None], (side, side),
             mode='bilinear', align_corners=False, antialias=True,
         )  # fmt: skip
-        logits = (small * _LOGIT_SCALE + _LOGIT_BIAS).to(model.device)
+        logits = to_device(small * _LOGIT_SCALE + _LOGIT_BIAS, model.device)
     return decode_points(
         model,
         features,
-        torch.from_numpy(scaled)[None].to(model.device),
-        torch.from_numpy(labels.astype(np.int32))[None].to(model.device),
+        to_device(torch.from_numpy(scaled)[None], model.device),
+        to_device(torch.from_numpy(labels.astype(np.int32))[None], model.device),
         logits,
     )
 
@@ -150,8 +151,8 @@ def decode_boxes(
     height, width = size
     scale = np.array([model.image_size / width, model.image_size / height] * 2)
     corners = (boxes * scale).astype(np.float32).reshape(-1, 2, 2)
-    labels_bp = torch.tensor([_BOX_LABELS], dtype=torch.int32, device=model.device)
-    points_bp2 = torch.from_numpy(corners).to(model.device)
+    labels_bp = to_device(torch.tensor([_BOX_LABELS], dtype=torch.int32), model.device)
+    points_bp2 = to_device(torch.from_numpy(corners), model.device)
     return decode_points(model, features, points_bp2, labels_bp.expand(len(boxes), -1))
 
 
@@ -165,7 +166,7 @@ def mask_prompts(model: Sam2Model, masks_nhw: np.ndarray) -> torch.Tensor:
         torch.from_numpy(masks_nhw.astype(np.float32))[:, None], size, mode='bilinear',
         align_corners=False, antialias=True,
     )  # fmt: skip
-    return (resized >= 0.5).float().to(model.device)
+    return to_device((resized >= 0.5).float(), model.device)
 
 
 def _floats(what: str, values: object) -> np.ndarray:

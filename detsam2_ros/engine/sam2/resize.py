@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from detsam2_ros.engine.sam2.steps import MaskPrediction
+from detsam2_ros.engine.sam2.transfer import to_device
 from detsam2_ros.results.masks import Mask, mask_box
+
+_BIT_VALUES = (128, 64, 32, 16, 8, 4, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class MaskResizer:
             return labels
         if not self._on_cpu:
             best_hw, row_hw = self._resize(logits_nss).max(dim=0)
-            id_n = torch.tensor(ids, dtype=torch.int32, device=logits_nss.device)
+            id_n = to_device(torch.tensor(ids, dtype=torch.int32), logits_nss.device)
             labels_hw = torch.where(best_hw > 0, id_n[row_hw], 0)
             # Half the bytes to copy; ids above 32767 become negative, and are themselves again.
             return labels_hw.to(torch.int16).cpu().numpy().view(np.uint16)
@@ -120,7 +123,7 @@ def _packed_bits(masks_nhw: torch.Tensor) -> torch.Tensor:
     """Pack bool [n, H, W] along rows as numpy.packbits does, uint8 [n, H, ceil(W / 8)]."""
     width = masks_nhw.shape[-1]
     padded = F.pad(masks_nhw.to(torch.uint8), (0, -width % 8))
-    value = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=padded.device)
+    value = to_device(torch.tensor(_BIT_VALUES, dtype=torch.uint8), padded.device)
     bits: torch.Tensor = (padded.unflatten(-1, (-1, 8)) * value).sum(-1, dtype=torch.uint8)
     return bits
 

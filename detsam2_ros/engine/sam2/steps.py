@@ -23,6 +23,7 @@ from detsam2_ros.engine.sam2.attended_memories import Context
 from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.memory_attention import KeyCache, Queries, Watch
 from detsam2_ros.engine.sam2.model import Sam2Model
+from detsam2_ros.engine.sam2.transfer import to_device
 
 K = TypeVar('K', bound=Hashable)  # what tells objects apart
 
@@ -271,7 +272,7 @@ def assemble(
     stacked = torch.stack([memory.spatial for c in contexts for memory, _ in c.spatial])
     # [B * n, C, h, w] to [B, n * h * w, C]: an object's memories lie one behind the other
     tokens_blc = stacked.flatten(2).transpose(1, 2).reshape(batch, -1, channels).float()
-    rows = torch.tensor([[row for _, row in c.spatial] for c in contexts], device=model.device)
+    rows = to_device(torch.tensor([[row for _, row in c.spatial] for c in contexts]), model.device)
     code_bn1c = model.temporal_code[rows][:, :, None]
     position_blc = (model.memory_position_lc + code_bn1c).reshape(batch, -1, channels)
     pointers_blc, pointer_position_blc = _pointer_tokens(model, contexts)

@@ -13,7 +13,7 @@ from detsam2_ros.engine.bank.bank import BankEntry, MemoryBank
 from detsam2_ros.engine.bank.header import MAX_TEXT
 from detsam2_ros.engine.detector.classes import ClassTable
 from detsam2_ros.engine.sam2.attended_memories import choose
-from detsam2_ros.engine.sam2.memory import Memory, summary
+from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.sam2.model import ModelIdentity
 from detsam2_ros.engine.tracking.objects import BankView, TrackedObject
 from detsam2_ros.results.errors import BankError
@@ -236,8 +236,8 @@ def export_bank(
         ]
         made = [BankEntry(key, tracked.class_id, tracked.class_name, *item) for item in kept]
         distinct = list({_content(entry): entry for entry in made}.values())
-        summaries = {i: summary(entry.memory) for i, entry in enumerate(distinct)}
-        entries += [distinct[i] for i in choose(list(summaries), summaries, max_entries)]
+        memories = {i: entry.memory for i, entry in enumerate(distinct)}
+        entries += [distinct[i] for i in choose(memories, max_entries)]
     return MemoryBank(model=model, entries=tuple(entries), source=source)
 
 

@@ -78,6 +78,9 @@ class ForwardStep:
             )
         for obj in self.objects:
             self._note(obj, found)
+            if index in obj.prompts:
+                # The device has just answered; later this would wait for what is queued then.
+                obj.prompts[index].memory.summary  # noqa: B018
         self._remember()
         return found
 

@@ -12,7 +12,7 @@ import torch
 
 from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.sam2.attended_memories import ObjectMemory, choose
-from detsam2_ros.engine.sam2.memory import Memory, summary
+from detsam2_ros.engine.sam2.memory import Memory
 from detsam2_ros.engine.tracking.frames import Frame
 from detsam2_ros.results.frames import ObjectState
 
@@ -25,7 +25,6 @@ class ConditioningFrame:
 
     memory: Memory
     logits: torch.Tensor  # float32 [S/4, S/4], the prompted mask
-    summary: torch.Tensor  # see memory.summary
     stamp: int  # of the frame, nanoseconds
     tracked_until: int  # the newest frame that was tracked without this prompt; else its own frame
     read: bool = False  # a pass has read it
@@ -37,7 +36,7 @@ class ConditioningFrame:
         """Take one row of a batch, copied: a view would keep the whole batch alive."""
         own = Memory(memory.spatial.clone(), memory.pointer.clone(), memory.score.clone())
         until = max(frame.index, tracked_until)
-        return cls(own, logits.clone(), summary(own), frame.stamp, until)
+        return cls(own, logits.clone(), frame.stamp, until)
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,7 @@ class TrackedObject:
 
     def attended(self, cap: int) -> list[int]:
         """Return the prompted frames that it attends to, at most `cap`, ascending."""
-        summaries = {at: prompt.summary for at, prompt in self.prompts.items()}
-        return choose(list(self.prompts), summaries, cap)
+        return choose({at: prompt.memory for at, prompt in self.prompts.items()}, cap)
 
     def memory(self, config: EngineConfig, cap: int | None = None) -> ObjectMemory:
         """Return what it remembers; prompted frames beyond the cap count by nearness only.
