@@ -48,6 +48,13 @@ class EngineConfig:
         'publishes the masks of a window when the window closes.',
         one_of('window', 'online'),
     )
+    windows: str = parameter(
+        'aligned',
+        "'aligned' ends a window with a frame whose number is a multiple of K: a detection frame, "
+        'where K is a multiple of D or D of K, whose detections correct the past at once. '
+        "'plain', as in the report, takes K frames each time, from the first on.",
+        one_of('aligned', 'plain'),
+    )
     association: str = parameter(
         'instance',
         "'instance' tracks any number of objects of a class. 'class' tracks one object per "

@@ -71,7 +71,7 @@ class Stream:
     @property
     def backlog(self) -> Backlog:
         """What is still to do, and in which order."""
-        return self._runner.backlog(self._config.window_size)
+        return self._runner.backlog(self._config)
 
     @property
     def stamps(self) -> dict[int, int]:

@@ -66,7 +66,8 @@ def test_a_timeline_gets_the_final_masks(recording, tmp_path, mode) -> None:
 
 
 GHOSTS = EngineConfig(
-    window_size=3, detect_interval=3, max_propagation=15, withdraw_detections=2)
+    window_size=3, detect_interval=3, max_propagation=15, withdraw_detections=2,
+    windows='plain')
 RED, GREEN = (0, fakes.disc_box(20, 60, 14)), (1, fakes.disc_box(120, 25, 12))
 
 

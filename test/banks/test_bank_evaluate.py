@@ -97,7 +97,8 @@ def test_the_command(bank_file: Path, tmp_path: Path, capsys, caplog, monkeypatc
             (tmp_path / folder).mkdir(exist_ok=True)
             pixels = image.astype(np.uint16 if folder == 'truth' else np.uint8)
             assert cv2.imwrite(str(tmp_path / folder / f'{frame.index}.png'), pixels)
-    options = ['--no-detector', '-q', '-K', '2', '-M', '2', '--device', 'cpu']
+    options = [
+        '--no-detector', '-q', '-K', '2', '-M', '2', '--windows', 'plain', '--device', 'cpu']
     out = tmp_path / 'out.json'
     given = [str(bank_file), str(tmp_path / 'film'), str(tmp_path / 'truth'), *options]
     assert bank_evaluate.main([*given, '--pool', str(bank_file), '--json', str(out)]) == 0

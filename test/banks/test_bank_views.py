@@ -38,7 +38,9 @@ def views(frames, kind):
 def test_it_finds_what_was_marked(model, frames, kind):
     bank = build_bank(model, views(frames[:1], kind), 'a test')
     assert bank.source == 'a test' and bank.model == model.identity
-    engine = Engine(model, None, EngineConfig(window_size=2, max_propagation=2, mode='window'))
+    config = EngineConfig(
+        window_size=2, max_propagation=2, mode='window', windows='plain')
+    engine = Engine(model, None, config)
     stream = engine.open_stream('test')
     stream.load_bank(bank)
     for frame in frames[1:3]:

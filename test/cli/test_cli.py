@@ -80,10 +80,11 @@ def test_objects_come_one_line_a_frame_and_revision(engine, video, tmp_path) -> 
             assert obj['state'] == 'confirmed'
             assert obj['visible'] == (obj['box'] is not None)
     by_frame = {record['frame']: record for record in records}  # the last revision of each
-    # Red was first detected at frame 10, whose pass (newest frame 14) reached back to frame 0.
-    assert [f for f, record in by_frame.items() if record['revision']] == list(range(10))
-    assert all(
-        by_frame[f]['newest'] == 14 and by_frame[f]['changed_ids'] == [2] for f in range(10))
+    # Red was first detected at frame 10, the newest of its window (frames 6 to 10), whose pass
+    # reached back to frame 0.
+    at_once = [record for record in records if record['newest'] == 10 and record['revision']]
+    assert [record['frame'] for record in at_once] == list(range(6))
+    assert all(record['changed_ids'] == [2] for record in at_once)
     assert (
         by_frame[10]['objects'][1]['conditioned'] and not by_frame[9]['objects'][1]['conditioned']
     )
@@ -105,7 +106,7 @@ def test_a_ghost_is_in_the_lines_and_in_no_final_mask(monkeypatch, video, tmp_pa
     ghost = {obj['id'] for r in shown for obj in r['objects'] if obj['class_id'] == 0}
     assert len(ghost) == 1
     withdrawn = [r for r in records if r['withdrawn_ids']]
-    assert {r['frame'] for r in withdrawn} == {r['frame'] for r in shown} >= set(range(8))
+    assert {r['frame'] for r in withdrawn} == {r['frame'] for r in shown} >= set(range(6))
     assert all(set(r['withdrawn_ids']) == ghost <= set(r['changed_ids']) for r in withdrawn)
     last = {r['frame']: r for r in records}
     for index in range(FRAMES):
@@ -149,7 +150,7 @@ def test_a_folder_of_images_in_natural_order(engine, folder, tmp_path, capsys) -
     assert segment_video.main(arguments) == 0
     said = capsys.readouterr().out
     assert '160x120, 23 frames, 10 frames/s' in said
-    for part in ('frames           23', 'tracked frames', 'passes           5', 'by stage'):
+    for part in ('frames           23', 'tracked frames', 'passes           6', 'by stage'):
         assert part in said
     assert len(frames_of(out / 'overlay.webm')) == FRAMES
     assert '<video src="overlay.webm"' in (out / 'report.html').read_text()
@@ -245,14 +246,14 @@ sys.exit(segment_video.main(sys.argv[1:]))
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
     assert 'stopping' in err and 'Traceback' not in err
-    assert 'segment_video: broken off after 15 of 23 frames\n' in err
+    assert 'segment_video: broken off after 16 of 23 frames\n' in err
     bar = err.rpartition('\r')[2]  # its last state
-    assert ' 18/23 ' in bar and 'corrected=10, objects=2' in bar
-    # Windows of frames 0-4, 5-9 and 10-14 were closed; 15-17 have no masks and are left out.
+    assert ' 18/23 ' in bar and 'corrected=6, objects=2' in bar
+    # Windows of frames 0, 1-5, 6-10 and 11-15 were closed; 16-17 have no masks and are left out.
     records = records_of(out)
-    assert sorted({record['frame'] for record in records}) == list(range(15))
-    assert len(list((out / 'masks').iterdir())) == len(frames_of(out / 'overlay.mp4')) == 15
+    assert sorted({record['frame'] for record in records}) == list(range(16))
+    assert len(list((out / 'masks').iterdir())) == len(frames_of(out / 'overlay.mp4')) == 16
     final = {record['frame']: record['final'] for record in records}
-    # Frames up to 4 could not be reached any more (M = 15, K = 5, newest 14); the rest could.
-    assert [index for index, done in final.items() if done] == list(range(5))
-    assert 'broken off after 15 of 23 frames' in (out / 'report.html').read_text()
+    # Frames up to 5 could not be reached any more (M = 15, K = 5, newest 15); the rest could.
+    assert [index for index, done in final.items() if done] == list(range(6))
+    assert 'broken off after 16 of 23 frames' in (out / 'report.html').read_text()

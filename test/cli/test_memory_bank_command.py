@@ -89,7 +89,7 @@ def test_what_was_marked_is_found(model, scene, command, tmp_path, kind, monkeyp
     visible = sum(int(clip[i].visible.sum()) for i in range(0, FRAMES, EVERY))
     assert len(bank) == visible
 
-    config = EngineConfig(window_size=6, max_propagation=6, mode='window')
+    config = EngineConfig(window_size=6, max_propagation=6, mode='window', windows='plain')
     stream = Engine(model, None, config).open_stream('t')
     stream.load_bank(bank)
     score = Score()

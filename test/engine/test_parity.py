@@ -95,6 +95,10 @@ SCENARIOS = {
         4, 4, 8, 12, {1: 0, 2: 4, 3: 0}, options={'association': 'instance', 'match_iou': 0.2}
     ),
 }
+SCENARIOS |= {  # with the windows of the report
+    f'{name}, plain': replace(SCENARIOS[name], options={'windows': 'plain'})
+    for name in ('usual', 'uneven', 'flushed', 'long')
+}
 
 # The models are chaotic to some degree; of these the predictor itself, given images with a
 # noise of 1e-6, changes its logits by less than 1/100. One model carries each rule somewhere.
@@ -106,7 +110,8 @@ RUNS = [
     ('flushed', 'odd', 7), ('encoded_in_batches', 'sam21', 8), ('late_start', 'sam20', 8),
     ('capped', 'sam21', 4), ('capped', 'odd', 1), ('capped_at_one', 'sam20', 1),
     ('long', 'sam21', 1), ('long', 'sam20', 1), ('stopped_early', 'sam21', 8),
-    ('stopped_early', 'sam20', 8), ('instances', 'sam21', 4),
+    ('stopped_early', 'sam20', 8), ('instances', 'sam21', 4), ('usual, plain', 'sam21', 8),
+    ('uneven, plain', 'odd', 1), ('flushed, plain', 'sam21', 1), ('long, plain', 'sam21', 1),
 ]
 
 

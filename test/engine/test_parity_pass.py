@@ -85,7 +85,7 @@ def test_what_frames_read_in_the_example_of_the_design() -> None:
     # K=10, D=10, M=20, newest frame 39; detected on 10, 20 and 30.
     model, _ = random_models('sam21', 1)
     config = EngineConfig(
-        10, 10, 20, mode='window', association='class', max_lost_frames=1000)
+        10, 10, 20, mode='window', windows='plain', association='class', max_lost_frames=1000)
     script = {frame: {1: _BOXES[0]} for frame in (10, 20, 30)}
     stream = Engine(model, ScriptedDetector(script, 10), config).open_stream('x')
     film = random_sam2.images(40)
@@ -112,6 +112,28 @@ def test_what_frames_read_in_the_example_of_the_design() -> None:
     # Of the pointers, those of the next 15 frames.
     assert 'tracked 36' in reads[21][1]
     assert 'tracked 37' not in reads[21][1]
+
+
+def test_what_frames_read_before_a_detection_that_ends_their_window() -> None:
+    model, _ = random_models('sam21', 1)
+    config = EngineConfig(
+        10, 10, 20, mode='window', association='class', max_lost_frames=1000)
+    script = {frame: {1: _BOXES[0]} for frame in (10, 20, 30, 40)}
+    stream = Engine(model, ScriptedDetector(script, 10), config).open_stream('x')
+    reads = _spied_reads([
+        lambda i=i, image=image: stream.push(image, i)
+        for i, image in enumerate(random_sam2.images(41))
+    ])  # fmt: skip
+
+    assert list(reads) == [f for f in range(39, 20, -1) if f != 30]
+    conditioned = {f'conditioned {frame}': 6 for frame in (10, 20, 30, 40)}
+    assert reads[39] == (conditioned, {'conditioned 40': pytest.approx(1 / 15)})
+    spatial, pointers = reads[35]
+    assert spatial == {**conditioned, **{f'tracked {f}': f - 36 for f in range(36, 40)}}
+    assert pointers == {
+        'conditioned 40': pytest.approx(5 / 15),
+        **{f'tracked {f}': pytest.approx((f - 35) / 15) for f in range(36, 40)},
+    }
 
 
 def encoded(model: Sam2Model, count: int) -> dict[int, ImageFeatures]:
@@ -190,7 +212,7 @@ def test_objects_in_one_batch_are_as_one_by_one(kind: str) -> None:
 @pytest.mark.parametrize('stage', ['track', 'encode_memory'])
 def test_a_window_that_fails_leaves_no_trace(stage: str) -> None:
     model, _ = random_models('sam21', 1)
-    config = EngineConfig(4, 4, 8, mode='window', association='class')
+    config = EngineConfig(4, 4, 8, mode='window', windows='plain', association='class')
     script = {0: {1: _BOXES[0]}, 4: {1: _BOXES[0], 2: _BOXES[1]}, 8: {2: _BOXES[1]}}
     film = random_sam2.images(12)
 

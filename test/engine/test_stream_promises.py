@@ -20,11 +20,11 @@ steps = st.tuples(
 @given(
     st.integers(1, 5), st.integers(0, 4), st.integers(0, 6),
     st.sampled_from(['instance', 'class']), st.integers(1, 3), st.sampled_from([1.0, 0.7]),
-    st.sampled_from(['window', 'online']), st.booleans(),
+    st.sampled_from(['window', 'online']), st.sampled_from(['aligned', 'plain']), st.booleans(),
     st.lists(steps, min_size=1, max_size=26),
 )
 def test_promises_hold_for_any_course_of_events(
-    K, extra, D, association, batch, limit, mode, waits, course
+    K, extra, D, association, batch, limit, mode, windows, waits, course
 ):
     shown: list[int] = []
 
@@ -39,7 +39,7 @@ def test_promises_hold_for_any_course_of_events(
 
     run = Run(
         ScriptedDetector(detector, D), window_size=K, detect_interval=D,
-        max_propagation=K + extra, mode=mode, association=association,
+        max_propagation=K + extra, mode=mode, windows=windows, association=association,
         encode_batch=batch if mode == 'window' else 1, correction_iou=limit,
         max_lost_frames=6, max_conditioned_memories=2,
     )
@@ -52,7 +52,8 @@ def test_promises_hold_for_any_course_of_events(
         image = scene(*[d for d in discs if d[0] in names], size=SIZE)
         if waits:
             out = run.push(image)
-            assert bool(out) == (mode == 'online' or before + 1 == K)
+            full = i % K == 0 if windows == 'aligned' else before + 1 == K
+            assert bool(out) == (mode == 'online' or full)
         else:
             out = run.take(image, parts)
         check_call(out, run, published, final)

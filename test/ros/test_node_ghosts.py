@@ -22,7 +22,7 @@ pytest_plugins = ['node_fixtures']
 
 METHOD: dict[str, Any] = {
     'mode': 'window', 'window_size': 4, 'detect_interval': 4, 'max_propagation': 16,
-    'new_object_score': 0.3, 'withdraw_detections': 2, 'max_lost_frames': 4,
+    'windows': 'plain', 'new_object_score': 0.3, 'withdraw_detections': 2, 'max_lost_frames': 4,
 }  # fmt: skip
 
 

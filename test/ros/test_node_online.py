@@ -38,9 +38,13 @@ def test_it_is_the_default():
     assert PARAMETERS['mode'].default == 'online' and PARAMETERS['mode'].read_only
 
 
+@pytest.mark.parametrize('windows', ['aligned', 'plain'])
 @pytest.mark.parametrize('window, detect, reach', [(4, 4, 12), (1, 3, 5), (3, 2, 7), (5, 10, 20)])
-def test_each_frame_has_masks_before_the_next_is_sent(start, window, detect, reach):
-    method = {'window_size': window, 'detect_interval': detect, 'max_propagation': reach, **ONLINE}
+def test_each_frame_has_masks_before_the_next_is_sent(start, window, detect, reach, windows):
+    method = {
+        'window_size': window, 'detect_interval': detect, 'max_propagation': reach,
+        'windows': windows, **ONLINE,
+    }  # fmt: skip
     node = start(**method)
     frames = scene(42, seed=window)
     stamps = one_by_one(node.camera, frames)

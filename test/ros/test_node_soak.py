@@ -113,7 +113,10 @@ def test_memory_stays_flat_whatever_happens(start, control, tmp_path):
 # ---- the shipped models, against the engine alone
 @pytest.mark.parametrize('mode', ['window', 'online'])
 def test_shipped_models_give_the_same_masks_as_without_the_node(start, mode):
-    method = {'window_size': 4, 'detect_interval': 4, 'max_propagation': 8, 'mode': mode}
+    method = {
+        'window_size': 4, 'detect_interval': 4, 'max_propagation': 8, 'mode': mode,
+        'windows': 'aligned',
+    }  # fmt: skip
     node = start(command=[sys.executable, '-m', 'detsam2_ros.ros.node'], device='cpu', **method)
     frames = [frame.image for frame in Scene(1, 160, 120, 10)]
     stamps = node.camera.stream(frames, ahead=8 if mode == 'window' else 1)

@@ -51,9 +51,13 @@ def test_each_frame_has_rising_revisions_until_it_is_final(start):
         assert not any(c.final for c in corrections[:-1])
 
 
+@pytest.mark.parametrize('windows', ['aligned', 'plain'])
 @pytest.mark.parametrize('window, detect, reach', [(1, 1, 1), (3, 2, 7), (5, 10, 20)])
-def test_other_windows(start, window, detect, reach):
-    method = {'window_size': window, 'detect_interval': detect, 'max_propagation': reach}
+def test_other_windows(start, window, detect, reach, windows):
+    method = {
+        'window_size': window, 'detect_interval': detect, 'max_propagation': reach,
+        'windows': windows,
+    }  # fmt: skip
     node = start(**method)
     run(node, node.camera, scene(23, seed=window), **method)
 

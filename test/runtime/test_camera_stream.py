@@ -21,7 +21,8 @@ def refuse(*_) -> None:
 
 def real(detector, mode: str) -> Engine:
     return Engine(colour_sam2(), detector, EngineConfig(
-        window_size=4, detect_interval=4, max_propagation=8, mode=mode, confirm_detections=0))
+        window_size=4, detect_interval=4, max_propagation=8, mode=mode, confirm_detections=0,
+        windows='plain'))
 
 
 def restart(film: Film, cause: str) -> None:

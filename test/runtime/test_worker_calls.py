@@ -139,7 +139,7 @@ def test_a_call_that_was_cancelled_is_not_done_and_harms_nothing():
 # ---- prompts
 @MODES
 def test_a_prompt_that_no_frame_follows_acts_after_max_window_delay(mode):
-    engine = Engine(colour_sam2(), None, EngineConfig(mode=mode, **USUAL))
+    engine = Engine(colour_sam2(), None, EngineConfig(mode=mode, windows='plain', **USUAL))
     with running(engine, delay=0.2) as rig:
         for index, picture in enumerate(film(12)):
             rig.send(1000 * index, picture=picture)

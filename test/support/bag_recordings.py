@@ -27,7 +27,8 @@ STORE = typestore()
 T = STORE.types
 # M is too short to find out about objects: what is detected counts.
 CONFIG = EngineConfig(
-    window_size=3, detect_interval=6, max_propagation=6, mode='window', confirm_detections=0)
+    window_size=3, detect_interval=6, max_propagation=6, mode='window', windows='plain',
+    confirm_detections=0)
 
 
 def drawn(index: int, late: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:

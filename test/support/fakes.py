@@ -316,10 +316,11 @@ class Run:
         **config: object,
     ):
         # What a bank knows shows up on the first frame: tests count fewer frames. A detection is
-        # trusted, and who returns is new: tests of ghosts and returns say otherwise.
+        # trusted, and who returns is new: tests of ghosts and returns say otherwise. Windows of K
+        # frames begin with frame 0: tests of windows say otherwise.
         settings = {
             'mode': self.mode, 'bank_object_frames': 1, 'confirm_detections': 0,
-            'max_dormant_objects': 0, **config,
+            'max_dormant_objects': 0, 'windows': 'plain', **config,
         }
         self.config = EngineConfig(**settings)  # type: ignore[arg-type]
         self.engine = Engine(model or colour_sam2(), detector, self.config)

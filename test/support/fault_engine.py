@@ -52,7 +52,8 @@ class FaultEngine(Engine):
         detects: bool = True,
     ):
         config = EngineConfig(
-            window_size=window, max_propagation=reach, mode=mode, detect_interval=1)
+            window_size=window, max_propagation=reach, mode=mode, detect_interval=1,
+            windows='plain')
         super().__init__(colour_sam2(), FaultDetector(self) if detects else None, config)
         self.parts = parts
         self.windows: dict[str, list[int]] = defaultdict(list)  # lengths of those that closed

@@ -25,9 +25,11 @@ _numbers = itertools.count(1)
 
 # A small window, frames that cannot get lost, and windows that close when they are full only.
 # Mode window: which results come of which frames does not depend on how fast the machine is.
+# Plain windows: the first one has as many frames as the others.
 PARAMETERS: dict[str, Any] = {
     'autostart': False, 'mode': 'window', 'window_size': 4, 'detect_interval': 4,
-    'max_propagation': 12, 'max_window_delay': 0.0, 'queue_size': 1000, 'quality': 'exact',
+    'max_propagation': 12, 'windows': 'plain', 'max_window_delay': 0.0, 'queue_size': 1000,
+    'quality': 'exact',
     'diagnostics_period': 0.1,
 }
 # Images must not get lost between publisher and node, when a test counts on each.

@@ -53,7 +53,10 @@ def steady_scene(count: int, *colours: str, size: tuple[int, int] = SIZE) -> lis
 
 def engine_stream(detecting: bool = True, **config: Any) -> Stream:
     """Open a stream of an engine without a node, with the parameters of the fixtures."""
-    fixtures = {'mode': 'window', 'window_size': 4, 'detect_interval': 4, 'max_propagation': 12}
+    fixtures = {
+        'mode': 'window', 'window_size': 4, 'detect_interval': 4, 'max_propagation': 12,
+        'windows': 'plain',
+    }  # fmt: skip
     method = {**fixtures, **config}
     return colour_engine(EngineConfig(**method), detecting=detecting).open_stream('camera')
 

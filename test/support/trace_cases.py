@@ -62,7 +62,7 @@ class Case:
         detector = None if self.script is None else StatelessDetector(self.script)
         options = {
             'window_size': K, 'detect_interval': K, 'max_propagation': M, 'confirm_detections': 0,
-            'max_dormant_objects': 0, **self.options,
+            'max_dormant_objects': 0, 'windows': 'plain', **self.options,
         }
         return Engine(self.model, detector, EngineConfig(**options))
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from detsam2_ros.engine.config import EngineConfig
 from detsam2_ros.engine.tracking.bank_objects import look_for_bank
 from detsam2_ros.engine.tracking.corrections import Vanished, revise
 from detsam2_ros.engine.tracking.dormant import asleep
@@ -54,6 +56,20 @@ def full(stream: str, waiting: int, reason: str = 'or was not closed') -> Engine
     )
 
 
+def first_window(waiting: Sequence[int], config: EngineConfig) -> tuple[int, ...]:
+    """Return the frames of the first window that is full, () where none is.
+
+    waiting: indices, ascending. An aligned window ends with a frame whose index is a multiple of
+    K: the first has one frame, each other has K, and fewer after one that was closed early.
+    """
+    if not waiting:
+        return ()
+    count = config.window_size
+    if config.windows == 'aligned':
+        count = -waiting[0] % count + 1
+    return tuple(waiting[:count]) if len(waiting) >= count else ()
+
+
 @dataclass(frozen=True)
 class Backlog:
     """What a stream has still to do."""
@@ -78,16 +94,17 @@ class PassRunner:
         self._steps: Steps[list[FrameResult]] | None = None
         self.window: tuple[int, ...] = ()  # the frames of the window that is being closed
 
-    def backlog(self, window_size: int) -> Backlog:
+    def backlog(self, config: EngineConfig) -> Backlog:
         """Return what is still to do."""
-        state = self._holder.state
-        waiting, begun = len(state.window), len(self.window)
-        closing = begun or (window_size if waiting >= window_size else 0)
+        state, begun = self._holder.state, len(self.window)
+        closing = begun or len(first_window(state.window, config))
+        # With the next frame.
+        waiting = range(state.next_index - len(state.window), state.next_index + 1)[closing:]
         return Backlog(
             tags=tuple(state.frames[index].tag for index in state.window),
             due=closing > 0,
             begun=begun > 0,
-            must_close_first=closing > 0 and waiting + 1 - closing >= window_size,
+            must_close_first=closing > 0 and bool(first_window(waiting, config)),
             corrections=state.has_unread_prompts,
         )
 
@@ -100,7 +117,8 @@ class PassRunner:
         """
         if self._steps is None:
             # More than K wait only when one failed, or frames came meanwhile; each closes alone.
-            window = self._holder.state.window[: tools.config.window_size]
+            waiting = self._holder.state.window
+            window = first_window(waiting, tools.config) or waiting
             self._steps, self.window = self._close(window, tools), window
         try:
             next(self._steps)
