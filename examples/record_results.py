@@ -36,7 +36,7 @@ class RecordResults(Node):
         compressed = self.declare_parameter('compressed', False).value
         # Those of the node; with them the file says when each frame became final.
         max_propagation = self.declare_parameter('max_propagation', 40).value
-        window_size = self.declare_parameter('window_size', 5).value  # 0 in mode window
+        window_size = self.declare_parameter('window_size', 10).value  # 0 in mode window
         if max_propagation < 1 or window_size < 0:
             raise InputError(
                 f'max_propagation is {max_propagation} and window_size {window_size}; give those '

@@ -72,7 +72,9 @@ class Bench:
         return asdict(job) | {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
     def _scene(self, job: Job, seed: int) -> dict[str, float]:
-        config = EngineConfig(job.K, job.D, job.M, mode='window', max_conditioned_memories=8)
+        config = EngineConfig(
+            job.K, job.D, job.M, mode='window', windows='plain', max_conditioned_memories=8
+        )
         engine = Engine(self._model, self._detector, config)
         length = job.frames - job.frames % job.K  # an unfinished window would cost a whole pass
         options = SceneOptions(balls=BALLS, occluders=4.0)

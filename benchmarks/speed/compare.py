@@ -43,6 +43,7 @@ PLAIN = 'plain'
 # The reference only tracks backwards, attends to every prompted frame and drops no object.
 LIKE_REFERENCE: dict[str, Any] = {
     'mode': 'window',
+    'windows': 'plain',
     'association': 'class',
     'max_conditioned_memories': 10_000,
     'max_lost_frames': 1_000_000,

@@ -38,7 +38,7 @@ _END_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How many images the parts of the story have, whole windows each."""
+    """How many images the parts of the story have."""
 
     detector: int = 160
     nothing: int = 10

@@ -44,14 +44,14 @@ class EngineConfig:
     mode: str = parameter(
         'online',
         "'online' tracks each frame forward and publishes its masks on arrival; reverse passes "
-        "correct the frames before a new prompt. 'window', the plain method of the report, "
+        "correct the frames before a new prompt. 'window', the method of the report, "
         'publishes the masks of a window when the window closes.',
         one_of('window', 'online'),
     )
     windows: str = parameter(
         'aligned',
-        "'aligned' ends a window with a frame whose number is a multiple of K: a detection frame, "
-        'where K is a multiple of D or D of K, whose detections correct the past at once. '
+        "'aligned' ends a window with a frame whose number is a multiple of K. Where D is a "
+        'multiple of K, each detection frame ends one, and corrects the past at once. '
         "'plain', as in the report, takes K frames each time, from the first on.",
         one_of('aligned', 'plain'),
     )

@@ -3,10 +3,20 @@
 """Where windows end: with a detection frame (aligned), or after K frames each (plain)."""
 
 import pytest
-from fakes import ColourDetector, Run, ScriptedDetector, colour_mask, disc_box, iou, mask
+from fakes import (
+    ColourDetector,
+    Run,
+    ScriptedDetector,
+    colour_mask,
+    disc,
+    disc_box,
+    iou,
+    mask,
+    scene,
+)
 from hypothesis import given
 from hypothesis import strategies as st
-from stream_cases import MODES, USUAL, film, nothing_was_lost, red, same_results
+from stream_cases import MODES, SIZE, USUAL, film, nothing_was_lost, red, same_results
 
 from detsam2_ros.engine import ConfigError, EngineConfig
 from detsam2_ros.engine.tracking.pass_runner import first_window
@@ -107,6 +117,36 @@ def test_a_frame_that_would_fill_a_second_window_waits():
     while run.stream.backlog.due:
         run.stream.step()
     assert not run.stream.backlog.must_close_first and not run.stream.backlog.frames
+
+
+def test_after_an_early_close_a_frame_need_not_wait_for_the_pass():
+    run = Run(ColourDetector(['red']), mode='online', **{**ALIGNED, 'max_propagation': 16})
+    run.push(red(12))
+    for index in range(1, 4):
+        run.stream.add(red(12 + index), 1000 * index)
+    run.stream.step(early=True)
+    assert run.stream.backlog.begun and not run.stream.backlog.must_close_first
+    for index in range(4, 7):  # the first of them is a window by itself
+        run.stream.add(red(12 + index), 1000 * index)
+    assert run.stream.backlog.must_close_first
+
+
+def test_two_objects_are_not_merged_for_one_frame_that_is_a_window():
+    """On frame 4, by itself after a flush, both look like the one disc between them."""
+    left, right, between = disc_box(16, 24), disc_box(48, 24), disc_box(32, 24)
+    apart = scene(size=SIZE)
+    disc(apart, (255, 0, 0), 16, 24, 8)
+    disc(apart, (255, 80, 0), 48, 24, 8)
+    one = disc(scene(size=SIZE), (255, 40, 0), 32, 24, 8)
+    script = {at: [(0, left), (0, right)] for at in (0, 8, 12)} | {4: [(0, between)]}
+    run = Run(
+        ScriptedDetector(script, 4), mode='online', **{**ALIGNED, 'max_propagation': 12})
+    for index in range(14):
+        run.push(one if index == 4 else apart)
+        if index == 3:
+            run.flush()
+    run.flush()
+    assert all(run.ids(index) == [1, 2] for index in range(14))
 
 
 @given(

@@ -42,12 +42,12 @@ class MaskTrack:
 
 
 def shared_masks(
-    objects: Sequence[TrackedObject], window: Sequence[int], lookup: MaskLookup, merge_iou: float
+    objects: Sequence[TrackedObject], newest: Sequence[int], lookup: MaskLookup, merge_iou: float
 ) -> list[tuple[TrackedObject, TrackedObject]]:
-    """Find (older, younger) objects that came to share one mask over a window's frames."""
+    """Find (older, younger) objects that came to share one mask over the newest K frames."""
     named = {obj.id: obj for obj in objects if obj.id is not None and obj.born is not None}
     tracks = [
-        MaskTrack(id_, obj.class_id, obj.born or 0, [lookup(index, obj) for index in window])
+        MaskTrack(id_, obj.class_id, obj.born or 0, [lookup(index, obj) for index in newest])
         for id_, obj in named.items()
     ]
     return [(named[old], named[young]) for old, young in merged_pairs(tracks, merge_iou)]

@@ -77,7 +77,7 @@ class Backlog:
     tags: tuple[Any, ...]  # of the frames whose window is not closed, oldest first
     due: bool  # a window is full, or `step` has begun with one
     begun: bool  # `step` has begun with a window; what it did is lost when a bank is swapped
-    must_close_first: bool  # the next frame would fill a second window
+    must_close_first: bool  # with the next frame K would wait behind the window that is closed
     corrections: bool  # prompts, late detections or removals wait for a pass
 
     @property
@@ -98,13 +98,12 @@ class PassRunner:
         """Return what is still to do."""
         state, begun = self._holder.state, len(self.window)
         closing = begun or len(first_window(state.window, config))
-        # With the next frame.
-        waiting = range(state.next_index - len(state.window), state.next_index + 1)[closing:]
+        left = len(state.window) + 1 - closing  # with the next frame
         return Backlog(
             tags=tuple(state.frames[index].tag for index in state.window),
             due=closing > 0,
             begun=begun > 0,
-            must_close_first=closing > 0 and bool(first_window(waiting, config)),
+            must_close_first=closing > 0 and left >= config.window_size,
             corrections=state.has_unread_prompts,
         )
 

@@ -46,12 +46,13 @@ def reach_to_decide(config: EngineConfig, interval: int) -> int:
 def seen_to_decide(config: EngineConfig, searched: Sequence[int], newest: int) -> bool:
     """Tell the same of a stream whose detections come from elsewhere, at any interval.
 
-    searched: the frames in reach that a detector saw, ascending. newest: frame.
+    searched: the frames in reach that a detector saw, ascending. newest: frame. One interval after
+    the last of them, detections that are not there come with the next frame at the earliest.
     """
     if len(searched) < 2:
         return False
     interval = -(-(searched[-1] - searched[0]) // (len(searched) - 1))
-    return decides_in_time(config, interval, max(newest - searched[-1] - interval, 0))
+    return decides_in_time(config, interval, max(newest - searched[-1] - interval + 1, 0))
 
 
 def detected_area(obj: TrackedObject, mask_on: MaskLookup) -> int:

@@ -339,8 +339,11 @@ class WindowPass:
 
         Two that were detected apart stay two: one of them is lost, and may return.
         """
-        limit, window = self.tools.config.merge_iou, [frame.index for frame in self.window]
-        for pair in shared_masks(self.objects, window, self._mask, limit):
+        config, limit = self.tools.config, self.tools.config.merge_iou
+        newest = sorted(self.masks)[-config.window_size :]  # a window may be of one frame
+        if len(newest) < min(2, config.max_propagation):
+            return
+        for pair in shared_masks(self.objects, newest, self._mask, limit):
             if not all(obj in self.objects for obj in pair):  # one was lost to a third
                 continue
             if detected_apart(*pair, self.tools.resizer):
