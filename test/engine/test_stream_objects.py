@@ -137,6 +137,18 @@ def test_two_objects_that_come_to_share_a_mask_become_the_older_one(both_modes):
     assert run.engine.stats().objects == 2
 
 
+@pytest.mark.parametrize('windows', ['aligned', 'plain'])
+def test_windows_of_one_frame_do_not_keep_them_apart(both_modes, windows):
+    quarter = (14.0, 24.0, 22.0, 32.0)
+    script = {0: [(0, RED)], 7: [(0, RED), (0, quarter)]}
+    run = Run(
+        ScriptedDetector(script, 7), window_size=1, detect_interval=7, max_propagation=8,
+        windows=windows,
+    )  # fmt: skip
+    run.push(*[picture('red')] * 14)
+    assert run.ids(12, visible=False) == [1] and run.engine.stats().objects == 2
+
+
 def test_objects_of_two_classes_on_one_mask_are_not_merged():
     run = Run(ScriptedDetector({0: [(0, RED), (1, RED)]}, 4), **USUAL)
     run.push(*[picture('red')] * 12)

@@ -44,7 +44,7 @@ class MaskTrack:
 def shared_masks(
     objects: Sequence[TrackedObject], newest: Sequence[int], lookup: MaskLookup, merge_iou: float
 ) -> list[tuple[TrackedObject, TrackedObject]]:
-    """Find (older, younger) objects that came to share one mask over the newest K frames."""
+    """Find (older, younger) objects that came to share one mask over the newest frames."""
     named = {obj.id: obj for obj in objects if obj.id is not None and obj.born is not None}
     tracks = [
         MaskTrack(id_, obj.class_id, obj.born or 0, [lookup(index, obj) for index in newest])

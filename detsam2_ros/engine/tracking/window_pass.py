@@ -340,7 +340,8 @@ class WindowPass:
         Two that were detected apart stay two: one of them is lost, and may return.
         """
         config, limit = self.tools.config, self.tools.config.merge_iou
-        newest = sorted(self.masks)[-config.window_size :]  # a window may be of one frame
+        # A window may be of one frame; two must say it wherever a pass sees two.
+        newest = sorted(self.masks)[-max(config.window_size, 2) :]
         if len(newest) < min(2, config.max_propagation):
             return
         for pair in shared_masks(self.objects, newest, self._mask, limit):
