@@ -33,11 +33,11 @@ IMAGE = np.zeros((*SIZE, 3), np.uint8)
 BOXES = np.array([[10, 10, 50, 50], [60, 60, 90, 90]], np.float32)
 SPOT = np.zeros(SIZE, bool)
 SPOT[100:200, 100:200] = True
-PROMPTS = {
-    'box': Prompt(box=(10, 10, 50, 50)),
-    'points': Prompt(points=np.array([[120, 120]]), labels=np.array([1])),
-    'mask': Prompt(mask=SPOT),
-}
+PROMPTS = [
+    Prompt(box=(10, 10, 50, 50)),
+    Prompt(points=np.array([[120, 120]]), labels=np.array([1])),
+    Prompt(mask=SPOT),
+]
 COPY = 'aten::_to_copy'
 PACE = Wait('cudaEventSynchronize', '')
 
@@ -64,7 +64,7 @@ def conditioned(model: Sam2Model, features: steps.ImageFeatures) -> list[Memory]
 
 
 def prompted(model: Sam2Model, features: steps.ImageFeatures) -> None:
-    for prompt in PROMPTS.values():
+    for prompt in PROMPTS:
         decode_prompt(model, features, prompt, SIZE, SPOT)
 
 
@@ -79,7 +79,7 @@ def tracked(model: Sam2Model, features: steps.ImageFeatures, memories: list[Memo
     return found
 
 
-def resized(found: dict[int, steps.MaskPrediction]) -> torch.Tensor:
+def logits_of(found: dict[int, steps.MaskPrediction]) -> torch.Tensor:
     return torch.stack([own.logits for own in found.values()])
 
 
@@ -116,7 +116,7 @@ def test_masks_and_labels_are_waited_for_once(cuda: FakeCuda, model: Sam2Model) 
     resizer = MaskResizer(*SIZE, model.mask_size, CUDA)
     with model.inference():
         features = encoded(model)
-        logits = resized(tracked(model, features, conditioned(model, features)))
+        logits = logits_of(tracked(model, features, conditioned(model, features)))
         cuda.clear()
         masks = resizer.masks(logits)
         assert cuda.waits == [Wait(COPY, 'masks')]

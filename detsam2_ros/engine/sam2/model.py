@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,10 +62,6 @@ class Sam2Model:
         )
         with torch.inference_mode(), autocast:
             yield
-
-    def on_device(self, values: Sequence[object]) -> torch.Tensor:
-        """Return numbers, nested as they like, as float32 on the device, not waiting for it."""
-        return to_device(torch.tensor(values, dtype=torch.float32), self.device)
 
     def preprocess(self, image: np.ndarray) -> torch.Tensor:
         """Resize and normalise an image on the device.

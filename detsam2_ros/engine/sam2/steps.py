@@ -300,7 +300,8 @@ def _pointer_tokens(
     tokens_blc = pointers.reshape(batch, -1, width)
     if not module.add_tpos_enc_to_obj_ptrs:
         return tokens_blc, torch.zeros_like(tokens_blc)
-    distances_bp = model.on_device([[distance for _, distance in c.pointers] for c in contexts])
+    distances = [[distance for _, distance in c.pointers] for c in contexts]
+    distances_bp = to_device(torch.tensor(distances, dtype=torch.float32), model.device)
     code_width = model.pointer_dim if module.proj_tpos_enc_in_obj_ptrs else width
     code_bpc = module.obj_ptr_tpos_proj(get_1d_sine_pe(distances_bp, dim=code_width)).float()
     return tokens_blc, code_bpc.repeat_interleave(split, dim=1)
