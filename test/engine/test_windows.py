@@ -149,6 +149,18 @@ def test_two_objects_are_not_merged_for_one_frame_that_is_a_window():
     assert all(run.ids(index) == [1, 2] for index in range(14))
 
 
+@MODES
+def test_the_first_frame_alone_does_not_merge_two_objects(mode):
+    whole, quarter = disc_box(16, 24), (14.0, 24.0, 22.0, 32.0)  # masks with an IoU of 0.3
+    script = {0: [(0, whole), (0, quarter)], 4: [(0, whole)]}
+    run = Run(ScriptedDetector(script, 4), mode=mode, merge_iou=0.2, **ALIGNED)
+    run.push(red(16))
+    assert not run.stream.backlog.frames and run.ids(0) == [1, 2]  # its window is closed
+    assert len(run.stream._state.objects) == 2
+    run.push(*[red(16)] * 4)
+    assert len(run.stream._state.objects) == 1 and run.ids(4) == [1]
+
+
 @given(
     first=st.integers(0, 60), count=st.integers(0, 30), K=st.integers(1, 12),
     kind=st.sampled_from(['aligned', 'plain']),
